@@ -1,0 +1,1 @@
+"""How an attempt becomes an HTTP request: credentials and quirks."""

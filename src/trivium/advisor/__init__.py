@@ -1,0 +1,1 @@
+"""Which road to take, from real numbers."""

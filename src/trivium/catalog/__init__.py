@@ -1,0 +1,1 @@
+"""Providers, models, prices: pure look-ups in shipped data."""

@@ -1,0 +1,165 @@
+"""The catalog's nouns: provider, model, price, endpoint. Data, not code."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from trivium.types.data import Access, DataClass, DataPolicy
+from trivium.types.usage import Usage
+
+DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "cohere_v2", "gemini", "ollama"]
+AuthForm = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "none"]
+Capability = Literal[
+    "tools", "images", "audio", "files", "json_schema", "json_object", "reasoning", "logprobs", "n", "prefill"
+]
+
+
+class Price(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Nano-dollars per million tokens of a kind; None is unknown, 0 is free.
+
+    Kinds without a price of their own fall back: cache reads and writes to `input`, audio to the
+    text price of its direction. `request` is nano-dollars a request. `version` names the source and
+    its date and is stored with every ledger row that used it.
+    """
+
+    input: int | None = None
+    output: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    input_audio: int | None = None
+    output_audio: int | None = None
+    request: int = 0
+    version: str = ""
+
+    @property
+    def known(self) -> bool:
+        return self.input is not None and self.output is not None
+
+    def cost(self, usage: Usage) -> int | None:
+        """Nano-dollars for one attempt, rounded half up once; None where the price is unknown."""
+        if self.input is None or self.output is None:
+            return None
+        read = self.input if self.cache_read is None else self.cache_read
+        write = self.input if self.cache_write is None else self.cache_write
+        write_1h = write if self.cache_write_1h is None else self.cache_write_1h
+        audio_in = self.input if self.input_audio is None else self.input_audio
+        audio_out = self.output if self.output_audio is None else self.output_audio
+        total = (
+            (usage.input_tokens - usage.input_audio_tokens) * self.input
+            + usage.input_audio_tokens * audio_in
+            + usage.cache_read_tokens * read
+            + usage.cache_write_tokens * write
+            + usage.cache_write_1h_tokens * write_1h
+            + (usage.output_tokens - usage.output_audio_tokens) * self.output
+            + usage.output_audio_tokens * audio_out
+        )
+        return (total + 500_000) // 1_000_000 + self.request
+
+    def upper_bound(self, input_tokens: int, output_tokens: int) -> int | None:
+        """Nano-dollars that an attempt of that size can cost at most; None where the price is unknown."""
+        if self.input is None or self.output is None:
+            return None
+        dearest_input = max(self.input, self.cache_write or 0, self.cache_write_1h or 0, self.input_audio or 0)
+        dearest_output = max(self.output, self.output_audio or 0)
+        total = input_tokens * dearest_input + output_tokens * dearest_output
+        return (total + 999_999) // 1_000_000 + self.request
+
+
+class Timeouts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Deadlines in seconds; None means that the next wider scope decides (route, provider, policy, default)."""
+
+    connect_s: float | None = None
+    tls_s: float | None = None
+    headers_s: float | None = None
+    first_content_s: float | None = None
+    idle_s: float | None = None
+    total_s: float | None = None
+
+
+class Provider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Somebody who serves models at a base URL with a credential. One row of `providers.toml`."""
+
+    id: str
+    name: str = ""
+    access: Access = "direct"
+    dialect: DialectName = "openai_chat"
+    base_url: str = ""
+    """With the version segment (`…/v1`), without a trailing slash."""
+    auth: AuthForm = "bearer"
+    key_env: tuple[str, ...] = ()
+    """Environment names that may hold the key; the first that is set wins."""
+    key_form: str | None = None
+    """A regular expression that a key of this provider matches, if it has a form of its own."""
+    key_check: str | None = None
+    """A path under `base_url` that a GET with a valid key answers with 200, for free."""
+    models_path: str | None = "/models"
+    default_model: str | None = None
+    """A cheap model of its own, for `auto`; in the provider's spelling."""
+    data: DataPolicy = DataPolicy()
+    region: str | None = None
+    jurisdiction: str | None = None
+    capabilities: tuple[Capability, ...] = ()
+    """What models of this provider can do where the catalog does not know the model."""
+    stream_usage: bool = True
+    """Whether usage may be asked for inside a stream (`stream_options.include_usage`)."""
+    upstream_stream: Literal["never", "always"] = "never"
+    openrouter_slug: str | None = None
+    prices_id: str | None = None
+    """Its id in genai-prices."""
+    otel_name: str | None = None
+    headers: dict[str, str] = {}
+    quirks: tuple[str, ...] = ()
+    """Names of functions in `access.quirks` that bend a request for this provider."""
+    timeouts: Timeouts = Timeouts()
+    source: str = ""
+    """Where the row's facts were read."""
+    checked: str = ""
+    """When, as an ISO date."""
+
+
+class Model(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Weights with a name. `spellings` maps a provider's id to its own name for the model."""
+
+    id: str
+    name: str = ""
+    family: str | None = None
+    weights: str | None = None
+    """The identity of the weights: equal texts mean the same weights, whoever serves them."""
+    context: int | None = None
+    max_output: int | None = None
+    capabilities: tuple[Capability, ...] | None = None
+    """None: unknown, the provider's row decides."""
+    silent_thinker: bool = False
+    """Thinks without a sign of life, so that its first content may come late."""
+    spellings: dict[str, str] = {}
+    price: Price | None = None
+    note: str = ""
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One model at one provider, with everything that a plan needs to know about it."""
+
+    id: str
+    """`provider/model`, as callers and the ledger name it."""
+    provider: Provider
+    model: str
+    """The provider's own spelling, spliced into the request."""
+    price: Price | None
+    context: int | None
+    max_output: int | None
+    capabilities: frozenset[str]
+    ceiling: DataClass
+    weights: str | None = None
+    family: str | None = None
+    silent_thinker: bool = False
+    engine: str | None = None
+    """The id of the engine of ours that serves it, if one does."""
+    trusted_origin: bool = False
+    """The operator named this origin in a trusted file: loopback and private addresses are meant."""
+
+    @property
+    def access(self) -> Access:
+        return self.provider.access

@@ -1,0 +1,1 @@
+"""trivium.toml, environment and credentials, read once into frozen structs."""

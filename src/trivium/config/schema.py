@@ -1,0 +1,114 @@
+"""The trusted configuration: frozen structs that the rest of the program reads without checking again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from trivium.catalog.rows import Model, Provider, Timeouts
+from trivium.policy.key import Key
+from trivium.routing.route import Route
+from trivium.types.data import DataClass
+from trivium.types.secret import Secret
+
+Pull = Literal["ask", "auto", "never"]
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    listen: str = "127.0.0.1:3333"
+    admin: str = "127.0.0.1:3334"
+    workers: int = 1
+    hosts: tuple[str, ...] = ()
+    """Further `Host` values that the data plane answers on loopback."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins that may read answers in a browser; none by default."""
+    drain_s: float = 30.0
+
+
+class BoundProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider row with the credential that belongs to its origin."""
+
+    row: Provider
+    credential: Secret | None = None
+    credential_from: str = ""
+    """Where the key came from, for people: `OPENAI_API_KEY`, `trivium login`, `trivium.toml`."""
+    trusted_origin: bool = False
+    """A trusted file names this `base_url`: loopback, private and `http:` are meant."""
+
+
+class Engine(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    kind: Literal["llamacpp", "vllm", "ollama", "ray"] = "llamacpp"
+    model: str
+    """A name in the store, a path, `hf:repo/file` or `ollama:name`."""
+    binary: str | None = None
+    context: int | None = None
+    """Tokens *per request*; multiplied by `slots` for the engine."""
+    slots: int = 1
+    threads: int | Literal["all"] | None = None
+    idle_unload_s: float | None = 600.0
+    pinned: bool = False
+    max_cold_start_s: float = 600.0
+    pull: Pull = "ask"
+    options: dict[str, str | int | float | bool] = {}
+
+
+class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+    url: str = ""
+    """`sqlite:///path` or `postgresql://…`; empty: `$TRIVIUM_HOME/ledger.db`."""
+    durability: Literal["process", "power_loss"] = "process"
+    journal_max_bytes: int = 1 << 30
+    retention_days: int | None = None
+
+
+class Defaults(msgspec.Struct, frozen=True, kw_only=True):
+    model: str | None = None
+    """The primary of `auto`."""
+    budget_nanos_day: int | None = None
+    """What `auto` may spend a day; None: no bound. Without a configuration file it is 1 USD."""
+
+
+class Local(msgspec.Struct, frozen=True, kw_only=True):
+    """What local tokens cost; None: unknown, and said so."""
+
+    watts: float | None = None
+    price_kwh: float | None = None
+    purchase: float | None = None
+    life_months: float | None = None
+    utilisation: float | None = None
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for all requests; a route, key or request can only be stricter."""
+
+    data_class: DataClass = DataClass.ANY
+    timeouts: Timeouts = Timeouts()
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was configured, resolved once: catalog rows merged, keys hashed, durations in seconds."""
+
+    home: Path
+    file: Path | None = None
+    trusted: bool = True
+    """False: `file` was merely found in the working directory, and gave routes and defaults only."""
+    offline: bool = False
+    server: Server = Server()
+    providers: dict[str, BoundProvider] = {}
+    """Every provider that can be named: all catalog rows, bound where a key was found, and configured ones."""
+    configured: frozenset[str] = frozenset()
+    """Ids of providers that a trusted file names."""
+    engines: dict[str, Engine] = {}
+    routes: dict[str, Route] = {}
+    aliases: dict[str, str] = {}
+    models: dict[str, Model] = {}
+    """`[[models]]` of the configuration, by `provider/model`."""
+    keys: tuple[Key, ...] = ()
+    policy: Policy = Policy()
+    ledger: Ledger = Ledger()
+    defaults: Defaults = Defaults()
+    local: Local = Local()
+    notes: tuple[str, ...] = ()
+    """What people should know about how the configuration was read."""

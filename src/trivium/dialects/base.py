@@ -1,0 +1,192 @@
+"""What a dialect is: a wire format as a row of pure functions, in both directions.
+
+Nothing here does I/O, reads a clock or draws a number; ids and times come in with `AnswerContext`.
+A dialect is used in three ways:
+
+* *towards an upstream*: `build_request` → bytes; its answer through `decode_answer` or a `StreamDecoder`;
+  its errors through `decode_error`;
+* *towards a caller*: `peek` or `parse_request`; the answer through `encode_answer` or a `StreamEncoder`;
+  errors through `encode_error`;
+* *passed*, when both sides speak it: `peek` and `Meter` only, the bytes stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from trivium.errors import TriviumError, UpstreamError
+from trivium.types.event import Event
+from trivium.types.request import Request
+from trivium.types.response import Response
+from trivium.types.usage import Usage
+
+
+class Twin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body twin of our request headers: `"trivium": {…}`."""
+
+    data_class: str | None = None
+    strict: bool | None = None
+    timeout: str | float | None = None
+
+
+class Head(Protocol):
+    """What a request's body says at first sight: one partial decode, messages left as bytes."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def stream(self) -> bool: ...
+    @property
+    def wants_usage(self) -> bool:
+        """Whether usage inside the stream was asked for (always true where the dialect always sends it)."""
+        ...
+
+    @property
+    def max_output_tokens(self) -> int | None: ...
+    @property
+    def needs(self) -> frozenset[str]:
+        """Capabilities that the request needs and that show at first sight: `tools`, `json_schema`, `n`, `logprobs` …"""
+        ...
+
+    @property
+    def messages(self) -> msgspec.Raw: ...
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Further model ids to fall back to (OpenRouter's `models`)."""
+        ...
+
+    @property
+    def trivium(self) -> Twin | None: ...
+
+
+class Built(msgspec.Struct, frozen=True):
+    """A request in a dialect's bytes, and what could not be said in it (names of parameters)."""
+
+    body: bytes
+    losses: tuple[str, ...] = ()
+
+
+class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What an encoder needs to know beside the events. `model` is the name that the caller will read."""
+
+    id: str
+    model: str
+    created: int
+    include_usage: bool = False
+    input_tokens_estimate: int = 0
+
+
+class StreamDecoder(Protocol):
+    """Turns an upstream's stream into events. Raises UpstreamProtocolError for what its dialect forbids."""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Events of these bytes, however they were cut; `End` follows the dialect's terminal marker."""
+        ...
+
+    def close(self) -> list[Event]:
+        """The upstream closed cleanly. Yields `End` if the answer was complete although the marker is missing
+        (every choice has its finish), else nothing: the stream was cut."""
+        ...
+
+    @property
+    def malformed(self) -> int:
+        """How many broken frames were skipped."""
+        ...
+
+
+class StreamEncoder(Protocol):
+    """Turns events into a caller's stream. One encoder a stream."""
+
+    def encode(self, events: Iterable[Event]) -> bytes:
+        """Frames for these events; empty if they mean nothing on this wire. `End` yields the terminal marker."""
+        ...
+
+    def fail(self, error: TriviumError) -> bytes:
+        """The in-band error that ends a stream; never followed by the terminal marker."""
+        ...
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """What has been dropped so far."""
+        ...
+
+
+class Meter(Protocol):
+    """Reads a passed stream lightly: usage, finish, error and end, while the bytes go on as they are."""
+
+    content: bool
+    """A content event has passed."""
+    complete: bool
+    """The terminal marker has passed and every choice has its finish."""
+    usage: Usage | None
+    finish_reason: str
+    upstream_id: str
+    error: TriviumError | None
+    """The upstream reported an error inside the stream; nothing after it may pass."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Look at these bytes and return those that the caller shall see: all of them, save the usage event
+        that it did not ask for. Holds back an incomplete frame only where it must."""
+        ...
+
+    def close(self) -> bytes:
+        """The upstream closed cleanly. If the answer was complete but for its marker, returns the marker to
+        synthesise and sets `complete`."""
+        ...
+
+
+class PassedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a whole passed answer says about itself."""
+
+    usage: Usage | None
+    finish_reason: str = ""
+    id: str = ""
+
+
+FramesFormat = Literal["sse", "ndjson"]
+
+
+class Dialect(msgspec.Struct, frozen=True, kw_only=True):
+    """One wire format. Every field is a pure function or a constant."""
+
+    name: str
+    path: str
+    """Under a provider's `base_url`, which holds the version segment."""
+    frames: FramesFormat = "sse"
+    stream_type: bytes = b"text/event-stream"
+    keep_alive: bytes = b": keep-alive\n\n"
+    headers: Mapping[str, str] = {}
+    """Constant request headers towards an upstream (`anthropic-version`)."""
+    forwarded: frozenset[bytes] = frozenset()
+    """Lower-case names of a caller's headers that go on to an upstream of the same dialect (`anthropic-beta`)."""
+
+    peek: Callable[[bytes], Head]
+    """Raises InvalidRequest with what is wrong, where, and what to do; also for a second `model` key."""
+    parse_request: Callable[[bytes], Request]
+    """Raises InvalidRequest naming the field's path."""
+    build_request: Callable[[Request], Built]
+    """For an upstream; `request.model` is already its spelling. With `stream`, usage is asked for."""
+    pass_request: Callable[..., bytes]
+    """`(body, head, model, *, stream=None, ask_usage=False)`: the caller's own bytes with `model` spliced, and,
+    where they differ from what the caller sent, `stream` set and usage asked for."""
+
+    decode_answer: Callable[[bytes], list[Event]]
+    """A whole 200 answer as events, ending with `End`. Raises UpstreamProtocolError, or the error it carries."""
+    encode_answer: Callable[[Response, AnswerContext], Built]
+    read_answer: Callable[[bytes], PassedAnswer]
+    """A passed 200 answer, decoded narrowly. Raises UpstreamProtocolError for an empty body, no choices or broken
+    JSON, and the error it carries if it is one."""
+    decoder: Callable[[], StreamDecoder]
+    encoder: Callable[[AnswerContext], StreamEncoder]
+    meter: Callable[[bool], Meter]
+    """`meter(caller_wants_usage)`."""
+
+    decode_error: Callable[[int, bytes], UpstreamError]
+    """An upstream's non-2xx answer as one of our errors, by status first and body second."""
+    encode_error: Callable[[TriviumError, str], bytes]
+    """`(error, request_id)`: the envelope's bytes."""
+    models_answer: Callable[[list[dict[str, Any]]], bytes]
+    """The dialect's model list from rows of `{id, created, owned_by, name, context}`."""

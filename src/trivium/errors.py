@@ -1,0 +1,320 @@
+"""The one error tree: what can go wrong, whose fault it is and whether trying again helps.
+
+Every leaf fixes four facts once: its `kind` (a stable word for programs), the HTTP `status` that a
+caller sees, whether a *new* try may succeed (`retryable`), and whom to `blame`::
+
+    TriviumError
+    ├── CallerError                 blame: client
+    │   ├── InvalidRequest          invalid_request            400
+    │   ├── ContextLengthExceeded   context_length_exceeded    400
+    │   ├── ContentRefused          content_policy_violation   400
+    │   ├── AuthenticationFailed    authentication             401
+    │   ├── PaymentRequired         payment_required           402
+    │   ├── PermissionDenied        permission_denied          403
+    │   ├── NotFound                not_found                  404
+    │   ├── MethodNotAllowed        method_not_allowed         405
+    │   ├── UploadTimeout           request_timeout            408
+    │   ├── PayloadTooLarge         payload_too_large          413
+    │   ├── UnsupportedMediaType    unsupported_media_type     415
+    │   ├── RateLimited             rate_limit_exceeded        429
+    │   └── ClientGone              client_closed_request      499
+    ├── GatewayError                blame: gateway
+    │   ├── InternalError           server                     500
+    │   ├── NoEndpoint              no_endpoints               404
+    │   ├── Unavailable             temporarily_unavailable    503
+    │   ├── Draining                draining                   503
+    │   ├── LedgerUnavailable       ledger_unavailable         503
+    │   └── EngineUnavailable       engine_unavailable         503
+    ├── UpstreamError               blame: upstream
+    │   ├── UpstreamUnreachable     upstream_unreachable       502   refused, reset, no name, no route
+    │   ├── UpstreamTLSError        upstream_tls_error         502
+    │   ├── UpstreamTimeout         upstream_timeout           504
+    │   ├── UpstreamCut             upstream_cut               502   ended without its terminal event
+    │   ├── UpstreamProtocolError   upstream_protocol_error    502   not what its dialect promises
+    │   ├── UpstreamAuthError       upstream_auth_error        502   our credential, never the caller's
+    │   ├── UpstreamRateLimited     upstream_rate_limited      429
+    │   ├── UpstreamQuotaExhausted  upstream_quota_exhausted   429
+    │   ├── UpstreamOverloaded      upstream_overloaded        503   503 and 529
+    │   ├── UpstreamServerError     upstream_server_error      502   any other 5xx
+    │   ├── UpstreamNotFound        upstream_not_found         404   the provider knows no such model
+    │   ├── UpstreamContextLength   context_length_exceeded    400
+    │   ├── UpstreamRefused         content_policy_violation   400
+    │   └── UpstreamRejected        upstream_rejected          400   any other 4xx: its own words pass
+    ├── ConfigError                 exit code 78
+    └── UsageError                  exit code 2
+
+This module imports nothing of ours, so that everything may import it. Each dialect has one encoder
+that turns an error into its own envelope; the status stands here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Blame = Literal["client", "gateway", "upstream", "operator"]
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 69
+EXIT_CONFIG = 78
+EXIT_INTERRUPTED = 130
+
+
+class TriviumError(Exception):
+    """What every error of Trivium carries.
+
+    `message` says what failed, `remedy` what to do about it; both are for people. `param` is the
+    path of the offending field (`messages[3].content[0].type`).
+    """
+
+    kind: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    blame: ClassVar[Blame] = "gateway"
+    exit_code: ClassVar[int] = EXIT_FAILED
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".rstrip()
+
+
+class CallerError(TriviumError):
+    """The request cannot be served as it stands."""
+
+    status = 400
+    blame = "client"
+
+
+class InvalidRequest(CallerError):
+    kind = "invalid_request"
+
+
+class ContextLengthExceeded(CallerError):
+    kind = "context_length_exceeded"
+
+
+class ContentRefused(CallerError):
+    kind = "content_policy_violation"
+
+
+class AuthenticationFailed(CallerError):
+    kind = "authentication"
+    status = 401
+
+
+class PaymentRequired(CallerError):
+    kind = "payment_required"
+    status = 402
+
+
+class PermissionDenied(CallerError):
+    kind = "permission_denied"
+    status = 403
+
+
+class NotFound(CallerError):
+    kind = "not_found"
+    status = 404
+
+
+class MethodNotAllowed(CallerError):
+    kind = "method_not_allowed"
+    status = 405
+
+
+class UploadTimeout(CallerError):
+    kind = "request_timeout"
+    status = 408
+
+
+class PayloadTooLarge(CallerError):
+    kind = "payload_too_large"
+    status = 413
+
+
+class UnsupportedMediaType(CallerError):
+    kind = "unsupported_media_type"
+    status = 415
+
+
+class RateLimited(CallerError):
+    kind = "rate_limit_exceeded"
+    status = 429
+    retryable = True
+
+
+class ClientGone(CallerError):
+    """The caller closed its connection; nobody reads the answer any more (nginx's 499)."""
+
+    kind = "client_closed_request"
+    status = 499
+
+
+class GatewayError(TriviumError):
+    """Trivium itself cannot serve now."""
+
+
+class InternalError(GatewayError):
+    kind = "server"
+
+
+class NoEndpoint(GatewayError):
+    """The plan is empty: every endpoint was rejected, and the message says by what."""
+
+    kind = "no_endpoints"
+    status = 404
+
+
+class Unavailable(GatewayError):
+    kind = "temporarily_unavailable"
+    status = 503
+    retryable = True
+    exit_code = EXIT_UNAVAILABLE
+
+
+class Draining(Unavailable):
+    kind = "draining"
+
+
+class LedgerUnavailable(Unavailable):
+    kind = "ledger_unavailable"
+
+
+class EngineUnavailable(Unavailable):
+    kind = "engine_unavailable"
+
+
+class UpstreamError(TriviumError):
+    """An endpoint failed the attempt.
+
+    `endpoint` is the endpoint's id, `upstream_status` its HTTP status if one came, and
+    `provider_code` its own word for the failure.
+    """
+
+    status = 502
+    blame = "upstream"
+    retryable = True
+    exit_code = EXIT_UNAVAILABLE
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        endpoint: str = "",
+        upstream_status: int | None = None,
+        provider_code: str | None = None,
+    ) -> None:
+        super().__init__(message, remedy=remedy, param=param, retry_after_s=retry_after_s)
+        self.endpoint = endpoint
+        self.upstream_status = upstream_status
+        self.provider_code = provider_code
+
+
+class UpstreamUnreachable(UpstreamError):
+    kind = "upstream_unreachable"
+
+
+class UpstreamTLSError(UpstreamError):
+    kind = "upstream_tls_error"
+    retryable = False
+
+
+class UpstreamTimeout(UpstreamError):
+    kind = "upstream_timeout"
+    status = 504
+
+
+class UpstreamCut(UpstreamError):
+    kind = "upstream_cut"
+
+
+class UpstreamProtocolError(UpstreamError):
+    kind = "upstream_protocol_error"
+
+
+class UpstreamAuthError(UpstreamError):
+    kind = "upstream_auth_error"
+    retryable = False
+
+
+class UpstreamRateLimited(UpstreamError):
+    kind = "upstream_rate_limited"
+    status = 429
+
+
+class UpstreamQuotaExhausted(UpstreamError):
+    kind = "upstream_quota_exhausted"
+    status = 429
+    retryable = False
+
+
+class UpstreamOverloaded(UpstreamError):
+    kind = "upstream_overloaded"
+    status = 503
+
+
+class UpstreamServerError(UpstreamError):
+    kind = "upstream_server_error"
+
+
+class UpstreamNotFound(UpstreamError):
+    kind = "upstream_not_found"
+    status = 404
+    retryable = False
+
+
+class UpstreamContextLength(UpstreamError):
+    kind = "context_length_exceeded"
+    status = 400
+    retryable = False
+
+
+class UpstreamRefused(UpstreamError):
+    kind = "content_policy_violation"
+    status = 400
+    retryable = False
+
+
+class UpstreamRejected(UpstreamError):
+    kind = "upstream_rejected"
+    status = 400
+    retryable = False
+
+
+class ConfigError(TriviumError):
+    """A configuration that cannot be used; `file`, `line` and `key` point at the place."""
+
+    kind = "configuration"
+    blame = "operator"
+    exit_code = EXIT_CONFIG
+
+    def __init__(self, message: str, *, remedy: str = "", file: str = "", line: int = 0, key: str = "") -> None:
+        place = ":".join(str(p) for p in (file, line or "") if p)
+        super().__init__(f"{place}: {message}" if place else message, remedy=remedy, param=key or None)
+        self.file = file
+        self.line = line
+        self.key = key
+
+
+class UsageError(TriviumError):
+    """A command was called in a way that it does not understand."""
+
+    kind = "usage"
+    blame = "client"
+    exit_code = EXIT_USAGE

@@ -1,0 +1,91 @@
+"""The records of the journal: what the ledger is made of.
+
+An attempt has two: `Reserved`, written before its first byte goes upstream, and `Settled`, written
+before the caller's terminal event or end of body. A request has one, `Closed`, written together with
+the last settlement, or alone where no attempt was made. All carry the generation id; an attempt is named by it and
+its number. Loading is idempotent: (id, attempt) is unique.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Outcome = Literal["ok", "error", "error_midstream", "aborted_by_client", "unknown"]
+
+
+class Reserved(msgspec.Struct, frozen=True, tag="r", array_like=True):
+    """An attempt is about to be sent."""
+
+    id: str
+    attempt: int
+    """From 1."""
+    time_ms: int
+    """Unix milliseconds."""
+    endpoint: str
+    provider: str
+    model: str
+    access: str
+    key: str
+    price_version: str
+    reserved_nanos: int | None
+    """The upper bound of its cost; None where the price is unknown."""
+    input_tokens_estimate: int
+
+
+class Settled(msgspec.Struct, frozen=True, tag="s", array_like=True):
+    """An attempt has ended, one way or the other."""
+
+    id: str
+    attempt: int
+    time_ms: int
+    outcome: Outcome
+    error: str
+    """The error's kind; empty for `ok`."""
+    upstream_status: int
+    """0: no head came."""
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    estimated: bool
+    cost_nanos: int | None
+    """What Trivium computes from usage and price; None: unknown."""
+    upstream_cost_nanos: int | None
+    """What the upstream itself said that it charges."""
+    ttft_us: int
+    """Microseconds from dispatch to the first content; -1: none came."""
+    duration_us: int
+    upstream_id: str
+    finish_reason: str
+
+
+class Closed(msgspec.Struct, frozen=True, tag="c", array_like=True):
+    """A request is over: what the caller asked for and what it got."""
+
+    id: str
+    time_ms: int
+    """When it arrived."""
+    requested_model: str
+    dialect: str
+    key: str
+    data_class: int
+    stream: bool
+    status: int
+    """The HTTP status that the caller saw."""
+    error: str
+    attempts: int
+    endpoint: str
+    """Which one answered; empty: none."""
+    fallback: str
+    """Why it was not the first of the plan; empty: it was."""
+    dropped: tuple[str, ...]
+    duration_us: int
+    cost_nanos: int | None
+    """Over all attempts; None if one of them is unknown."""
+    tags: tuple[str, ...] = ()
+
+
+Record = Reserved | Settled | Closed

@@ -1,0 +1,1 @@
+"""Which endpoints serve a request, in which order: pure and deterministic."""

@@ -1,0 +1,1 @@
+"""The program that listens: data plane, control socket, workers."""

@@ -1,0 +1,1 @@
+"""The only sockets to upstreams, and the server's side of HTTP/1.1."""

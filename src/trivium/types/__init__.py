@@ -1,0 +1,1 @@
+"""The vocabulary that everything else speaks; imports nothing but msgspec."""

@@ -1,0 +1,214 @@
+"""A whole answer, and the fold that makes one from the events of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from trivium.types.event import (
+    AudioDelta,
+    CitationDelta,
+    End,
+    Event,
+    Failure,
+    Finish,
+    FinishReason,
+    LogprobsDelta,
+    ReasoningDelta,
+    RefusalDelta,
+    Start,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    UsageReport,
+)
+from trivium.types.message import Audio, Citation, Message, Part, Reasoning, Refusal, Text, ToolCall
+from trivium.types.usage import Usage
+
+
+class Choice(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    index: int = 0
+    message: Message
+    finish_reason: FinishReason | None = None
+    native_finish_reason: str | None = None
+    stop_sequence: str | None = None
+    logprobs: list[dict[str, Any]] | None = None
+
+
+class Response(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An answer. The last group of fields is Trivium's own and empty until the gateway fills it."""
+
+    id: str = ""
+    model: str = ""
+    created: int = 0
+    choices: tuple[Choice, ...] = ()
+    usage: Usage | None = None
+
+    endpoint: str = ""
+    access: str = ""
+    attempts: int = 0
+    cost_nanos: int | None = None
+    fallback: str | None = None
+    losses: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The text of the first choice."""
+        return self.choices[0].message.text if self.choices else ""
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls of the first choice."""
+        parts = self.choices[0].message.parts if self.choices else ()
+        return tuple(part for part in parts if isinstance(part, ToolCall))
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        return self.choices[0].finish_reason if self.choices else None
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What the request cost in USD; None where a price is unknown."""
+        return None if self.cost_nanos is None else self.cost_nanos / 1e9
+
+
+class _Slot:
+    """One part of a choice while it grows."""
+
+    __slots__ = ("citations", "fields", "kind", "text")
+
+    def __init__(self, kind: type[Part]) -> None:
+        self.kind = kind
+        self.text: list[str] = []
+        self.citations: list[Citation] = []
+        self.fields: dict[str, Any] = {}
+
+    def part(self) -> Part:
+        text = "".join(self.text)
+        if self.kind is Text:
+            return Text(text, citations=tuple(self.citations))
+        if self.kind is Refusal:
+            return Refusal(text)
+        if self.kind is ToolCall:
+            return ToolCall(arguments=text, **self.fields)
+        if self.kind is Audio:
+            return Audio(data=text, format=self.fields.get("format", ""))
+        return Reasoning(text=text, **self.fields)
+
+
+class _ChoiceFold:
+    """The parts of one choice, in the order in which they began."""
+
+    __slots__ = ("finish", "logprobs", "slots")
+
+    def __init__(self) -> None:
+        self.slots: dict[tuple[type[Part], int], _Slot] = {}
+        self.logprobs: list[dict[str, Any]] = []
+        self.finish: Finish | None = None
+
+    def slot(self, kind: type[Part], index: int = 0) -> _Slot:
+        found = self.slots.get((kind, index))
+        if found is None:
+            found = self.slots[kind, index] = _Slot(kind)
+        return found
+
+    def add(self, event: Event) -> None:
+        match event:
+            case TextDelta():
+                self.slot(Text, event.block).text.append(event.text)
+            case CitationDelta():
+                self.slot(Text, event.block).citations.append(event.citation)
+            case ReasoningDelta():
+                _add_reasoning(self.slot(Reasoning, event.block), event)
+            case RefusalDelta():
+                self.slot(Refusal).text.append(event.text)
+            case ToolCallStart():
+                fields = self.slot(ToolCall, event.index).fields
+                fields.update(id=event.id, name=event.name)
+                if event.signature is not None:
+                    fields["signature"] = event.signature
+            case ToolCallDelta():
+                self.slot(ToolCall, event.index).text.append(event.arguments)
+            case AudioDelta():
+                self.slot(Audio).text.append(event.data)
+            case LogprobsDelta():
+                self.logprobs += event.content
+            case Finish():
+                self.finish = event
+            case _:
+                pass
+
+    def choice(self, index: int) -> Choice:
+        parts = tuple(slot.part() for slot in self.slots.values())
+        finish = self.finish
+        return Choice(
+            index=index,
+            message=Message("assistant", parts),
+            finish_reason=finish.reason if finish else None,
+            native_finish_reason=finish.native if finish else None,
+            stop_sequence=finish.stop_sequence if finish else None,
+            logprobs=self.logprobs or None,
+        )
+
+
+def _add_reasoning(slot: _Slot, event: ReasoningDelta) -> None:
+    slot.text.append(event.text)
+    if event.summary:
+        slot.fields["summary"] = (slot.fields.get("summary") or "") + event.summary
+    for name in ("signature", "encrypted", "id", "format"):
+        value = getattr(event, name)
+        if value is not None:
+            slot.fields[name] = value
+
+
+class Fold:
+    """Gathers the events of one stream; `response()` may be asked at any time, also for a cut stream."""
+
+    __slots__ = ("choices", "ended", "failure", "start", "usage")
+
+    def __init__(self) -> None:
+        self.start = Start()
+        self.choices: dict[int, _ChoiceFold] = {}
+        self.usage: Usage | None = None
+        self.failure: Failure | None = None
+        self.ended = False
+
+    def add(self, event: Event) -> None:
+        match event:
+            case Start():
+                self.start = event
+                self.usage = event.usage or self.usage
+            case UsageReport():
+                self.usage = event.usage
+            case Failure():
+                self.failure = event
+            case End():
+                self.ended = True
+            case _:
+                choice = getattr(event, "choice", None)
+                if choice is not None:
+                    if choice not in self.choices:
+                        self.choices[choice] = _ChoiceFold()
+                    self.choices[choice].add(event)
+
+    def response(self) -> Response:
+        return Response(
+            id=self.start.id,
+            model=self.start.model,
+            created=self.start.created,
+            choices=tuple(self.choices[index].choice(index) for index in sorted(self.choices)),
+            usage=self.usage,
+        )
+
+
+def fold(events: Iterable[Event]) -> Response:
+    """Make the whole answer that a stream of events amounts to.
+
+    Property of every dialect: the fold of its stream equals its non-streamed answer.
+    """
+    gathered = Fold()
+    for event in events:
+        gathered.add(event)
+    return gathered.response()

@@ -1,0 +1,1 @@
+"""Framing without I/O: server-sent events, newline-delimited JSON, splicing."""
