@@ -1,0 +1,103 @@
+"""A segment: one file of a journal, and how records lie in it.
+
+A process writes a series `<tag>.<number>.journal`, where the tag is its own and unique, and holds a lock on
+`<tag>.lock` as long as it lives: a series whose lock is free has lost its writer. A segment is a header (magic and
+format version) and then frames: payload length and CRC-32 (both little-endian, 32 bits), payload (a record as a
+tagged msgpack array). A writer only ever appends, so that a reader may stop at any frame and go on from there.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from trivium.errors import LedgerUnavailable
+from trivium.ledger.record import Record
+
+FORMAT = 1
+_MAGIC = b"TRIVJNL"
+HEADER = _MAGIC + bytes([FORMAT])
+
+FRAME = struct.Struct("<II")
+encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Record).decode
+
+
+def segment_path(directory: Path, tag: str, number: int) -> Path:
+    return directory / f"{tag}.{number:06d}.journal"
+
+
+def lock_path(directory: Path, tag: str) -> Path:
+    return directory / f"{tag}.lock"
+
+
+def tag_of(segment: Path) -> str:
+    return segment.name.split(".", 1)[0]
+
+
+def series(directory: Path) -> dict[str, list[Path]]:
+    """All segments of a directory by their writer's tag, each series in the order in which it was written."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(directory.glob("*.journal")):
+        found.setdefault(tag_of(path), []).append(path)
+    return found
+
+
+def bytes_in(directory: Path) -> int:
+    """What the segments of a directory take up; one that vanishes meanwhile (it is loaded) counts nothing."""
+    total = 0
+    for path in directory.glob("*.journal"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
+
+
+class Stretch(NamedTuple):
+    """The whole records at the beginning of some bytes."""
+
+    records: list[Record]
+    size: int
+    """Bytes that they take up."""
+    damaged: bool
+    """The next frame is there as a whole, and is not what was written."""
+
+
+def parse(data: bytes) -> Stretch:
+    """Read frames until the bytes end, a frame is incomplete, or one is damaged."""
+    records: list[Record] = []
+    at, end = 0, len(data)
+    while at + FRAME.size <= end:
+        length, checksum = FRAME.unpack_from(data, at)
+        stop = at + FRAME.size + length
+        if stop > end:
+            break
+        payload = data[at + FRAME.size : stop]
+        # No record is empty; zeros, which some file systems leave after a power cut, have a right checksum.
+        if not length or crc32(payload) != checksum:
+            return Stretch(records, at, damaged=True)
+        try:
+            records.append(_decode(payload))
+        except msgspec.DecodeError:
+            return Stretch(records, at, damaged=True)
+        at = stop
+    return Stretch(records, at, damaged=False)
+
+
+def check_header(head: bytes, path: Path) -> bool:
+    """Whether a segment's header is complete; raises LedgerUnavailable for a format that is not ours."""
+    if head == HEADER:
+        return True
+    if HEADER.startswith(head):
+        return False
+    if head.startswith(_MAGIC):
+        raise LedgerUnavailable(
+            f"`{path}` was written by a newer Trivium (journal format {head[-1]}; this one reads {FORMAT}).",
+            remedy="Upgrade Trivium; the file stays until then.",
+        )
+    raise LedgerUnavailable(f"`{path}` is no journal.", remedy="Move it out of the journal's directory.")
