@@ -1,0 +1,210 @@
+"""What every dialect needs beside its own wire: the first look, refusals that point at a field, upstream errors."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from trivium.errors import (
+    InvalidRequest,
+    UpstreamAuthError,
+    UpstreamContextLength,
+    UpstreamError,
+    UpstreamNotFound,
+    UpstreamOverloaded,
+    UpstreamQuotaExhausted,
+    UpstreamRateLimited,
+    UpstreamRefused,
+    UpstreamRejected,
+    UpstreamServerError,
+    UpstreamTimeout,
+)
+
+MAX_EXCERPT_BYTES = 512
+"""How much of an upstream's own words goes on: enough for a reason, too little for a leak."""
+
+MAX_TOKENS = 1_000_000_000
+"""A count beyond this is no count; billing it would be worse than not knowing."""
+
+_WHERE = re.compile(r"^(?P<what>.*) - at .*`\$\.?(?P<path>[^`]*)`$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
+_NOT_EMPTY = re.compile(rb"\[[ \t\n\r]*[^\] \t\n\r]")
+_JSON_REMEDY = "Send one JSON object, encoded as UTF-8 without a byte-order mark."
+
+
+def invalid(error: Exception) -> InvalidRequest:
+    """What a failed decode says to the caller: what is wrong, where (`messages[3].content[0].type`), what to do."""
+    if isinstance(error, RecursionError):
+        return InvalidRequest("The body is nested too deeply.", remedy="Flatten it; a few dozen levels are plenty.")
+    if isinstance(error, UnicodeError):
+        return InvalidRequest("The body is not valid UTF-8.", remedy=_JSON_REMEDY)
+    text = str(error)
+    if not isinstance(error, msgspec.ValidationError):
+        return InvalidRequest(f"The body is not valid JSON: {text}.", remedy=_JSON_REMEDY)
+    found = _WHERE.match(text)
+    what, path = (found["what"], found["path"]) if found else (text, "")
+    if missing := _MISSING.match(what):
+        path = f"{path}.{missing['field']}" if path else missing["field"]
+        return InvalidRequest(f"`{path}` is missing.", remedy="Add the field.", param=path)
+    if not path:
+        return InvalidRequest(f"The body is not what it should be: {what}.", remedy=_JSON_REMEDY)
+    return InvalidRequest(f"`{path}`: {what}.", remedy="Correct the value or leave the field out.", param=path)
+
+
+def not_empty(values: msgspec.Raw) -> bool:
+    """Whether raw JSON is an array with something in it."""
+    return _NOT_EMPTY.match(values) is not None  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+class ModelName(str):
+    """The type of a head's `model` field; its decoding is counted, see `HeadDecoder`."""
+
+    __slots__ = ()
+
+
+class Heading(Protocol):
+    model: ModelName
+    messages: msgspec.Raw
+
+
+H = TypeVar("H", bound=Heading)
+
+
+class HeadDecoder(Generic[H]):
+    """Decodes a request's head and refuses what no upstream may see.
+
+    JSON decoders keep the last of two equal keys while a splice finds the first, so a second `model`
+    would name another model upstream than the one that passed policy and price. A hook on the field's
+    type is called once an occurrence, also for a key spelled with escapes: counting its calls finds the
+    second without a scan. Counter and decoder are used by one call at a time: `list.pop` is atomic.
+    """
+
+    def __init__(self, head: type[H]) -> None:
+        self._head = head
+        self._idle: list[_Counting[H]] = []
+
+    def __call__(self, body: bytes) -> H:
+        """The head. Raises InvalidRequest with what is wrong, where, and what to do."""
+        counting = self._idle.pop() if self._idle else _Counting(self._head)
+        try:
+            if not body.isascii():
+                body.decode()
+            head = counting.head(body)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise invalid(error) from None
+        finally:
+            models = counting.models
+            self._idle.append(counting)
+        if models != 1:
+            raise InvalidRequest("The body has more than one `model`.", remedy="Send the key once.", param="model")
+        if not head.model:
+            raise InvalidRequest("`model` is empty.", remedy="Name a model, for example `auto`.", param="model")
+        if not not_empty(head.messages):
+            raise InvalidRequest(
+                "`messages` must be an array with at least one message.",
+                remedy="Send the conversation, for example one message of the user.",
+                param="messages",
+            )
+        return head
+
+
+class _Counting(Generic[H]):
+    """One decoder and how often it met `model` in the body at hand."""
+
+    def __init__(self, head: type[H]) -> None:
+        self.models = 0
+        self._decode = msgspec.json.Decoder(head, dec_hook=self._model).decode
+
+    def head(self, body: bytes) -> H:
+        self.models = 0
+        return self._decode(body)
+
+    def _model(self, wanted: type[Any], value: Any) -> Any:
+        self.models += 1
+        if not isinstance(value, str):
+            raise TypeError(f"expected a string, got {type(value).__name__}")
+        return wanted(value)
+
+
+def tokens(value: Any) -> int | None:
+    """A token count of an upstream; None for what is none (absent, negative, absurd)."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TOKENS:
+        return None
+    return int(value)
+
+
+def excerpt(text: str) -> str:
+    """An upstream's own words in one line of at most 512 bytes; nothing of an HTML page."""
+    if re.search(r"<\s*[a-zA-Z!/]", text):
+        return ""
+    line = " ".join(text.split())
+    return line.encode("utf-8", "replace")[:MAX_EXCERPT_BYTES].decode("utf-8", "ignore")
+
+
+_QUOTA = re.compile(r"insufficient_quota|quota_exceeded|billing|insufficient.credit|credit balance", re.IGNORECASE)
+_CONTEXT = re.compile(
+    r"context_length_exceeded|exceed_context_size|context_window|maximum context length|prompt is too long"
+    r"|exceeds? the (available )?context",
+    re.IGNORECASE,
+)
+_REFUSED = re.compile(r"content_filter|content_policy|content_management|moderation|responsibleai", re.IGNORECASE)
+
+_IN_BAND_STATUS = (
+    ("rate_limit", 429),
+    ("too_many", 429),
+    ("overloaded", 529),
+    ("unavailable", 503),
+    ("authentication", 401),
+    ("permission", 403),
+    ("not_found", 404),
+    ("invalid", 400),
+    ("timeout", 504),
+)
+
+
+def status_of(words: str) -> int:
+    """The HTTP status that an error inside a 200 amounts to, by its code and type."""
+    return next((status for word, status in _IN_BAND_STATUS if word in words), 500)
+
+
+def upstream_error(status: int, message: str, code: str = "", kind: str = "") -> UpstreamError:
+    """The table from an upstream's failure to one of our errors: the status decides, then `code`, `kind` and words.
+
+    A status below 400 stands for an error inside a 200. A refused credential is named without the
+    upstream's words, since they may quote the key.
+    """
+    words = f"{code} {kind}"
+    if status < 400:
+        status = int(code) if code.isdigit() and 400 <= int(code) <= 599 else status_of(words.lower())
+    error = _leaf(status, words, message)
+    said = excerpt(message)
+    if error is UpstreamAuthError:
+        text, remedy = (
+            f"The upstream refused our credential ({status}).",
+            "Check the key that is set for this provider.",
+        )
+    else:
+        text, remedy = said or f"The upstream answered {status}.", ""
+    return error(text, remedy=remedy, upstream_status=status, provider_code=code or kind or None)
+
+
+def _leaf(status: int, words: str, message: str) -> type[UpstreamError]:
+    if status in {401, 403}:
+        return UpstreamRefused if status == 403 and _REFUSED.search(words) else UpstreamAuthError
+    if status in {402, 429}:
+        return UpstreamQuotaExhausted if status == 402 or _QUOTA.search(f"{words} {message}") else UpstreamRateLimited
+    if status == 404:
+        return UpstreamNotFound
+    if status == 408:
+        return UpstreamTimeout
+    if status in {503, 529}:
+        return UpstreamOverloaded
+    if status >= 500:
+        return UpstreamServerError
+    if _CONTEXT.search(f"{words} {message}"):
+        return UpstreamContextLength
+    if _REFUSED.search(words):
+        return UpstreamRefused
+    return UpstreamQuotaExhausted if _QUOTA.search(f"{words} {message}") else UpstreamRejected

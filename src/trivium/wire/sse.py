@@ -1,0 +1,131 @@
+"""Server-sent events: raw bytes cut into frames, and frames read as the WHATWG event-stream grammar says.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+
+Cutting and reading are apart because a passed stream needs the raw bytes of each frame: what
+`FrameCutter` returns, joined, is what came in. Everything works on bytes, so that a character split
+between two reads survives; how the bytes were sliced never changes the frames.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+"""An event larger than this is no token of an answer; buffering it would let an upstream fill the memory."""
+
+BOM = b"\xef\xbb\xbf"
+_END = rb"(?:\r\n|\n|\r(?!\n))"
+_BLANK_LINE = re.compile(_END + _END)
+_LONGEST_END = 4
+
+
+class LimitExceeded(ValueError):
+    """A frame is larger than its limit."""
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One event; `event` is `message` where the stream names none."""
+
+    event: str
+    data: bytes
+
+
+class FrameCutter:
+    """Cuts a stream into raw frames, each with the blank line that ends it."""
+
+    __slots__ = ("_carriage_returns", "_pending")
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self._carriage_returns = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The frames that these bytes complete. Raises LimitExceeded for one over 4 MiB."""
+        if b"\r" in data:
+            self._carriage_returns = True
+        pending = self._pending
+        if not pending:
+            if not self._carriage_returns and data.find(b"\n\n") == len(data) - 2 and len(data) > 2:
+                return [data]
+            searched = 0
+        else:
+            searched = max(0, len(pending) - _LONGEST_END + 1)
+        pending += data
+        frames: list[bytes] = []
+        start = 0
+        while end := self._end(searched):
+            frames.append(bytes(pending[start:end]))
+            start = searched = end
+        del pending[:start]
+        if len(pending) > MAX_FRAME_BYTES:
+            raise LimitExceeded(f"an event of the stream is larger than {MAX_FRAME_BYTES} bytes")
+        return frames
+
+    def close(self) -> bytes:
+        """What is left: a frame that was never ended."""
+        rest = bytes(self._pending)
+        self._pending.clear()
+        return rest
+
+    def _end(self, searched: int) -> int:
+        """The offset after the next blank line, or 0."""
+        if self._carriage_returns:
+            found = _BLANK_LINE.search(self._pending, searched)
+            return found.end() if found else 0
+        at = self._pending.find(b"\n\n", searched)
+        return at + 2 if at >= 0 else 0
+
+
+def read_frame(raw: bytes) -> Frame | None:
+    """The event of one raw frame; None where it dispatches nothing (comments, `event:` without data)."""
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+        return Frame("message", raw[6:-2])
+    event = b""
+    data: list[bytes] = []
+    for line in _lines(raw):
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            data.append(value.removeprefix(b" "))
+        elif name == b"event":
+            event = value.removeprefix(b" ")
+    if not data:
+        return None
+    return Frame(event.decode("utf-8", "replace") or "message", b"\n".join(data))
+
+
+def _lines(raw: bytes) -> list[bytes]:
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return raw.split(b"\n")
+
+
+class SSEParser:
+    """Frames out of bytes as they arrive; `comments` counts comment lines, which are signs of life."""
+
+    __slots__ = ("_cutter", "_started", "comments")
+
+    def __init__(self) -> None:
+        self._cutter = FrameCutter()
+        self._started = False
+        self.comments = 0
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The events that these bytes complete. Raises LimitExceeded for one over 4 MiB."""
+        frames: list[Frame] = []
+        for raw in self._cutter.feed(data):
+            if not self._started:
+                self._started = True
+                raw = raw.removeprefix(BOM)
+            self.comments += raw.startswith(b":") + raw.count(b"\n:") + raw.count(b"\r:")
+            frame = read_frame(raw)
+            if frame is not None:
+                frames.append(frame)
+        return frames
+
+    def close(self) -> list[Frame]:
+        """The stream ended: an event without its blank line is dropped, as the grammar demands."""
+        self._cutter.close()
+        return []
