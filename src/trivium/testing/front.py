@@ -1,0 +1,112 @@
+"""The fake upstream's front door: which path speaks which dialect, and what is answered before a fault has its turn."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple, cast
+
+import msgspec
+
+from trivium.testing import faults
+from trivium.testing.answers import CREATED, JSON, Question
+from trivium.testing.anthropic_messages import VOICE as ANTHROPIC
+from trivium.testing.http import Request
+from trivium.testing.openai_chat import VOICE as OPENAI
+from trivium.testing.problems import PROBLEMS, invalid
+from trivium.testing.voice import Refused, Voice, tokens_of
+
+VOICES: dict[str, Voice] = {"/v1/chat/completions": OPENAI, "/v1/messages": ANTHROPIC}
+COUNT_TOKENS = "/v1/messages/count_tokens"
+MODELS = ("ok", "echo", "tool", "tools2", "reasoning", "cached")
+
+
+class Asked(NamedTuple):
+    """A good question and the dialect to answer it in."""
+
+    voice: Voice
+    question: Question
+
+
+class Reply(NamedTuple):
+    """What is answered at once."""
+
+    status: int
+    body: JSON
+
+
+def decoded(body: bytes) -> JSON | None:
+    """The body as a JSON object; None if it is none."""
+    try:
+        value: object = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return None
+    return cast("JSON", value) if isinstance(value, dict) else None
+
+
+def receive(request: Request, body: JSON | None, key: str | None) -> Asked | Reply:
+    """What is asked, or the whole reply: a list, a count, a refusal."""
+    path = request.path.partition("?")[0]
+    anthropic = "anthropic-version" in request.headers or path.startswith("/v1/messages")
+    voice = ANTHROPIC if anthropic and path not in VOICES else VOICES.get(path, OPENAI)
+    try:
+        _check_key(request, key)
+        if (request.method, path) == ("GET", "/v1/models"):
+            return Reply(200, _anthropic_models() if anthropic else _openai_models())
+        if path not in (*VOICES, COUNT_TOKENS):
+            raise Refused(PROBLEMS["404"]._replace(message=f"Invalid URL ({request.method} {path})"))
+        checked = _checked(request, body, anthropic=anthropic)
+        if path == COUNT_TOKENS:
+            return Reply(200, {"input_tokens": tokens_of(checked)})
+        return Asked(voice, voice.ask(checked))
+    except Refused as refused:
+        return Reply(*voice.error(refused.problem))
+    except (KeyError, TypeError, AttributeError) as error:
+        return Reply(*voice.error(invalid(f"The request's body has an unexpected form: {error!r}")))
+
+
+def _check_key(request: Request, key: str | None) -> None:
+    given = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
+    if key is not None and given != key:
+        raise Refused(PROBLEMS["401"])
+
+
+def _checked(request: Request, body: JSON | None, *, anthropic: bool) -> JSON:
+    """The body of a request for an answer: a light check, not a schema. Raises Refused."""
+    if request.method != "POST":
+        raise Refused(invalid(f"Not allowed to {request.method} on this path.")._replace(status=405))
+    if body is None:
+        raise Refused(invalid("We could not parse the JSON body of your request."))
+    if not isinstance(body.get("model"), str):
+        raise Refused(invalid("you must provide a model parameter", "model"))
+    if anthropic and "anthropic-version" not in request.headers:
+        raise Refused(invalid("anthropic-version: header is required"))
+    return body
+
+
+def _names() -> list[str]:
+    return [*MODELS, *(re.sub(r"\{n\}", "3", row.name) for row in faults.FAULTS if row.name not in MODELS)]
+
+
+def _openai_models() -> JSON:
+    rows = [{"id": name, "object": "model", "created": CREATED, "owned_by": "trivium"} for name in _names()]
+    return {"object": "list", "data": rows}
+
+
+def _anthropic_models() -> JSON:
+    rows = [
+        {
+            "type": "model",
+            "id": name,
+            "display_name": name,
+            "created_at": "2026-09-21T00:00:00Z",
+            "lifecycle": "active",
+            "deprecated_at": None,
+            "retires_at": None,
+            "max_input_tokens": 200_000,
+            "max_tokens": 64_000,
+            "capabilities": None,
+            "line": None,
+        }
+        for name in _names()
+    ]
+    return {"data": rows, "has_more": False, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]}
