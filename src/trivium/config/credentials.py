@@ -1,0 +1,136 @@
+"""Keys kept by `trivium login`: in the OS keyring where one works, else in a 0600 file of the home.
+
+Each entry names the origin that its key belongs to, and is used for no other.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from trivium.catalog.catalog import Catalog
+from trivium.config.home import paths
+from trivium.config.private import write
+from trivium.errors import UsageError
+from trivium.types.secret import Secret
+
+Place = Literal["keyring", "file"]
+
+_SERVICE = "trivium"
+
+
+class _Entry(msgspec.Struct, omit_defaults=True):
+    origin: str
+    key: str | None = None
+    """None: the keyring has it."""
+
+
+def normalise(text: str) -> str:
+    """A key as it was pasted, without what a terminal or mail adds around it."""
+    return text.strip().strip("\"'\u200b\ufeff").strip()
+
+
+def check_form(provider_id: str, key: str, catalog: Catalog) -> None:
+    """Refuse what cannot be a key of that provider. Raises UsageError naming whose key it looks like."""
+    if not key or not key.isascii() or any(c.isspace() or not c.isprintable() for c in key):
+        raise UsageError("that is not a key: it is empty or has spaces or unprintable characters")
+    own = catalog.providers.get(provider_id)
+    if own is not None and own.key_form and re.fullmatch(own.key_form, key):
+        return
+    for row in catalog.providers.values():
+        if row.key_form and row.id != provider_id and re.fullmatch(row.key_form, key):
+            remedy = f"Use `trivium login {row.id}` for it."
+            raise UsageError(
+                f"that looks like a key of {row.name}, not of {own.name if own else provider_id}", remedy=remedy
+            )
+
+
+def save(home: Path, provider_id: str, key: str, origin: str) -> Place:
+    """Keep a key for an origin; returns where it went."""
+    entries = _load(home)
+    place: Place = "keyring" if _keyring_set(_account(home, provider_id), key) else "file"
+    entries[provider_id] = _Entry(origin, None if place == "keyring" else key)
+    _save(home, entries)
+    return place
+
+
+def load(home: Path, provider_id: str, origin: str) -> Secret | None:
+    """The key kept for a provider at an origin; None if there is none, or if it was kept for another origin."""
+    entry = _load(home).get(provider_id)
+    if entry is None or entry.origin != origin:
+        return None
+    key = entry.key if entry.key is not None else _keyring_get(_account(home, provider_id))
+    return Secret(key) if key else None
+
+
+def remove(home: Path, provider_id: str) -> bool:
+    """Forget a key; False if none was kept."""
+    entries = _load(home)
+    entry = entries.pop(provider_id, None)
+    if entry is None:
+        return False
+    if entry.key is None:
+        _keyring_delete(_account(home, provider_id))
+    _save(home, entries)
+    return True
+
+
+def kept(home: Path) -> tuple[str, ...]:
+    """Ids of the providers that have a kept key. Opens no keyring."""
+    return tuple(_load(home))
+
+
+def _account(home: Path, provider_id: str) -> str:
+    return f"{provider_id}@{home}"
+
+
+def _load(home: Path) -> dict[str, _Entry]:
+    try:
+        return msgspec.json.decode(paths(home).credentials.read_bytes(), type=dict[str, _Entry])
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def _save(home: Path, entries: dict[str, _Entry]) -> None:
+    write(paths(home).credentials, msgspec.json.encode(entries))
+
+
+def _keyring_set(account: str, key: str) -> bool:
+    """Whether the keyring took the key and gives it back: some back ends silently forget."""
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        return False
+    try:
+        keyring.set_password(_SERVICE, account, key)
+        return keyring.get_password(_SERVICE, account) == key
+    except (KeyringError, RuntimeError, OSError):
+        return False
+
+
+def _keyring_get(account: str) -> str | None:
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        return None
+    try:
+        return keyring.get_password(_SERVICE, account)
+    except (KeyringError, RuntimeError, OSError):
+        return None
+
+
+def _keyring_delete(account: str) -> None:
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        return
+    try:
+        keyring.delete_password(_SERVICE, account)
+    except (KeyringError, RuntimeError, OSError):
+        return

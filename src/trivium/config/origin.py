@@ -1,0 +1,89 @@
+"""Origins: what a `base_url` may look like, and which server it names."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+# Cloud metadata services hand out credentials to whoever can reach them: no configuration has business there.
+_METADATA_NAMES = {
+    "metadata",
+    "metadata.google.internal",
+    "metadata.goog",
+    "instance-data",
+    "instance-data.ec2.internal",
+}
+_METADATA_ADDRESSES = {
+    ipaddress.ip_address(text)
+    for text in ("169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "192.0.0.192",
+                 "168.63.129.16", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")
+}  # fmt: skip
+_PORTS = {"http": 80, "https": 443}
+
+
+def check_base_url(text: str) -> str:
+    """The URL without a trailing slash. Raises ValueError that says what is wrong, without repeating credentials."""
+    try:
+        url = urlsplit(text.strip())
+        port = url.port
+    except ValueError as error:
+        raise ValueError("is not a URL") from error
+    if url.scheme not in _PORTS:
+        raise ValueError("must begin with http:// or https://")
+    if url.username is not None or url.password is not None:
+        raise ValueError("must not hold a user name or password: use `api_key` or `headers`")
+    if "?" in text or "#" in text:
+        raise ValueError("must not have a query or fragment")
+    if not url.hostname or port == 0 or any(c.isspace() or not c.isprintable() or c == "\\" for c in text.strip()):
+        raise ValueError("names no server")
+    if is_metadata(url.hostname):
+        raise ValueError("names a cloud metadata service, which is never a model's server")
+    return text.strip().rstrip("/")
+
+
+def origin_of(url: str) -> str:
+    """`https://host:port`, with the port always written."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or _PORTS.get(parts.scheme, 0)}"
+
+
+def moved(base_url: str, host: str) -> str:
+    """`base_url` at another server: a host, `host:port` or URL, as in `OLLAMA_HOST`. Raises ValueError.
+
+    An address that only makes sense to listen on (0.0.0.0, ::) becomes loopback.
+    """
+    parts, given = urlsplit(base_url), urlsplit(host if "://" in host else f"http://{host}")
+    name = given.hostname or parts.hostname or ""
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)
+    port = given.port or (_PORTS[given.scheme] if "://" in host and given.scheme in _PORTS else parts.port)
+    prefix = given.path.rstrip("/").removesuffix(parts.path)
+    return check_base_url(f"{given.scheme}://{f'[{name}]' if ':' in name else name}:{port}{prefix}{parts.path}")
+
+
+def is_metadata(host: str) -> bool:
+    """Whether a host is a metadata service, in any spelling of its address."""
+    name = host.rstrip(".").lower().partition("%")[0]
+    address = address_of(name)
+    if address is None:
+        return name in _METADATA_NAMES
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return mapped in _METADATA_ADDRESSES or (mapped.version == 4 and mapped.is_link_local)
+
+
+def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """A literal address, also in the old spellings that resolvers accept (`0xa9fea9fe`, `2852039166`); else None."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except (OSError, UnicodeError):
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    address = address_of(host)
+    return host.lower() == "localhost" if address is None else address.is_loopback

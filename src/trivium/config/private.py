@@ -1,0 +1,39 @@
+"""Private files: written whole or not at all, readable by their owner only (0600)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from trivium.config.home import make_private
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put `data` in place of whatever is there."""
+    draft = _draft(path, data)
+    draft.replace(path)
+
+
+def write_once(path: Path, data: bytes) -> bytes:
+    """Put `data` there unless a file is there already; returns what is there then. Racing processes agree."""
+    draft = _draft(path, data)
+    try:
+        # Unlike a rename, a hard link fails where the name is taken, and never shows half a file.
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_bytes()
+
+
+def _draft(path: Path, data: bytes) -> Path:
+    make_private(path.parent)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return draft

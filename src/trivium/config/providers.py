@@ -1,0 +1,150 @@
+"""Providers as configured: catalog rows, changed and joined by `[[providers]]`, each with its credential."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+import msgspec
+
+from trivium.catalog.catalog import Catalog
+from trivium.catalog.rows import Capability, Provider
+from trivium.config import credentials, raw
+from trivium.config.origin import check_base_url, moved, origin_of
+from trivium.config.schema import BoundProvider
+from trivium.config.times import timeouts
+from trivium.config.toml import Document, Path
+from trivium.errors import ConfigError
+from trivium.types.data import DataPolicy
+from trivium.types.secret import Secret
+
+_ID = re.compile(r"[a-z0-9][a-z0-9_.-]*", re.ASCII)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
+# What a model on an unknown server may be tried with; the server's own refusal is passed on.
+_USUAL: tuple[Capability, ...] = ("tools", "json_schema", "json_object", "logprobs", "n")
+_PLAIN = ("name", "access", "dialect", "auth", "default_model", "region", "jurisdiction", "capabilities", "headers",
+          "quirks", "models_path", "key_check", "stream_usage", "upstream_stream")  # fmt: skip
+
+
+def bind(
+    document: Document | None, rows: tuple[raw.Provider, ...], catalog: Catalog, env: Mapping[str, str], home: FilePath
+) -> dict[str, BoundProvider]:
+    """Every provider that can be named, catalog rows first and in their order. Raises ConfigError."""
+    bound = {row.id: _shipped(row, env) for row in catalog.providers.values()}
+    explicit: dict[str, Secret] = {}
+    if document is not None:
+        for index, row in enumerate(rows):
+            bound[row.id] = _configured(document, index, row, bound.get(row.id))
+            if row.api_key is not None:
+                explicit[row.id] = Secret(credentials.normalise(row.api_key))
+        _refuse_twins(document, rows)
+    kept = credentials.kept(home)
+    return {
+        id_: _with_credential(provider, catalog, env, home if id_ in kept else None, explicit.get(id_))
+        for id_, provider in bound.items()
+    }
+
+
+def _shipped(row: Provider, env: Mapping[str, str]) -> BoundProvider:
+    """A catalog row. That of a server on this machine names loopback itself, or the environment moves it."""
+    if row.host_env and (host := env.get(row.host_env, "").strip()):
+        try:
+            row = msgspec.structs.replace(row, base_url=moved(row.base_url, host))
+        except ValueError as error:
+            raise ConfigError(
+                f"${row.host_env} {error}", remedy="Write host:port or a URL.", key=row.host_env
+            ) from error
+    return BoundProvider(row=row, trusted_origin=row.access == "local")
+
+
+def _configured(document: Document, index: int, given: raw.Provider, known: BoundProvider | None) -> BoundProvider:
+    path: Path = ("providers", index)
+    if known is not None and not known.row.base_url:
+        remedy = "Engines that Trivium starts stand under [[engines]]."
+        raise document.error((*path, "id"), f"`{given.id}` is the name of this machine's own engines", remedy=remedy)
+    if known is None:
+        known = BoundProvider(row=_new_row(document, path, given))
+    changes = {name: value for name in _PLAIN if (value := getattr(given, name)) is not None}
+    if given.base_url is not None:
+        changes["base_url"] = _base_url(document, path, given.base_url)
+    if given.timeouts is not None:
+        changes["timeouts"] = timeouts(document, (*path, "timeouts"), given.timeouts)
+    changes["data"] = _data(given, known.row, changes)
+    if given.api_key is not None and changes.get("auth", known.row.auth) == "none":
+        changes["auth"] = "bearer"
+    _check_key_and_headers(document, path, given)
+    row = msgspec.structs.replace(known.row, **changes)
+    return BoundProvider(row=row, trusted_origin=known.trusted_origin or given.base_url is not None)
+
+
+def _new_row(document: Document, path: Path, given: raw.Provider) -> Provider:
+    if not _ID.fullmatch(given.id):
+        message = f"`{given.id}` is no provider id"
+        raise document.error((*path, "id"), message, remedy="Use lower-case letters, digits, `-`, `_` and `.`.")
+    if given.base_url is None:
+        remedy = "Add `base_url`, with the version segment, or use an id that `trivium providers` lists."
+        raise document.error(
+            (*path, "id"), f"the catalog has no provider `{given.id}`, so it needs a `base_url`", remedy=remedy
+        )
+    capabilities = _USUAL if given.access == "local" else ("images", *_USUAL)
+    return Provider(id=given.id, name=given.id, capabilities=capabilities, source=document.file)
+
+
+def _data(given: raw.Provider, known: Provider, changes: dict[str, Any]) -> DataPolicy:
+    """What is stated about data. Statements of the catalog hold for the catalog's server only."""
+    stays = "base_url" not in changes or origin_of(changes["base_url"]) == origin_of(known.base_url)
+    base = known.data if stays else DataPolicy()
+    if given.data is None:
+        return base
+    stated = {name: value for name, value in msgspec.structs.asdict(given.data).items() if value is not None}
+    return msgspec.structs.replace(base, **stated)
+
+
+def _base_url(document: Document, path: Path, url: str) -> str:
+    try:
+        return check_base_url(url)
+    except ValueError as error:
+        raise document.error((*path, "base_url"), f"the `base_url` {error}") from error
+
+
+def _check_key_and_headers(document: Document, path: Path, given: raw.Provider) -> None:
+    if given.api_key is not None:
+        key = credentials.normalise(given.api_key)
+        if not key or not _HEADER_VALUE.fullmatch(key):
+            raise document.error((*path, "api_key"), "the `api_key` is empty or has unprintable characters")
+    for name, value in (given.headers or {}).items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise document.error((*path, "headers", name), f"`{name}` is no header that can be sent")
+
+
+def _refuse_twins(document: Document, rows: tuple[raw.Provider, ...]) -> None:
+    seen: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        if row.id in seen:
+            first = document.line(("providers", seen[row.id], "id"))
+            raise document.error(("providers", index, "id"), f"the provider `{row.id}` stands in line {first} already")
+        seen[row.id] = index
+
+
+def _with_credential(
+    provider: BoundProvider, catalog: Catalog, env: Mapping[str, str], home: FilePath | None, explicit: Secret | None
+) -> BoundProvider:
+    """In this order: the file's `api_key`, the environment, `trivium login`; each only for the origin it belongs to.
+
+    A key from the environment belongs to the catalog's origin; elsewhere the file must name it (`api_key = "${…}"`).
+    `home` is None where nothing was kept for the provider.
+    """
+    row = provider.row
+    if explicit is not None:
+        return msgspec.structs.replace(provider, credential=explicit, credential_from="trivium.toml")
+    shipped = catalog.providers.get(row.id)
+    if shipped is not None and shipped.base_url and origin_of(shipped.base_url) == origin_of(row.base_url):
+        for name in row.key_env:
+            if key := credentials.normalise(env.get(name, "")):
+                return msgspec.structs.replace(provider, credential=Secret(key), credential_from=name)
+    if home is not None and (kept := credentials.load(home, row.id, origin_of(row.base_url))):
+        return msgspec.structs.replace(provider, credential=kept, credential_from="trivium login")
+    return provider

@@ -1,0 +1,116 @@
+"""Routes and aliases as configured, with every target checked against what can be named."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from trivium.config import raw
+from trivium.config.times import duration, timeouts
+from trivium.config.toml import Document, Path, dotted
+from trivium.errors import ConfigError
+from trivium.routing.route import Breaker, Route
+from trivium.types.data import DATA_CLASSES, DataClass
+
+
+class Names(msgspec.Struct, frozen=True):
+    """What a target can be: a model of one of the providers, or an alias of one."""
+
+    providers: Collection[str]
+    aliases: Mapping[str, str]
+    routes: Collection[str]
+
+    def target(self, document: Document, path: Path, text: str) -> str:
+        """The model id that a target or alias stands for in the end. Raises ConfigError."""
+        seen = [text]
+        while text in self.aliases:
+            text = self.aliases[text]
+            if text in seen:
+                message = f"the aliases go in a circle: {' → '.join([*seen, text])}"
+                raise document.error(("aliases", seen[-1]), message)
+            seen.append(text)
+        if text in self.routes:
+            return text
+        return self.model_id(document, path, text)
+
+    def model_id(self, document: Document, path: Path, text: str) -> str:
+        """`provider/model`, also from `provider:model`. Raises ConfigError for an unknown provider."""
+        prefix, slash, rest = text.partition("/")
+        if slash and prefix in self.providers and rest:
+            return text
+        word, colon, after = text.partition(":")
+        if colon and word in self.providers and after:
+            return f"{word}/{after}"
+        if slash:
+            message = f"`{dotted(path)}`: there is no provider `{prefix}` for the model `{text}`"
+            raise document.error(path, message, wrong=prefix, valid=self.providers)
+        message = f"`{dotted(path)}`: `{text}` is neither provider/model nor an alias"
+        raise document.error(path, message, wrong=text, valid=[*self.aliases, *self.routes])
+
+
+def resolve_aliases(document: Document, names: Names) -> dict[str, str]:
+    """Every alias with what it stands for in the end: a model id or a route."""
+    resolved: dict[str, str] = {}
+    for alias in names.aliases:
+        path: Path = ("aliases", alias)
+        if alias in names.routes:
+            raise document.error(path, f"`{alias}` is the name of a route as well")
+        resolved[alias] = names.target(document, path, alias)
+    return resolved
+
+
+def resolve_routes(document: Document, routes: tuple[raw.Route, ...], names: Names) -> dict[str, Route]:
+    """The routes by name. Raises ConfigError."""
+    resolved: dict[str, Route] = {}
+    for index, route in enumerate(routes):
+        path: Path = ("routes", index)
+        if not route.name.strip():
+            raise document.error((*path, "name"), "a route needs a name")
+        if route.name in resolved:
+            first = resolved[route.name].line
+            raise document.error((*path, "name"), f"the route `{route.name}` stands in line {first} already")
+        resolved[route.name] = resolve_route(document, index, route, names)
+    return resolved
+
+
+def resolve_route(document: Document, index: int, route: raw.Route, names: Names) -> Route:
+    path: Path = ("routes", index)
+    return Route(
+        name=route.name,
+        targets=tuple(_target(document, path, route, index, names) for index in range(len(route.targets))),
+        strategy=route.strategy,
+        rescue=route.rescue,
+        rescue_other_model=route.rescue_other_model,
+        data_class=data_class(route),
+        timeouts=timeouts(document, (*path, "timeouts"), route.timeouts),
+        attempts=route.attempts,
+        retries=route.retries,
+        breaker=Breaker(
+            failures=route.breaker.failures,
+            cooldown_s=duration(document, (*path, "breaker", "cooldown"), route.breaker.cooldown),
+        ),
+        fallback=route.fallback,
+        upstream_stream=route.upstream_stream,
+        max_wait_s=None if route.max_wait is None else duration(document, (*path, "max_wait"), route.max_wait),
+        line=document.line((*path, "name")),
+    )
+
+
+def _target(document: Document, path: Path, route: raw.Route, index: int, names: Names) -> str:
+    place = (*path, "targets", index)
+    target = names.target(document, place, route.targets[index])
+    if target in names.routes:
+        raise _route_as_target(document, place, route.name, target)
+    return target
+
+
+def _route_as_target(document: Document, place: Path, name: str, target: str) -> ConfigError:
+    if target == name:
+        return document.error(place, f"the route `{name}` targets itself")
+    remedy = "Name its targets here: a route's own deadlines and data class cannot be taken over."
+    return document.error(place, f"`{target}` is a route, and a route cannot target another one", remedy=remedy)
+
+
+def data_class(given: raw.Limits) -> DataClass:
+    return DATA_CLASSES[given.data_class or "any"]

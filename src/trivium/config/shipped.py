@@ -1,0 +1,18 @@
+"""The shipped catalog, read from the package once a process."""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+
+from trivium.catalog.catalog import Catalog
+from trivium.catalog.parse import parse
+
+
+@functools.cache
+def catalog() -> Catalog:
+    folder = resources.files("trivium.catalog")
+    providers, models, prices = (
+        (folder / name).read_bytes() for name in ("providers.toml", "models.toml", "prices.json")
+    )
+    return parse(providers, models, prices)
