@@ -1,0 +1,82 @@
+"""A binding: everything about a request to one endpoint that is the same each time, made once."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trivium.access.quirks import QUIRKS, Quirk
+from trivium.catalog.rows import Endpoint, Timeouts
+from trivium.dialects import get as dialect_named
+from trivium.dialects.base import Dialect
+from trivium.transport.address import Origin, parse_origin
+from trivium.transport.upstream import Upstream
+from trivium.types.secret import Secret
+
+CONNECT_S_REMOTE, TLS_S_REMOTE = 3.0, 5.0
+CONNECT_S_LOCAL, TLS_S_LOCAL = 1.0, 5.0
+
+_AUTH = {
+    "bearer": "authorization: Bearer {}\r\n",
+    "x-api-key": "x-api-key: {}\r\n",
+    "api-key": "api-key: {}\r\n",
+    "x-goog-api-key": "x-goog-api-key: {}\r\n",
+    "none": "",
+}
+
+
+class Binding(msgspec.Struct, frozen=True, kw_only=True):
+    """How to reach an endpoint. `head` is the request's head up to the value of `content-length`."""
+
+    endpoint: Endpoint
+    dialect: Dialect
+    upstream: Upstream
+    head: bytes
+    quirks: tuple[Quirk, ...]
+
+    def payload(self, body: bytes, extra: bytes = b"") -> bytes:
+        """A whole request. `extra` holds complete header lines."""
+        for quirk in self.quirks:
+            body = quirk(body)
+        return b"%b%d\r\n%b\r\n%b" % (self.head, len(body), extra, body)
+
+
+def bind(
+    endpoint: Endpoint, credential: Secret | None, timeouts: Timeouts, *, base_url: str = "", path: str = ""
+) -> Binding:
+    """Bind an endpoint to its origin and credential.
+
+    `base_url` is given for endpoints whose address is only known at run time (engines); `path` where it is
+    not that of the dialect's generation call. Raises ValueError for a URL that `parse_origin` refuses.
+    """
+    row = endpoint.provider
+    dialect = dialect_named(row.dialect)
+    base = base_url or row.base_url
+    origin = parse_origin(base)
+    local = endpoint.access == "local"
+    return Binding(
+        endpoint=endpoint,
+        dialect=dialect,
+        upstream=Upstream(
+            origin=origin,
+            endpoint=endpoint.id,
+            ceiling=endpoint.ceiling,
+            trusted_origin=endpoint.trusted_origin or bool(base_url),
+            local=local,
+            connect_s=timeouts.connect_s or (CONNECT_S_LOCAL if local else CONNECT_S_REMOTE),
+            tls_s=timeouts.tls_s or (TLS_S_LOCAL if local else TLS_S_REMOTE),
+        ),
+        head=_head(origin, path or dialect.path, row.auth, row.headers, dialect, credential),
+        quirks=tuple(QUIRKS[name] for name in row.quirks),
+    )
+
+
+def _head(
+    origin: Origin, path: str, auth: str, headers: dict[str, str], dialect: Dialect, credential: Secret | None
+) -> bytes:
+    lines = [f"POST {origin.path}{path} HTTP/1.1\r\nhost: {origin.authority}\r\n"]
+    if credential is not None and credential:
+        lines.append(_AUTH[auth].format(credential.reveal()))
+    constant = {"content-type": "application/json", "accept-encoding": "identity", **dialect.headers, **headers}
+    lines += [f"{name}: {value}\r\n" for name, value in constant.items()]
+    lines.append("content-length: ")
+    return "".join(lines).encode("latin-1")

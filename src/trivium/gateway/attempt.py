@@ -1,0 +1,434 @@
+"""One upstream call: reserved in the journal, sent, read by a relay, settled once.
+
+States, as in the stream state machine of the reliability contract::
+
+    RESERVED → SENT → HEAD → (held) → RELEASED → SETTLED
+                 any state → failed(reason) → the pipeline decides what comes next
+
+All of it runs in callbacks; what waits (a connection, an engine) calls back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trivium.access.bind import Binding
+from trivium.catalog.rows import Endpoint
+from trivium.dialects.base import AnswerContext
+from trivium.errors import (
+    TriviumError,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamTimeout,
+)
+from trivium.gateway.relay import (
+    Events,
+    ObjectTarget,
+    PassedAnswer,
+    PassedStream,
+    Relay,
+    ResponseTarget,
+    StreamTarget,
+    Target,
+    WholeSource,
+    WholeTarget,
+)
+from trivium.gateway.snapshot import Limits
+from trivium.ledger.record import Outcome, Reserved, Settled
+from trivium.routing.retry_after import retry_after_s
+from trivium.transport.http1 import UpstreamConnection
+from trivium.transport.upstream import Headers
+from trivium.types.event import Event
+from trivium.types.response import Response
+from trivium.types.usage import Usage
+
+if TYPE_CHECKING:
+    from trivium.gateway.exchange import Exchange
+
+ERROR_BYTES_MAX = 64 * 1024
+"""How much of an upstream's error is read; no provider's is longer."""
+OUTPUT_TOKENS_ASSUMED = 4096
+"""The upper bound of an answer where neither caller nor catalog gives one."""
+BYTES_PER_TOKEN = 4
+
+
+Last = bytes | Response | list[Event]
+Succeeded = Callable[["Exchange", "Attempt", Last], None]
+Failed = Callable[["Exchange", "Attempt", TriviumError], None]
+
+
+class Attempt:
+    """Receives what one connection brings for one exchange."""
+
+    __slots__ = (
+        "_active",
+        "_error_body",
+        "_error_headers",
+        "_failed",
+        "_first_content_at",
+        "_fresh",
+        "_opening",
+        "_seen_at",
+        "_sent_at",
+        "_settled",
+        "_stream",
+        "_succeeded",
+        "_written",
+        "binding",
+        "connection",
+        "endpoint",
+        "exchange",
+        "limits",
+        "number",
+        "payload",
+        "relay",
+        "reserved_nanos",
+        "status",
+    )
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        endpoint: Endpoint,
+        binding: Binding,
+        limits: Limits,
+        *,
+        succeeded: Succeeded,
+        failed: Failed,
+    ) -> None:
+        self.exchange = exchange
+        self._succeeded = succeeded
+        self._failed = failed
+        self.endpoint = endpoint
+        self.binding = binding
+        self.limits = limits
+        self.number = exchange.attempts
+        self.payload = b""
+        self.relay: Relay | None = None
+        self.connection: UpstreamConnection | None = None
+        self.status = 0
+        self.reserved_nanos = 0
+        self._opening: asyncio.Task[None] | None = None
+        self._fresh = False
+        self._written = False
+        self._stream = False
+        self._settled = False
+        self._active = False
+        self._error_body: list[bytes] | None = None
+        self._error_headers: Headers = []
+        self._sent_at = 0.0
+        self._seen_at = 0.0
+        self._first_content_at = 0.0
+
+    # ---- before
+
+    def reserve(self) -> None:
+        """Build the request and write the reservation; `send` follows once the journal has it.
+
+        Raises InvalidRequest (strict mode), LedgerUnavailable.
+        """
+        exchange = self.exchange
+        self.payload = self._build()
+        endpoint, price = self.endpoint, self.endpoint.price
+        estimate = len(exchange.body) // BYTES_PER_TOKEN
+        bound = None if price is None else price.upper_bound(estimate, self._output_bound())
+        exchange.runtime.journal.append(
+            Reserved(
+                exchange.id,
+                self.number,
+                exchange.runtime.time_ms(),
+                endpoint.id,
+                endpoint.provider.id,
+                endpoint.model,
+                endpoint.access,
+                exchange.wish.key.name if exchange.wish.key else "",
+                price.version if price else "",
+                bound,
+                estimate,
+            )
+        )
+        self._sent_at = self._seen_at = exchange.runtime.now()
+        if bound is not None and exchange.auto:
+            self.reserved_nanos = bound
+            exchange.runtime.budget.reserve(bound)
+        exchange.runtime.send_after_journal(self)
+
+    def _output_bound(self) -> int:
+        asked = self.exchange.max_output_tokens
+        return asked or self.endpoint.max_output or OUTPUT_TOKENS_ASSUMED
+
+    def _build(self) -> bytes:
+        exchange, dialect = self.exchange, self.binding.dialect
+        row = self.endpoint.provider
+        always = (exchange.plan and exchange.plan.route.upstream_stream or row.upstream_stream) == "always"
+        self._stream = exchange.stream or always
+        if exchange.dialect is dialect:
+            head = exchange.head
+            ask = self._stream and row.stream_usage and not exchange.wants_usage
+            stream = True if self._stream and not exchange.stream else None
+            body = dialect.pass_request(exchange.body, head, self.endpoint.model, stream=stream, ask_usage=ask)
+            return self.binding.payload(body, exchange.wish.forwarded)
+        request = msgspec.structs.replace(
+            exchange.canonical(), model=self.endpoint.model, stream=self._stream, include_usage=row.stream_usage
+        )
+        built = dialect.build_request(request)
+        exchange.lose(built.losses)
+        return self.binding.payload(built.body)
+
+    def send(self) -> None:
+        """Take a connection and send; the pool checks the data class again."""
+        exchange = self.exchange
+        if exchange.closed or self._settled:
+            return
+        upstream = self.binding.upstream
+        try:
+            taken = exchange.runtime.pool.hand_out(
+                upstream, exchange.data_class, self, self.payload, fresh=self._fresh
+            )
+        except TriviumError as error:
+            self.fail(error)
+            return
+        if isinstance(taken, UpstreamConnection):
+            self.connection = taken
+            self._written = True
+        else:
+            self._opening = taken
+
+    # ---- transport.upstream.Receiver
+
+    def on_connected(self, connection: UpstreamConnection) -> None:
+        self._opening = None
+        self.connection = connection
+        self._written = True
+        self._sent_at = self._seen_at = self.exchange.runtime.now()
+
+    def on_unreachable(self, error: UpstreamError) -> None:
+        self._opening = None
+        self.fail(error)
+
+    def on_head(self, status: int, headers: Headers) -> None:
+        self.status = status
+        self._active = True
+        if status != 200:
+            self._error_body = []
+            self._error_headers = headers
+            return
+        kind = _content_type(headers)
+        try:
+            self.relay = self._relay(kind)
+        except TriviumError as error:
+            self.fail(error)
+
+    def on_body(self, data: bytes) -> None:
+        self._active = True
+        if self._error_body is not None:
+            self._error_body.append(data)
+            if sum(map(len, self._error_body)) > ERROR_BYTES_MAX:
+                self._fail_by_status()
+            return
+        if self.relay is None:
+            return
+        try:
+            self.relay.feed(data)
+        except TriviumError as error:
+            self.fail(error)
+
+    def on_end(self) -> None:
+        self.connection = None
+        if self._error_body is not None:
+            self._fail_by_status()
+        elif self.relay is not None:
+            try:
+                self.relay.end()
+            except TriviumError as error:
+                self.fail(error)
+
+    def on_lost(self, error: UpstreamError, *, untouched: bool) -> None:
+        self.connection = None
+        if untouched and not self._fresh:
+            # The server had closed the idle connection before it saw the request: once more, on a new one.
+            self._fresh = True
+            self.send()
+            return
+        if self._error_body is not None and self._error_body:
+            self._fail_by_status()
+            return
+        self.fail(error)
+
+    # ---- what the answer is
+
+    def _relay(self, kind: bytes) -> Relay:
+        exchange, dialect = self.exchange, self.binding.dialect
+        streamed = kind.startswith(dialect.stream_type)
+        if not streamed and not kind.startswith(b"application/json"):
+            shown = kind[:60].decode("latin-1", "replace") or "nothing"
+            raise UpstreamProtocolError(f"The upstream answered 200 with `{shown}` instead of JSON.")
+        if exchange.dialect is dialect and streamed == exchange.stream:
+            if streamed:
+                return PassedStream(self, dialect, wants_usage=exchange.wants_usage, price=self.cost_of)
+            return PassedAnswer(self, dialect)
+        return Events(dialect.decoder() if streamed else WholeSource(dialect), self._target())
+
+    def _target(self) -> Target:
+        exchange = self.exchange
+        if exchange.dialect is None:
+            return ObjectTarget(self) if exchange.stream else ResponseTarget(self)
+        context = AnswerContext(
+            id=exchange.id,
+            model=exchange.facts_model,
+            created=exchange.created,
+            include_usage=exchange.wants_usage,
+            input_tokens_estimate=len(exchange.body) // BYTES_PER_TOKEN,
+        )
+        make = StreamTarget if exchange.stream else WholeTarget
+        return make(self, exchange.dialect, context)
+
+    def _fail_by_status(self) -> None:
+        body = b"".join(self._error_body or ())[:ERROR_BYTES_MAX]
+        if 300 <= self.status < 400:
+            error: UpstreamError = UpstreamProtocolError("The upstream answered with a redirect; it is not followed.")
+        else:
+            error = self.binding.dialect.decode_error(self.status, body)
+        error.upstream_status = self.status
+        wait = retry_after_s(self._error_headers, self.exchange.runtime.time_ms() / 1000)
+        if wait is not None:
+            error.retry_after_s = wait
+        self.fail(error)
+
+    # ---- gateway.relay.Outlet
+
+    def release(self, first: bytes) -> None:
+        self._first_content_at = self.exchange.runtime.now()
+        self.exchange.release(first)
+
+    def chunk(self, data: bytes) -> None:
+        self.exchange.sink.chunk(data)
+
+    def objects(self, events: list[Event]) -> None:
+        if not self._first_content_at:
+            self._first_content_at = self.exchange.runtime.now()
+        self.exchange.released = True
+        self.exchange.sink.events(self.exchange, events)
+
+    def complete(self, last: Last) -> None:
+        if not self._first_content_at:
+            self._first_content_at = self.exchange.runtime.now()
+        if self.relay is not None:
+            self.exchange.losses += self.relay.losses
+        self._let_go()
+        self.settle("ok", None)
+        self._succeeded(self.exchange, self, last)
+
+    # ---- the end
+
+    def fail(self, error: TriviumError) -> None:
+        """The attempt is over without an answer; the pipeline decides what comes next."""
+        if self._settled:
+            return
+        if isinstance(error, UpstreamError):
+            error.endpoint = self.endpoint.id
+        self.abort()
+        self.settle("error_midstream" if self.exchange.released else "error", error)
+        self._failed(self.exchange, self, error)
+
+    def abort(self) -> None:
+        """Stop the upstream at once: nobody reads on."""
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        if self.connection is not None:
+            self.connection.abort()
+            self.connection = None
+
+    def _let_go(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.detach()
+
+    def settle(self, outcome: Outcome, error: TriviumError | None) -> None:
+        """Write the attempt's last record, exactly once, and add its cost to the exchange."""
+        if self._settled:
+            return
+        self._settled = True
+        exchange, relay = self.exchange, self.relay
+        usage = self._usage(outcome)
+        cost = self.cost_of(usage) if usage is not None else (0 if self._unbilled() else None)
+        exchange.add_cost(usage, cost)
+        now = exchange.runtime.now()
+        first = self._first_content_at
+        counted = usage or Usage()
+        exchange.runtime.journal.append(
+            Settled(
+                exchange.id,
+                self.number,
+                exchange.runtime.time_ms(),
+                outcome,
+                error.kind if error is not None else "",
+                self.status,
+                counted.prompt_tokens,
+                counted.output_tokens,
+                counted.cache_read_tokens,
+                counted.cache_write_tokens + counted.cache_write_1h_tokens,
+                counted.reasoning_tokens,
+                counted.estimated,
+                cost,
+                None if counted.cost_usd is None else round(counted.cost_usd * 1e9),
+                int((first - self._sent_at) * 1e6) if first else -1,
+                int((now - self._sent_at) * 1e6),
+                relay.upstream_id if relay else "",
+                relay.finish_reason if relay else "",
+            )
+        )
+        exchange.runtime.settled(self, outcome, error, counted, cost)
+
+    def cost_of(self, usage: Usage) -> int | None:
+        price = self.endpoint.price
+        return None if price is None else price.cost(usage)
+
+    def _usage(self, outcome: Outcome) -> Usage | None:
+        """What the upstream reported, else an estimate of what went by; None where it did no work."""
+        relay = self.relay
+        if relay is not None and relay.usage is not None and (outcome == "ok" or relay.usage.output_tokens):
+            return relay.usage
+        if outcome != "ok" and (relay is None or not relay.output_estimate):
+            return None
+        return Usage(
+            input_tokens=len(self.exchange.body) // BYTES_PER_TOKEN,
+            output_tokens=relay.output_estimate if relay else 0,
+            estimated=True,
+        )
+
+    def _unbilled(self) -> bool:
+        """Whether a failure certainly cost nothing: an error status, or a request that was never sent."""
+        return self.status not in (0, 200) or not self._written
+
+    def expire(self, now: float) -> None:
+        """Look at the deadlines; called by the sweep, a few times a second."""
+        if self._settled:
+            return
+        if self._active:
+            self._active = False
+            self._seen_at = now
+        exchange, relay = self.exchange, self.relay
+        if now >= exchange.deadline:
+            self.fail(UpstreamTimeout(f"`{self.endpoint.id}` did not finish within the request's total deadline."))
+        elif not self._stream or self._opening is not None:
+            return
+        elif relay is None or not (relay.content or relay.thinking):
+            if now - self._sent_at > self.limits.first_content_s:
+                self.fail(
+                    UpstreamTimeout(f"`{self.endpoint.id}` sent no content within {self.limits.first_content_s:g} s.")
+                )
+        elif now - self._seen_at > self.limits.idle_s:
+            self.fail(UpstreamTimeout(f"`{self.endpoint.id}` fell silent for {self.limits.idle_s:g} s."))
+
+
+def _content_type(headers: Headers) -> bytes:
+    for name, value in headers:
+        if len(name) == 12 and name.lower() == b"content-type":
+            return value.lower()
+    return b""

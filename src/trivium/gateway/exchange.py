@@ -1,0 +1,220 @@
+"""An exchange: the one object of a request, from its first byte to its last ledger record."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from trivium.dialects.base import AnswerContext, Dialect, Head
+from trivium.errors import InternalError, InvalidRequest, TriviumError
+from trivium.policy.key import Key
+from trivium.routing.names import AUTO
+from trivium.routing.plan import Plan
+from trivium.types.data import DataClass
+from trivium.types.event import Event
+from trivium.types.request import Request
+from trivium.types.response import Response
+from trivium.types.usage import Usage
+
+if TYPE_CHECKING:
+    from trivium.gateway.attempt import Attempt
+    from trivium.gateway.runtime import Runtime
+    from trivium.gateway.snapshot import Snapshot
+
+
+class Sink(Protocol):
+    """Where an answer goes. A caller over HTTP gets bytes in its dialect; in-process, `dialect` is None and it
+    gets objects. Before `begin` an error is told by `fail`, after it by `cut`."""
+
+    def whole(self, exchange: Exchange, body: bytes) -> None: ...
+    def begin(self, exchange: Exchange, first: bytes) -> None: ...
+    def chunk(self, data: bytes) -> None: ...
+    def end(self, last: bytes) -> None: ...
+    def response(self, exchange: Exchange, response: Response) -> None: ...
+    def events(self, exchange: Exchange, events: list[Event]) -> None: ...
+    def fail(self, exchange: Exchange, error: TriviumError) -> None: ...
+    def cut(self, exchange: Exchange, last: bytes, error: TriviumError) -> None: ...
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller wants beside its body: from its key, our headers, or our Python parameters."""
+
+    key: Key | None = None
+    data_class: DataClass = DataClass.ANY
+    strict: bool = False
+    timeout_s: float | None = None
+    forwarded: bytes = b""
+    """Header lines of the caller that go on to an upstream of the same dialect."""
+
+
+class Exchange:
+    """State of one request. Linked to its sink and its current attempt; everything is let go at the end."""
+
+    __slots__ = (
+        "attempt",
+        "attempts",
+        "backoff",
+        "body",
+        "closed",
+        "cost_nanos",
+        "cost_unknown",
+        "created",
+        "data_class",
+        "deadline",
+        "dialect",
+        "facts_model",
+        "fallback",
+        "first_error",
+        "head",
+        "head_sent",
+        "id",
+        "losses",
+        "max_output_tokens",
+        "outbox",
+        "plan",
+        "position",
+        "quiet_since",
+        "released",
+        "request",
+        "runtime",
+        "sink",
+        "snapshot",
+        "started",
+        "status",
+        "stream",
+        "strict",
+        "time_ms",
+        "tries",
+        "usage",
+        "wants_usage",
+        "wish",
+    )
+
+    def __init__(self, runtime: Runtime, sink: Sink, dialect: Dialect | None, body: bytes, wish: Wish) -> None:
+        self.runtime = runtime
+        self.snapshot: Snapshot = runtime.snapshot
+        self.sink = sink
+        self.dialect = dialect
+        self.body = body
+        self.wish = wish
+        self.head: Head | None = None
+        self.request: Request | None = None
+        self.max_output_tokens: int | None = None
+        self.facts_model = ""
+        """The model id as the caller spelled it."""
+        self.id = runtime.new_id()
+        self.time_ms = runtime.id_time_ms
+        self.created = self.time_ms // 1000
+        self.started = runtime.now()
+        self.deadline = self.started
+        self.data_class = wish.data_class
+        self.strict = wish.strict
+        self.stream = False
+        self.wants_usage = False
+        self.plan: Plan | None = None
+        self.position = 0
+        """Index of the current endpoint in the plan."""
+        self.tries = 0
+        """Attempts at the current endpoint."""
+        self.attempts = 0
+        self.attempt: Attempt | None = None
+        self.backoff: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        """What this exchange waits for between attempts: a delay, or an engine that starts."""
+        self.fallback = ""
+        self.first_error: TriviumError | None = None
+        self.losses: tuple[str, ...] = ()
+        self.head_sent = False
+        self.released = False
+        """The caller has content: nothing can be taken back."""
+        self.quiet_since = self.started
+        self.usage: Usage | None = None
+        self.cost_nanos = 0
+        self.cost_unknown = False
+        self.status = 200
+        self.outbox: bytes | Response | list[Event] | TriviumError | None = None
+        """The last of the answer, waiting for the journal."""
+        self.closed = False
+        runtime.opened(self)
+
+    @property
+    def auto(self) -> bool:
+        """Whether what this request spends counts against the daily budget of `auto`."""
+        return self.plan is not None and self.plan.route.name == AUTO
+
+    @property
+    def total_cost_nanos(self) -> int | None:
+        """Over all attempts; None if the price of one of them is unknown."""
+        return None if self.cost_unknown else self.cost_nanos
+
+    def canonical(self) -> Request:
+        """The request in the vocabulary of all dialects, parsed once. Raises InvalidRequest."""
+        if self.request is None:
+            if self.dialect is None:
+                raise InternalError("An in-process exchange began without its request.")
+            self.request = self.dialect.parse_request(self.body)
+        return self.request
+
+    def lose(self, losses: tuple[str, ...]) -> None:
+        """Note what a translation could not say. Raises InvalidRequest in strict mode."""
+        if losses and self.strict:
+            raise InvalidRequest(
+                f"The endpoint cannot be told {', '.join(f'`{name}`' for name in losses)}.",
+                remedy="Leave it out, choose another model, or drop `x-trivium-strict`.",
+                param=losses[0],
+            )
+        self.losses = tuple(dict.fromkeys(self.losses + losses))
+
+    def release(self, first: bytes) -> None:
+        """The first content goes out; from here on nothing can be taken back."""
+        self.released = True
+        if self.head_sent:
+            self.sink.chunk(first)
+        else:
+            self.head_sent = True
+            self.sink.begin(self, first)
+
+    def comfort(self, comment: bytes) -> None:
+        """A sign of life to a caller who waits; it commits the head, but nothing of the answer."""
+        if self.head_sent:
+            self.sink.chunk(comment)
+        else:
+            self.head_sent = True
+            self.sink.begin(self, comment)
+
+    def add_cost(self, usage: Usage | None, cost_nanos: int | None) -> None:
+        """Add what an attempt took; an unknown cost makes the whole unknown."""
+        if cost_nanos is None:
+            self.cost_unknown = True
+        else:
+            self.cost_nanos += cost_nanos
+        if usage is not None:
+            self.usage = usage if self.usage is None else self.usage.plus(usage)
+
+    def deliver(self) -> None:
+        """Send the last of the answer, or the error; the ledger has the request by now."""
+        last, self.outbox = self.outbox, None
+        self.attempt = None
+        match last:
+            case TriviumError():
+                self._deliver_error(last)
+            case Response():
+                self.sink.response(self, last)
+            case bytes() if not self.stream:
+                self.sink.whole(self, last)
+            case bytes():
+                if not self.head_sent:
+                    self.release(b"")
+                self.sink.end(last)
+            case list():
+                self.sink.events(self, last)
+            case None:
+                pass
+
+    def _deliver_error(self, error: TriviumError) -> None:
+        if self.head_sent and self.dialect is not None:
+            context = AnswerContext(id=self.id, model=self.facts_model, created=self.created)
+            self.sink.cut(self, self.dialect.encoder(context).fail(error), error)
+        else:
+            self.sink.fail(self, error)

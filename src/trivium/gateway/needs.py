@@ -1,0 +1,56 @@
+"""What a request needs an endpoint to be capable of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trivium.routing.plan import Plan
+from trivium.types.message import Audio, File, Image, Message, ToolResult
+from trivium.types.request import Request
+
+if TYPE_CHECKING:
+    from trivium.gateway.exchange import Exchange
+
+MEDIA = {"images": Image, "audio": Audio, "files": File}
+_MARKS = (b"image", b"audio", b"file", b"document", b"Data")
+"""A message without any of these holds text only, in every dialect; one with them is parsed to be sure."""
+NOTHING: frozenset[str] = frozenset()
+
+
+def needs_of(request: Request) -> frozenset[str]:
+    """All capabilities that a parsed request needs."""
+    needs = set(media_of(request))
+    if request.tools:
+        needs.add("tools")
+    if request.response_format is not None and request.response_format.type != "text":
+        needs.add(request.response_format.type)
+    if request.n > 1:
+        needs.add("n")
+    if request.sampling.logprobs:
+        needs.add("logprobs")
+    return frozenset(needs)
+
+
+def media_of(request: Request) -> frozenset[str]:
+    """The kinds of media in a request's messages."""
+    kinds = {type(part) for message in request.messages for part in _parts(message)}
+    return frozenset(name for name, kind in MEDIA.items() if kind in kinds)
+
+
+def _parts(message: Message) -> list[object]:
+    inner = [sub for part in message.parts if isinstance(part, ToolResult) for sub in part.parts]
+    return [*message.parts, *inner]
+
+
+def media_needs(plan: Plan, messages: msgspec.Raw, exchange: Exchange) -> frozenset[str]:
+    """Media that the request carries, looked for only where an endpoint of the plan could not take it."""
+    capable = all(endpoint.capabilities.issuperset(MEDIA) for endpoint in plan.endpoints)
+    if capable or not any(mark in memoryview_bytes(messages) for mark in _MARKS):
+        return NOTHING
+    return media_of(exchange.canonical())
+
+
+def memoryview_bytes(raw: msgspec.Raw) -> bytes:
+    return bytes(raw)

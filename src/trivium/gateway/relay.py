@@ -1,0 +1,358 @@
+"""How an answer travels from an upstream's bytes to the caller: passed, or through events.
+
+A relay gets the body of a 200 answer as it arrives and tells its attempt what it means: content is
+there (`release`), the answer is whole (`complete`). It raises a TriviumError when the body is none of
+what its dialect promises; nothing that it raised over has reached the caller.
+
+* `PassedAnswer`, `PassedStream`: both sides speak one dialect, the bytes go on as they are;
+* `Events` reads anything else as events, from a stream or from a whole answer, and gives them to a
+  `Target`: a stream in the caller's dialect, a whole answer folded from them, or the objects themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from trivium.dialects.base import AnswerContext, Dialect
+from trivium.errors import UpstreamCut, UpstreamProtocolError
+from trivium.types.event import End, Event, Failure, Finish, ReasoningDelta, Start, TextDelta, UsageReport, is_content
+from trivium.types.response import Fold, Response
+from trivium.types.usage import Usage
+
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+HELD_BYTES_MAX = 4 * 1024 * 1024
+"""What may come before the first content; more is no stream but an attack."""
+
+
+class Outlet(Protocol):
+    """What a relay tells: the attempt it belongs to."""
+
+    def release(self, first: bytes) -> None:
+        """The first content, with all that was held before it."""
+        ...
+
+    def chunk(self, data: bytes) -> None: ...
+    def objects(self, events: list[Event]) -> None: ...
+    def complete(self, last: bytes | Response | list[Event]) -> None:
+        """The answer is whole; `last` leaves once the ledger has it."""
+        ...
+
+
+class Relay(Protocol):
+    """What an attempt reads of its relay."""
+
+    @property
+    def content(self) -> bool: ...
+    @property
+    def thinking(self) -> bool:
+        """A sign of thought has come: the silence before the content is not a stall."""
+        ...
+
+    @property
+    def usage(self) -> Usage | None: ...
+    @property
+    def finish_reason(self) -> str: ...
+    @property
+    def upstream_id(self) -> str: ...
+    @property
+    def output_estimate(self) -> int:
+        """Tokens that went by, by a rough count."""
+        ...
+
+    @property
+    def losses(self) -> tuple[str, ...]: ...
+    def feed(self, data: bytes) -> None: ...
+    def end(self) -> None: ...
+
+
+class PassedAnswer:
+    """A whole answer, passed as it is."""
+
+    def __init__(self, outlet: Outlet, dialect: Dialect) -> None:
+        self.content = False
+        self.thinking = False
+        self.usage: Usage | None = None
+        self.finish_reason = ""
+        self.upstream_id = ""
+        self.output_estimate = 0
+        self.losses: tuple[str, ...] = ()
+        self._outlet = outlet
+        self._dialect = dialect
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > ANSWER_BYTES_MAX:
+            raise UpstreamProtocolError(f"The upstream's answer is larger than {ANSWER_BYTES_MAX} bytes.")
+        self._parts.append(data)
+
+    def end(self) -> None:
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        read = self._dialect.read_answer(body)
+        self.content = True
+        self.usage = read.usage
+        self.finish_reason = read.finish_reason
+        self.upstream_id = read.id
+        self.output_estimate = len(body) // 4
+        self._outlet.complete(body)
+
+
+class PassedStream:
+    """A stream in the caller's own dialect: a meter looks, the bytes pass."""
+
+    def __init__(self, outlet: Outlet, dialect: Dialect, *, wants_usage: bool, price: Callable[[Usage], int | None]) -> None:
+        self.thinking = False
+        self.losses: tuple[str, ...] = ()
+        self.output_estimate = 0
+        self._outlet = outlet
+        self._meter = dialect.meter(wants_usage)
+        self._price = price
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._released = False
+
+    @property
+    def content(self) -> bool:
+        return self._meter.content
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._meter.usage
+
+    @property
+    def finish_reason(self) -> str:
+        return self._meter.finish_reason
+
+    @property
+    def upstream_id(self) -> str:
+        return self._meter.upstream_id
+
+    def feed(self, data: bytes) -> None:
+        meter = self._meter
+        out = meter.feed(data)
+        self.output_estimate += data.count(b"\n\n")
+        if not self._released:
+            self._hold(out)
+        elif meter.complete:
+            self._outlet.complete(out)
+        elif out:
+            self._outlet.chunk(out)
+        if meter.error is not None:
+            raise meter.error
+
+    def _hold(self, out: bytes) -> None:
+        meter = self._meter
+        self._held.append(out)
+        self._held_bytes += len(out)
+        if self._held_bytes > HELD_BYTES_MAX:
+            raise UpstreamProtocolError(f"The upstream sent {HELD_BYTES_MAX} bytes without any content.")
+        if meter.error is not None:
+            return
+        if meter.content or meter.complete:
+            self._released = True
+            held, self._held = b"".join(self._held), []
+            if meter.complete:
+                self._outlet.complete(held)
+            else:
+                self._outlet.release(held)
+
+    def end(self) -> None:
+        meter = self._meter
+        if meter.complete:
+            return
+        rest = meter.close()
+        if not meter.complete:
+            raise UpstreamCut("The upstream ended the stream without its terminal event.")
+        if not self._released:
+            rest = b"".join(self._held) + rest
+        self._outlet.complete(rest)
+
+
+class Target(Protocol):
+    """Where events go."""
+
+    losses: tuple[str, ...]
+
+    def add(self, events: list[Event]) -> None: ...
+    def finish(self) -> None: ...
+
+
+class StreamTarget:
+    """A stream in the caller's dialect. Held until the first content, like every stream."""
+
+    def __init__(self, outlet: Outlet, dialect: Dialect, context: AnswerContext) -> None:
+        self._outlet = outlet
+        self._encoder = dialect.encoder(context)
+        self._held: list[Event] = []
+        self._released = False
+        self.losses: tuple[str, ...] = ()
+
+    def add(self, events: list[Event]) -> None:
+        if not self._released:
+            self._held += events
+            if not any(map(is_content, events)):
+                return
+            self._released = True
+            held, self._held = self._held, []
+            self._outlet.release(self._encoder.encode(held))
+            return
+        data = self._encoder.encode(events)
+        if data:
+            self._outlet.chunk(data)
+
+    def finish(self) -> None:
+        last = self._encoder.encode([*self._held, End()])
+        self.losses = self._encoder.losses
+        self._outlet.complete(last)
+
+
+class WholeTarget:
+    """A whole answer in the caller's dialect, folded from events."""
+
+    def __init__(self, outlet: Outlet, dialect: Dialect, context: AnswerContext) -> None:
+        self._outlet = outlet
+        self._dialect = dialect
+        self._context = context
+        self._fold = Fold()
+        self.losses: tuple[str, ...] = ()
+
+    def add(self, events: list[Event]) -> None:
+        for event in events:
+            self._fold.add(event)
+
+    def finish(self) -> None:
+        built = self._dialect.encode_answer(self._fold.response(), self._context)
+        self.losses = built.losses
+        self._outlet.complete(built.body)
+
+
+class ResponseTarget:
+    """A `Response`, for a caller in the same process."""
+
+    losses: tuple[str, ...] = ()
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+        self._fold = Fold()
+
+    def add(self, events: list[Event]) -> None:
+        for event in events:
+            self._fold.add(event)
+
+    def finish(self) -> None:
+        self._outlet.complete(self._fold.response())
+
+
+class ObjectTarget:
+    """The events themselves, for a caller in the same process that streams."""
+
+    losses: tuple[str, ...] = ()
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+        self._held: list[Event] = []
+        self._released = False
+
+    def add(self, events: list[Event]) -> None:
+        if self._released:
+            self._outlet.objects(events)
+            return
+        self._held += events
+        if any(map(is_content, events)):
+            self._released = True
+            held, self._held = self._held, []
+            self._outlet.objects(held)
+
+    def finish(self) -> None:
+        self._outlet.complete([*self._held, End()])
+
+
+class Source(Protocol):
+    """What turns an upstream's bytes into events."""
+
+    def feed(self, data: bytes) -> list[Event]: ...
+    def close(self) -> list[Event]: ...
+
+
+class WholeSource:
+    """A whole answer, decoded when it has all come."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        self._size += len(data)
+        if self._size > ANSWER_BYTES_MAX:
+            raise UpstreamProtocolError(f"The upstream's answer is larger than {ANSWER_BYTES_MAX} bytes.")
+        self._parts.append(data)
+        return []
+
+    def close(self) -> list[Event]:
+        return self._dialect.decode_answer(b"".join(self._parts))
+
+
+class Events:
+    """Any answer as events, from a `Source` to a `Target`."""
+
+    def __init__(self, source: Source, target: Target) -> None:
+        self.content = False
+        self.thinking = False
+        self.usage: Usage | None = None
+        self.finish_reason = ""
+        self.upstream_id = ""
+        self.output_estimate = 0
+        self._source = source
+        self._target = target
+        self._ended = False
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        return self._target.losses
+
+    def feed(self, data: bytes) -> None:
+        if not self._ended:
+            self._take(self._source.feed(data))
+
+    def end(self) -> None:
+        if self._ended:
+            return
+        self._take(self._source.close())
+        if not self._ended:
+            raise UpstreamCut("The upstream ended the answer without its terminal event.")
+
+    def _take(self, events: list[Event]) -> None:
+        passed: list[Event] = []
+        for event in events:
+            match event:
+                case TextDelta(text=text):
+                    self.output_estimate += len(text) // 4 + 1
+                case ReasoningDelta():
+                    self.thinking = True
+                case Start(usage=usage):
+                    self.usage = usage
+                    self.upstream_id = event.id
+                case UsageReport(usage=usage):
+                    self.usage = usage
+                case Finish(reason=reason):
+                    self.finish_reason = reason
+                case End():
+                    self._ended = True
+                    continue
+                case Failure(error=error):
+                    self._give(passed)
+                    raise error
+                case _:
+                    pass
+            passed.append(event)
+        self._give(passed)
+        if self._ended:
+            self._target.finish()
+
+    def _give(self, events: list[Event]) -> None:
+        if events:
+            self.content = self.content or any(map(is_content, events))
+            self._target.add(events)

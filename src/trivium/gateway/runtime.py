@@ -1,0 +1,317 @@
+"""What all requests of one event loop share: snapshot, journal, pool, counters, and the sweep.
+
+Nothing here makes a task, a future or a timer a request; records of one turn of the loop leave in one
+write, and whatever had to wait for them follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from trivium.access.bind import Binding
+from trivium.catalog.rows import Endpoint
+from trivium.errors import ClientGone, Draining, LedgerUnavailable, TriviumError, UpstreamUnreachable
+from trivium.gateway.budget import DAY_S, DailyBudget
+from trivium.gateway.snapshot import Snapshot
+from trivium.ledger.record import Record
+from trivium.routing.breaker import BreakerState
+from trivium.routing.names import AUTO
+from trivium.routing.plan import Plan, Rejected
+from trivium.routing.route import Breaker
+from trivium.telemetry.metrics import Metrics
+from trivium.transport.pool import Dial, Pool
+from trivium.types.ids import ulid
+from trivium.types.secret import Secret
+from trivium.types.usage import Usage
+
+if TYPE_CHECKING:
+    from trivium.gateway.attempt import Attempt
+    from trivium.gateway.exchange import Exchange
+
+SWEEP_S = 0.05
+"""How coarse deadlines are."""
+KEEP_ALIVE_FIRST_S, KEEP_ALIVE_NEXT_S = 5.0, 10.0
+"""Silence before the first comment to a waiting caller, and between comments."""
+REFRESH_S = 5.0
+"""How often the ledger is asked what was spent, and engines are told that they are in use."""
+
+
+class Journal(Protocol):
+    def append(self, record: Record) -> None: ...
+    def flush(self) -> bool: ...
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an engine that runs is reached."""
+
+    base_url: str
+    api_key: str
+    context: int | None = None
+    pid: int = 0
+
+
+class Owner(Protocol):
+    """The owner of the home, as its clients see it."""
+
+    async def ensure(self, engine: str) -> Running:
+        """An engine that answers, started if need be. Raises EngineUnavailable."""
+        ...
+
+    async def touch(self, engines: list[str]) -> None: ...
+    async def spent(self, since_ms: int, requested_model: str) -> int: ...
+
+
+class Runtime:
+    """One a loop. `sweep` looks at one exchange; it comes from the pipeline, which imports this module."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        snapshot: Snapshot,
+        journal: Journal,
+        dial: Dial,
+        owner: Owner,
+        sweep: Callable[[Exchange, float], None],
+    ) -> None:
+        self.loop = loop
+        self.snapshot = snapshot
+        self.journal = journal
+        self.owner = owner
+        self.pool = Pool(loop, dial)
+        self.metrics = Metrics()
+        self.exchanges: set[Exchange] = set()
+        self.now = time.monotonic
+        self.jitter = random.random
+        self.id_time_ms = 0
+        self.budget = DailyBudget(snapshot.config.defaults.budget_nanos_day)
+        self.draining = False
+        self._breakers: dict[str, BreakerState] = {}
+        self._engines: dict[str, Binding] = {}
+        self._used: set[str] = set()
+        self._sends: list[Attempt] = []
+        self._ends: list[Exchange] = []
+        self._flushing = False
+        self._sweep_exchange = sweep
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refreshed = -REFRESH_S
+
+    # ---- identity and time
+
+    def time_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def new_id(self) -> str:
+        self.id_time_ms = self.time_ms()
+        return "gen-" + ulid(self.id_time_ms, random.getrandbits(80))
+
+    # ---- admission
+
+    def admit(self) -> None:
+        """Raises Draining once the process is about to end."""
+        if self.draining:
+            raise Draining("This server is shutting down.", remedy="Try again.", retry_after_s=1.0)
+
+    def opened(self, exchange: Exchange) -> None:
+        """A request has begun."""
+        self.exchanges.add(exchange)
+        self.metrics.in_flight += 1
+        if self._sweeping is None:
+            self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
+
+    def within_budget(self, plan: Plan, exchange: Exchange) -> Plan:
+        """The plan without what `auto` can no longer pay for today."""
+        if plan.route.name != AUTO or self.budget.limit_nanos is None:
+            return plan
+        kept: list[Endpoint] = []
+        rejected = list(plan.rejected)
+        output = exchange.max_output_tokens or 4096
+        for endpoint in plan.endpoints:
+            bound = 0 if endpoint.access == "local" else self._bound(endpoint, len(exchange.body) // 4, output)
+            if bound is None or not self.budget.allows(bound, time.time()):
+                limit = self.budget.limit_nanos / 1e9
+                detail = f"today's {limit:g} USD for `auto` are spent; see `[defaults] budget`"
+                rejected.append(Rejected(endpoint.id, "budget", detail))
+            else:
+                kept.append(endpoint)
+        return msgspec.structs.replace(plan, endpoints=tuple(kept), rejected=tuple(rejected))
+
+    @staticmethod
+    def _bound(endpoint: Endpoint, input_tokens: int, output_tokens: int) -> int | None:
+        return None if endpoint.price is None else endpoint.price.upper_bound(input_tokens, output_tokens)
+
+    # ---- endpoints
+
+    def allowed(self, plan: Plan, position: int) -> int:
+        """The first position from `position` on whose breaker lets an attempt through; `position` if none does."""
+        now = self.now()
+        for index in range(position, len(plan.endpoints)):
+            state = self._breakers.get(plan.endpoints[index].id)
+            if state is None or state.allows(now):
+                return index
+        return position
+
+    def sent(self, endpoint: Endpoint) -> None:
+        state = self._breakers.get(endpoint.id)
+        if state is not None:
+            state.sent(self.now())
+
+    def binding(self, snapshot: Snapshot, endpoint: Endpoint) -> Binding | None:
+        """How to reach the endpoint; None if it is an engine that is not known to run."""
+        if endpoint.engine is None:
+            return snapshot.binding(endpoint)
+        self._used.add(endpoint.engine)
+        return self._engines.get(endpoint.engine)
+
+    def start_engine(
+        self, endpoint: Endpoint, exchange: Exchange, ready: Callable[[Exchange, TriviumError | None], None]
+    ) -> asyncio.Task[None]:
+        """Have the owner start an engine; `ready` is called when it runs, or cannot."""
+
+        async def start() -> None:
+            engine = endpoint.engine or ""
+            try:
+                running = await self.owner.ensure(engine)
+                self._engines[engine] = exchange.snapshot.bind(endpoint, Secret(running.api_key), running.base_url)
+            except TriviumError as error:
+                ready(exchange, error)
+            else:
+                ready(exchange, None)
+
+        return self._task(start())
+
+    def settled(
+        self, attempt: Attempt, outcome: str, error: TriviumError | None, usage: Usage, cost_nanos: int | None
+    ) -> None:
+        """An attempt is over: counters, breaker, and what is known of an engine."""
+        endpoint = attempt.endpoint
+        self.metrics.attempt(
+            endpoint.id, endpoint.access, outcome, usage.prompt_tokens, usage.output_tokens, cost_nanos
+        )
+        if attempt.reserved_nanos:
+            self.budget.settle(attempt.reserved_nanos, cost_nanos)
+        if error is None:
+            state = self._breakers.get(endpoint.id)
+            if state is not None:
+                state.succeeded()
+            return
+        if endpoint.engine is not None and isinstance(error, UpstreamUnreachable):
+            self._engines.pop(endpoint.engine, None)
+        self._blame(attempt, error)
+
+    def _blame(self, attempt: Attempt, error: TriviumError) -> None:
+        """Count a failure against its endpoint if it is the endpoint's fault and says something about the next one."""
+        endpoint = attempt.endpoint
+        state = self._breakers.get(endpoint.id)
+        if isinstance(error, ClientGone) or not error.retryable or error.status == 429:
+            if state is not None:
+                state.abandoned()
+            return
+        if state is None:
+            state = self._breakers[endpoint.id] = BreakerState()
+        plan = attempt.exchange.plan
+        state.failed(self.now(), plan.route.breaker if plan else Breaker())
+
+    # ---- the turn of the loop
+
+    def send_after_journal(self, attempt: Attempt) -> None:
+        self._sends.append(attempt)
+        self._flush_soon()
+
+    def deliver_after_journal(self, exchange: Exchange) -> None:
+        self._ends.append(exchange)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        sends, self._sends = self._sends, []
+        ends, self._ends = self._ends, []
+        written = self.journal.flush()
+        for attempt in sends:
+            if written:
+                attempt.send()
+            else:
+                attempt.fail(LedgerUnavailable("The journal cannot be written.", remedy="Free disk space."))
+        for exchange in ends:
+            exchange.deliver()
+
+    def closed(self, exchange: Exchange) -> None:
+        """A request is over."""
+        if exchange in self.exchanges:
+            self.exchanges.discard(exchange)
+            self.metrics.in_flight -= 1
+        self.metrics.request(exchange.status)
+
+    def later(
+        self, delay_s: float, callback: Callable[[Exchange], None], exchange: Exchange
+    ) -> asyncio.TimerHandle:
+        return self.loop.call_later(delay_s, callback, exchange)
+
+    def _task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # ---- the sweep
+
+    def _sweep(self) -> None:
+        self._sweeping = None
+        now = self.now()
+        for exchange in list(self.exchanges):
+            self._sweep_exchange(exchange, now)
+        self.pool.sweep()
+        if now - self._refreshed > REFRESH_S:
+            self._refreshed = now
+            self._task(self.refresh())
+        if self.exchanges:
+            self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
+
+    def keep_alive(self, exchange: Exchange, now: float) -> None:
+        """Send a comment to a caller who has waited in silence for long."""
+        wait = KEEP_ALIVE_NEXT_S if exchange.head_sent else KEEP_ALIVE_FIRST_S
+        if now - exchange.quiet_since >= wait and exchange.dialect is not None:
+            exchange.quiet_since = now
+            exchange.comfort(exchange.dialect.keep_alive)
+
+    async def refresh(self) -> None:
+        """Ask the owner what was spent today, and tell it which engines are in use."""
+        used, self._used = sorted(self._used), set()
+        try:
+            if used:
+                await self.owner.touch(used)
+            if self.budget.limit_nanos is not None:
+                now = time.time()
+                day_ms = int(now // DAY_S) * DAY_S * 1000
+                self.budget.refresh(await self.owner.spent(day_ms, AUTO), now)
+        except TriviumError:
+            # The owner is changing; the figures of the last look hold until the next one.
+            self._used.update(used)
+
+    def swap(self, snapshot: Snapshot) -> None:
+        """Take over a new configuration; requests in flight keep the one they began with."""
+        self.snapshot = snapshot
+        if snapshot.config.defaults.budget_nanos_day != self.budget.limit_nanos:
+            self.budget.limit_nanos = snapshot.config.defaults.budget_nanos_day
+
+    def close(self) -> None:
+        """Let go of everything; requests in flight end as their callers see it: cut."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        for exchange in list(self.exchanges):
+            if exchange.attempt is not None:
+                exchange.attempt.abort()
+        self.pool.close()

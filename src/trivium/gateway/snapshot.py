@@ -1,0 +1,222 @@
+"""A snapshot: configuration and catalog as one immutable whole; a request keeps the one it began with.
+
+Pure look-ups with bounded caches. A new configuration is a new snapshot, swapped by reference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from trivium.access.bind import Binding, bind
+from trivium.catalog.parse import Catalog
+from trivium.catalog.resolve import endpoint as resolve_endpoint
+from trivium.catalog.rows import Endpoint, Timeouts
+from trivium.config.schema import Config
+from trivium.errors import ConfigError, NotFound
+from trivium.routing.names import AUTO, LOCAL
+from trivium.routing.names import parse as parse_name
+from trivium.routing.plan import Facts, Plan, Rejected, plan
+from trivium.routing.route import Route
+from trivium.types.secret import Secret
+
+CACHE_MAX = 4096
+"""Entries of each cache; callers invent model ids, so every cache has a bound and is emptied when it is full."""
+
+FIRST_CONTENT_S_REMOTE, FIRST_CONTENT_S_REMOTE_ALONE, FIRST_CONTENT_S_THINKER = 12.0, 60.0, 120.0
+FIRST_CONTENT_S_LOCAL = 300.0
+IDLE_S_REMOTE, IDLE_S_LOCAL = 20.0, 60.0
+TOTAL_S_REMOTE, TOTAL_S_LOCAL = 600.0, 1800.0
+
+Candidate = Endpoint | Rejected
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The deadlines of an attempt, in seconds."""
+
+    first_content_s: float
+    idle_s: float
+    total_s: float
+
+
+class Snapshot:
+    """What every request reads and none changes. `local_models` are the names that the store can run."""
+
+    def __init__(self, config: Config, catalog: Catalog, local_models: tuple[str, ...] = ()) -> None:
+        self.config = config
+        self.catalog = catalog
+        self.local_models = local_models
+        self._endpoints: dict[str, Candidate] = {}
+        self._bindings: dict[str, Binding] = {}
+        self._plans: dict[tuple[Any, ...], Plan] = {}
+        self._limits: dict[tuple[str, str, bool], Limits] = {}
+
+    # ---- names to endpoints
+
+    def endpoint(self, name: str) -> Candidate:
+        """The endpoint of a model id, or why there is none. Raises NotFound for an unknown prefix."""
+        found = self._endpoints.get(name)
+        if found is None:
+            found = self._resolve(name)
+            _remember(self._endpoints, name, found)
+        return found
+
+    def _resolve(self, name: str) -> Candidate:
+        named = parse_name(name, self.config.providers)
+        if named is None:
+            raise NotFound(
+                f"There is no model, route or alias `{name}`.",
+                remedy="Use `provider/model` (for example `openai/gpt-5-mini`), a route, or `auto`; "
+                "`trivium models` lists what is known.",
+                param="model",
+            )
+        if named.provider == LOCAL:
+            return self._local(named.model)
+        bound = self.config.providers[named.provider]
+        if bound.credential is None and bound.row.auth != "none" and named.provider not in self.config.configured:
+            where = " or ".join(bound.row.key_env) or "a key"
+            return Rejected(name, "credential", f"no key: set {where}, or run `trivium login {named.provider}`")
+        override = self.config.models.get(f"{named.provider}/{named.model}")
+        return resolve_endpoint(
+            self.catalog, bound.row, named.model, override=override, trusted_origin=bound.trusted_origin
+        )
+
+    def _local(self, model: str) -> Candidate:
+        """An engine of ours: one that is configured, or any model of the store."""
+        name = f"{LOCAL}/{model}"
+        engine = self.config.engines.get(model)
+        if engine is None and model not in self.local_models:
+            if model in self.catalog.local_models:
+                return Rejected(name, "not_pulled", f"the model is not on this machine: run `trivium models pull {model}`")
+            raise NotFound(
+                f"There is no local model `{model}`.",
+                remedy="`trivium models` lists those on this machine; `trivium models pull` fetches one.",
+                param="model",
+            )
+        weights = engine.model if engine else model
+        row = self.config.providers[LOCAL].row
+        found = resolve_endpoint(
+            self.catalog, row, weights, override=self.config.models.get(name), trusted_origin=True
+        )
+        context = engine.context if engine and engine.context else found.context
+        return msgspec.structs.replace(found, id=name, engine=model, context=context)
+
+    def route(self, name: str) -> Route:
+        """The route that a caller's `model` means: a configured one, `auto`, or one made of a single endpoint."""
+        name = self.config.aliases.get(name, name)
+        found = self.config.routes.get(name)
+        if found is not None:
+            return found
+        if name == AUTO:
+            return self._auto()
+        return Route(name=name, targets=(name,))
+
+    def _auto(self) -> Route:
+        targets = [*self.primary(), *(f"{LOCAL}/{model}" for model in self.default_local())]
+        if not targets:
+            targets = [f"{LOCAL}/{model}" for model in self.catalog.local_models][:1]
+        return Route(name=AUTO, targets=tuple(dict.fromkeys(targets)))
+
+    def primary(self) -> list[str]:
+        """The primary of `auto`: `[defaults] model`, else the default model of the first row whose key is set."""
+        if self.config.defaults.model:
+            return [self.config.defaults.model]
+        for provider, bound in self.config.providers.items():
+            if bound.credential is not None and bound.row.default_model:
+                return [f"{provider}/{bound.row.default_model}"]
+        return []
+
+    def default_local(self) -> list[str]:
+        """The local model of last resort: the first configured engine, else the first model of the store."""
+        return list(self.config.engines)[:1] or list(self.local_models)[:1]
+
+    # ---- plans
+
+    def plan(self, facts: Facts, more: tuple[str, ...] = ()) -> Plan:
+        """The plan for a request; `more` are further model ids of the caller. Cached where token counts do not matter."""
+        key = (facts.model, more, facts.data_class, facts.needs, facts.roads, facts.models)
+        found = self._plans.get(key)
+        if found is None:
+            unsized = msgspec.structs.replace(facts, input_tokens=0, max_output_tokens=None)
+            found = self._plan(unsized, more)
+            _remember(self._plans, key, found)
+        if _may_be_too_long(found, facts):
+            return self._plan(facts, more)
+        return found
+
+    def _plan(self, facts: Facts, more: tuple[str, ...]) -> Plan:
+        named = parse_name(facts.model, self.config.providers)
+        if named is not None and named.road:
+            facts = msgspec.structs.replace(facts, model=facts.model.rpartition(":")[0], road=named.road)
+        route = self.route(facts.model)
+        targets = [*route.targets, *(target for name in more for target in self.route(name).targets)]
+        return plan(facts, route, [self._candidate(target, facts) for target in dict.fromkeys(targets)])
+
+    def _candidate(self, target: str, facts: Facts) -> Candidate:
+        if facts.models and target not in facts.models and facts.model not in facts.models:
+            return Rejected(target, "allowed_models", "the key does not allow this model")
+        return self.endpoint(self.config.aliases.get(target, target))
+
+    # ---- what an attempt needs
+
+    def binding(self, endpoint: Endpoint) -> Binding:
+        """How to reach an endpoint whose address is configured. Raises ConfigError for an address that cannot be used."""
+        found = self._bindings.get(endpoint.id)
+        if found is None:
+            bound = self.config.providers[endpoint.provider.id]
+            found = self.bind(endpoint, bound.credential)
+            _remember(self._bindings, endpoint.id, found)
+        return found
+
+    def bind(self, endpoint: Endpoint, credential: Secret | None, base_url: str = "") -> Binding:
+        try:
+            return bind(endpoint, credential, self._timeouts(endpoint, Timeouts()), base_url=base_url)
+        except KeyError as error:
+            raise ConfigError(f"`{endpoint.id}` needs the quirk {error}, which there is not.") from error
+
+    def _timeouts(self, endpoint: Endpoint, own: Timeouts) -> Timeouts:
+        """The route's deadlines over the provider's over the policy's."""
+        scopes = (own, endpoint.provider.timeouts, self.config.policy.timeouts)
+        chosen = {name: next((v for s in scopes if (v := getattr(s, name)) is not None), None) for name in _TIMEOUTS}
+        return Timeouts(**chosen)
+
+    def limits(self, route: Route, endpoint: Endpoint, *, alone: bool) -> Limits:
+        """The deadlines of an attempt; `alone`: nobody else could answer, so it may take longer."""
+        key = (route.name, endpoint.id, alone)
+        found = self._limits.get(key)
+        if found is None:
+            own = self._timeouts(endpoint, route.timeouts)
+            local = endpoint.access == LOCAL
+            if local:
+                first = FIRST_CONTENT_S_LOCAL
+            elif endpoint.silent_thinker:
+                first = FIRST_CONTENT_S_THINKER
+            else:
+                first = FIRST_CONTENT_S_REMOTE_ALONE if alone else FIRST_CONTENT_S_REMOTE
+            found = Limits(
+                own.first_content_s or first,
+                own.idle_s or (IDLE_S_LOCAL if local else IDLE_S_REMOTE),
+                own.total_s or (TOTAL_S_LOCAL if local else TOTAL_S_REMOTE),
+            )
+            _remember(self._limits, key, found)
+        return found
+
+
+_TIMEOUTS = tuple(field.name for field in msgspec.structs.fields(Timeouts))
+
+
+def _may_be_too_long(plan: Plan, facts: Facts) -> bool:
+    """Whether the sizes of the request could reject one of the plan's endpoints."""
+    for endpoint in plan.endpoints:
+        if endpoint.context is not None and facts.input_tokens > endpoint.context:
+            return True
+        if facts.max_output_tokens and endpoint.max_output and facts.max_output_tokens > endpoint.max_output:
+            return True
+    return False
+
+
+def _remember(cache: dict[Any, Any], key: object, value: object) -> None:
+    if len(cache) >= CACHE_MAX:
+        cache.clear()
+    cache[key] = value

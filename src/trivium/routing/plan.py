@@ -1,0 +1,108 @@
+"""The plan: which endpoints are tried for a request, in which order, and why the others are not.
+
+A pure function of the facts, the route and its candidates. Hard rules reject with a reason, cheap and
+certain ones first; nothing here knows the time, so that a plan can be computed, cached and explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from trivium.catalog.rows import Endpoint
+from trivium.routing.route import Route
+from trivium.types.data import DataClass
+
+CONTEXT_SLACK = 0.9
+"""An estimated count of tokens is good to about 10 %: reject only what cannot fit even then."""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan needs to know of a request. `input_tokens` is an estimate; `needs` are capabilities."""
+
+    model: str
+    data_class: DataClass = DataClass.ANY
+    needs: frozenset[str] = frozenset()
+    input_tokens: int = 0
+    max_output_tokens: int | None = None
+    models: tuple[str, ...] = ()
+    """What the caller's key may name; empty: anything."""
+    roads: tuple[str, ...] = ()
+    """Which roads the caller's key may take; empty: all."""
+    road: str | None = None
+    """The road that the model id asks for by its suffix."""
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """An endpoint that the request must not or cannot use. `detail` is for people, with the figures."""
+
+    endpoint: str
+    reason: str
+    detail: str
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """`endpoints` in the order in which they would be tried; together with `rejected` all candidates."""
+
+    requested: str
+    route: Route
+    endpoints: tuple[Endpoint, ...]
+    rejected: tuple[Rejected, ...] = ()
+
+
+def plan(facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected]) -> Plan:
+    """Order the eligible candidates by the route's strategy and reject the others with their reasons."""
+    eligible: list[Endpoint] = []
+    rejected: list[Rejected] = []
+    first = next((c for c in candidates if isinstance(c, Endpoint)), None)
+    for candidate in candidates:
+        if isinstance(candidate, Rejected):
+            rejected.append(candidate)
+            continue
+        refusal = _refusal(facts, route, candidate, first)
+        if refusal is None:
+            eligible.append(candidate)
+        else:
+            rejected.append(Rejected(candidate.id, *refusal))
+    return Plan(requested=facts.model, route=route, endpoints=tuple(eligible), rejected=tuple(rejected))
+
+
+def _refusal(facts: Facts, route: Route, endpoint: Endpoint, first: Endpoint | None) -> tuple[str, str] | None:
+    """Why an endpoint cannot serve, as (reason, detail); None if it can."""
+    if facts.roads and endpoint.access not in facts.roads:
+        return "allowed_roads", f"the key allows {', '.join(facts.roads)}; this endpoint is {endpoint.access}"
+    if facts.road and endpoint.access != facts.road:
+        return "road", f"the model id asks for the {facts.road} road; this endpoint is {endpoint.access}"
+    if facts.data_class > endpoint.ceiling:
+        return (
+            "data_class",
+            f"the request is `{facts.data_class.word}`, the endpoint's ceiling is `{endpoint.ceiling.word}`",
+        )
+    missing = sorted(facts.needs - endpoint.capabilities)
+    if missing:
+        return "capability", f"the request needs {', '.join(missing)}"
+    unlike = _unlike(route, endpoint, first)
+    if unlike:
+        return "fallback", unlike
+    return _too_long(facts, endpoint)
+
+
+def _unlike(route: Route, endpoint: Endpoint, first: Endpoint | None) -> str:
+    if first is None or endpoint is first or route.fallback == "any":
+        return ""
+    key = "weights" if route.fallback == "same-weights" else "family"
+    mine, theirs = getattr(endpoint, key), getattr(first, key)
+    if mine is not None and mine == theirs:
+        return ""
+    return f"the route requires {route.fallback} as `{first.id}` ({theirs or 'unknown'}); this is {mine or 'unknown'}"
+
+
+def _too_long(facts: Facts, endpoint: Endpoint) -> tuple[str, str] | None:
+    wanted = facts.max_output_tokens
+    if wanted is not None and endpoint.max_output is not None and wanted > endpoint.max_output:
+        return "context_length", f"{wanted} output tokens asked for, {endpoint.max_output} possible"
+    needed = int(facts.input_tokens * CONTEXT_SLACK)
+    if endpoint.context is not None and needed > endpoint.context:
+        return "context_length", f"needs at least {needed} tokens, the window has {endpoint.context}"
+    return None
