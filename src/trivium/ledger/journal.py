@@ -194,7 +194,7 @@ class JournalWriter:
             if self._durable:
                 os.fsync(fd)
         except OSError as error:
-            log.error("A segment of the journal could not be synced: %s", error)
+            log.warning("A segment of the journal could not be synced: %s", error)
         finally:
             os.close(fd)
 
