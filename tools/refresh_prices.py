@@ -47,21 +47,25 @@ BESIDES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--date", type=dt.date.fromisoformat, default=dt.date.today())
-    day = parser.parse_args().date
-    rows = tomllib.loads((CATALOG / "providers.toml").read_text())["providers"]
-    wanted = {row["prices_id"] for row in rows if "prices_id" in row}
-    counts: Counter[str] = Counter()
-    book = {
-        "version": f"genai-prices {metadata.version('genai-prices')}",
-        "checked": day.isoformat(),
-        "providers": {p.id: price_list(p, day, counts) for p in data.providers if p.id in wanted},
-    }
-    missing = wanted - set(book["providers"])
-    if missing:
-        raise SystemExit(f"genai-prices does not know {sorted(missing)}")
-    book["counts"] = dict(sorted(counts.items()))
+    book = price_book(parser.parse_args().date)
     (CATALOG / "prices.json").write_bytes(msgspec.json.encode(book) + b"\n")
     print(book["version"], book["counts"])
+
+
+def price_book(day: dt.date) -> dict[str, object]:
+    """The content of prices.json, for the providers of the catalog. Raises SystemExit for one without prices."""
+    rows = tomllib.loads((CATALOG / "providers.toml").read_text())["providers"]
+    wanted = {row["prices_id"] for row in rows if "prices_id" in row}
+    if missing := wanted - {provider.id for provider in data.providers}:
+        raise SystemExit(f"genai-prices does not know {sorted(missing)}")
+    counts: Counter[str] = Counter()
+    prices = {p.id: price_list(p, day, counts) for p in data.providers if p.id in wanted}
+    return {
+        "version": f"genai-prices {metadata.version('genai-prices')}",
+        "checked": day.isoformat(),
+        "counts": dict(sorted(counts.items())),
+        "providers": prices,
+    }
 
 
 def price_list(provider: types.Provider, day: dt.date, counts: Counter[str]) -> dict[str, object]:

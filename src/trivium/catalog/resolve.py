@@ -37,13 +37,19 @@ def endpoint(
         context=next((row.context for row in rows if row.context is not None), catalog.context(provider, model)),
         max_output=next((row.max_output for row in rows if row.max_output is not None), None),
         capabilities=frozenset(capabilities),
-        ceiling=provider.data.ceiling if ours or not _RUNS_ELSEWHERE.search(model) else DataClass.ANY,
+        ceiling=provider.data.ceiling if ours or _stays(provider, model) else DataClass.ANY,
         weights=next((row.weights for row in rows if row.weights), None),
         family=next((row.family for row in rows if row.family), None),
         silent_thinker=not ours and (known is None or known.silent_thinker),
         engine=model if ours else None,
         trusted_origin=trusted_origin,
     )
+
+
+def _stays(provider: Provider, model: str) -> bool:
+    """Whether the provider's data policy holds for this model, and nobody else gets to see the request."""
+    covered = provider.data_for is None or re.fullmatch(provider.data_for, model) is not None
+    return covered and not _RUNS_ELSEWHERE.search(model)
 
 
 def _price(catalog: Catalog, provider: Provider, model: str, rows: list[Model]) -> Price | None:

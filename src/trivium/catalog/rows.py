@@ -101,6 +101,8 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     default_model: str | None = None
     """A cheap model of its own, for `auto`; in the provider's spelling."""
     data: DataPolicy = DataPolicy()
+    data_for: str | None = None
+    """A regular expression of the models that `data` holds for; of others nothing is known. None: all models."""
     region: str | None = None
     jurisdiction: str | None = None
     capabilities: tuple[Capability, ...] = ()

@@ -50,7 +50,7 @@ def origin_of(url: str) -> str:
 
 
 def moved(base_url: str, host: str) -> str:
-    """`base_url` at another server: a host, `host:port` or URL, as in `OLLAMA_HOST`. Raises ValueError.
+    """`base_url` at another server: a host, `host:port` or URL. Raises ValueError.
 
     An address that only makes sense to listen on (0.0.0.0, ::) becomes loopback.
     """

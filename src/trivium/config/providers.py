@@ -73,6 +73,8 @@ def _configured(document: Document, index: int, given: raw.Provider, known: Boun
     if given.timeouts is not None:
         changes["timeouts"] = timeouts(document, (*path, "timeouts"), given.timeouts)
     changes["data"] = _data(given, known.row, changes)
+    if given.data is not None:
+        changes["data_for"] = None
     if given.api_key is not None and changes.get("auth", known.row.auth) == "none":
         changes["auth"] = "bearer"
     _check_key_and_headers(document, path, given)
