@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -107,6 +107,7 @@ class HeadDecoder(Generic[H]):
                 remedy="Send the conversation, for example one message of the user.",
                 param="messages",
             )
+        head.model = cast("ModelName", str(head.model))  # a plain text again, which every encoder takes
         return head
 
 

@@ -1,0 +1,156 @@
+"""Whole answers on this wire: an upstream's read into events, ours written for a caller, passed ones looked at."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from trivium.dialects.base import AnswerContext, Built, PassedAnswer
+from trivium.dialects.common import excerpt
+from trivium.dialects.openai_chat.errors import error_in_band
+from trivium.dialects.openai_chat.events import CallNumbers, choice_events, finish_of
+from trivium.dialects.openai_chat.usage import read_usage, usage_object
+from trivium.dialects.openai_chat.wire import Answer, AnswerChoice, Passing, Spoken
+from trivium.errors import UpstreamProtocolError
+from trivium.types.event import End, Event, FinishReason, Start, UsageReport
+from trivium.types.message import Citation, Part, Reasoning, Refusal, Text, ToolCall
+from trivium.types.response import Choice, Response
+from trivium.wire.json import is_null
+
+_ANSWER = msgspec.json.Decoder(Answer)
+_PASSED = msgspec.json.Decoder(Passing)
+_SILENT = Spoken()
+
+_WORDS: dict[FinishReason, str] = {"refusal": "content_filter"}
+
+A = TypeVar("A", Answer, Passing)
+
+
+def _read(body: bytes, decoder: msgspec.json.Decoder[A]) -> A:
+    try:
+        wire = decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        text = "an empty body" if not body.strip() else f"a body that is no completion: {excerpt(str(error))}"
+        raise UpstreamProtocolError(f"The upstream answered 200 with {text}.") from None
+    if not is_null(wire.error):
+        raise error_in_band(wire.error)
+    if not wire.choices:
+        raise UpstreamProtocolError("The upstream answered 200 without a choice.")
+    for choice in wire.choices:
+        if not is_null(choice.error):
+            raise error_in_band(choice.error)
+    return wire
+
+
+def decode_answer(body: bytes) -> list[Event]:
+    """A whole 200 answer as events, `End` last. Raises UpstreamProtocolError, or the error that the answer carries."""
+    wire = _read(body, _ANSWER)
+    events: list[Event] = [Start(id=wire.id or "", model=wire.model or "", created=int(wire.created or 0))]
+    for choice in wire.choices or ():
+        events += _whole_choice(choice, wire.id or "")
+    usage = read_usage(wire.usage, wire.timings)
+    if usage is not None:
+        events.append(UsageReport(usage))
+    events.append(End())
+    return events
+
+
+def _whole_choice(choice: AnswerChoice, answer_id: str) -> list[Event]:
+    message = choice.message or _SILENT
+    for number, call in enumerate(message.tool_calls or ()):
+        call.index = number
+    events = choice_events(choice, message, CallNumbers(), answer_id)
+    events.append(finish_of(choice.finish_reason or "stop", choice.index))
+    return events
+
+
+def read_answer(body: bytes) -> PassedAnswer:
+    """What a passed answer says about itself. Raises like `decode_answer`."""
+    wire = _read(body, _PASSED)
+    reasons = [choice.finish_reason for choice in wire.choices or () if choice.finish_reason]
+    return PassedAnswer(
+        usage=read_usage(wire.usage, wire.timings), finish_reason=reasons[0] if reasons else "", id=wire.id or ""
+    )
+
+
+def finish_word(reason: FinishReason) -> str:
+    """A finish in this wire's words: a refusal is a content filter's stop here."""
+    return _WORDS.get(reason, reason)
+
+
+def encode_answer(response: Response, context: AnswerContext) -> Built:
+    """Write a completion with all documented fields, null where there is nothing to say."""
+    losses: dict[str, None] = {}
+    body: dict[str, Any] = {
+        "id": context.id,
+        "object": "chat.completion",
+        "created": context.created,
+        "model": context.model,
+        "system_fingerprint": None,
+        "choices": [_choice(choice, losses) for choice in response.choices],
+    }
+    if response.usage is not None:
+        body["usage"] = usage_object(response.usage)
+    return Built(msgspec.json.encode(body), tuple(losses))
+
+
+def _choice(choice: Choice, losses: dict[str, None]) -> dict[str, Any]:
+    return {
+        "index": choice.index,
+        "message": _message(choice.message.parts, losses),
+        "logprobs": None if choice.logprobs is None else {"content": choice.logprobs, "refusal": None},
+        "finish_reason": None if choice.finish_reason is None else finish_word(choice.finish_reason),
+    }
+
+
+def _message(parts: tuple[Part, ...], losses: dict[str, None]) -> dict[str, Any]:
+    texts = [part for part in parts if isinstance(part, Text)]
+    refusals = [part.text for part in parts if isinstance(part, Refusal)]
+    thoughts = [part for part in parts if isinstance(part, Reasoning)]
+    calls = [part for part in parts if isinstance(part, ToolCall)]
+    losses.update(
+        (type(part).__name__.lower(), None)
+        for part in parts
+        if not isinstance(part, Text | Refusal | Reasoning | ToolCall)
+    )
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": "".join(part.text for part in texts) if texts else None,
+        "refusal": "".join(refusals) if refusals else None,
+        "annotations": _annotations(texts),
+    }
+    if thoughts:
+        message["reasoning"] = "".join(part.text or part.summary or "" for part in thoughts)
+        if any(part.signature or part.encrypted for part in thoughts):
+            losses["reasoning.signature"] = None
+    if calls:
+        message["tool_calls"] = [_call(call) for call in calls]
+    return message
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _annotations(texts: list[Text]) -> list[dict[str, Any]]:
+    """Citations of all texts; their offsets count from the beginning of the joined content."""
+    annotations: list[dict[str, Any]] = []
+    before = 0
+    for text in texts:
+        annotations += [annotation(citation, before, before + len(text.text)) for citation in text.citations]
+        before += len(text.text)
+    return annotations
+
+
+def annotation(citation: Citation, start: int, end: int) -> dict[str, Any]:
+    """A `url_citation`; one without offsets stands for its whole text, from `start` to `end`."""
+    wire: dict[str, Any] = {
+        "url": citation.source,
+        "title": citation.title or "",
+        "start_index": start if citation.start is None else start + citation.start,
+        "end_index": end if citation.end is None else start + citation.end,
+    }
+    if citation.quote is not None:
+        wire["content"] = citation.quote
+    return {"type": "url_citation", "url_citation": wire}

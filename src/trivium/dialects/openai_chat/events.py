@@ -1,0 +1,161 @@
+"""What a choice of an upstream says, as events: the same for a whole message and for a delta of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from trivium.dialects.openai_chat.wire import AnswerCall, AnswerChoice, Spoken
+from trivium.types.event import (
+    AudioDelta,
+    CitationDelta,
+    Event,
+    Finish,
+    FinishReason,
+    LogprobsDelta,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
+from trivium.types.message import Citation
+
+_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "error": "error",
+}
+
+
+def finish_of(native: str, choice: int) -> Finish:
+    """A finish in the canonical words; one that nobody has heard of counts as `stop`, and stays readable."""
+    return Finish(reason=_REASONS.get(native, "stop"), native=native, choice=choice)
+
+
+class CallNumbers:
+    """Numbers the tool calls of one choice from 0, whatever a server makes of `index` and `id`.
+
+    Seen in the wild: no index at all, one index for several whole calls, the id repeated with every delta.
+    """
+
+    __slots__ = ("_by_index", "_ids")
+
+    def __init__(self) -> None:
+        self._ids: list[str | None] = []
+        self._by_index: dict[int | None, int] = {}
+
+    def number(self, call: AnswerCall) -> tuple[int, bool]:
+        """The number of the call that this is part of, and whether it begins here."""
+        known = self._by_index.get(call.index)
+        if known is None and call.index is None and not call.id and self._ids:
+            known = len(self._ids) - 1
+        if known is not None and (not call.id or self._ids[known] in {call.id, None}):
+            return known, False
+        self._ids.append(call.id or None)
+        self._by_index[call.index] = len(self._ids) - 1
+        return len(self._ids) - 1, True
+
+
+def call_events(call: AnswerCall, calls: CallNumbers, choice: int, answer_id: str) -> list[Event]:
+    """A call's beginning, more of its arguments, or both. A call without an id gets one out of the answer's."""
+    function = call.function
+    number, begins = calls.number(call)
+    events: list[Event] = []
+    if begins:
+        name = (function.name if function else None) or ""
+        identity = call.id or f"call_{answer_id}_{choice}_{number}"
+        events.append(ToolCallStart(index=number, id=identity, name=name, choice=choice))
+    arguments = function.arguments if function else None
+    if arguments is not None and not isinstance(arguments, str):
+        arguments = msgspec.json.encode(arguments).decode()
+    if arguments:
+        events.append(ToolCallDelta(index=number, arguments=arguments, choice=choice))
+    return events
+
+
+def choice_events(wire: AnswerChoice, spoken: Spoken, calls: CallNumbers, answer_id: str) -> list[Event]:
+    """Everything that one choice says, save its finish."""
+    choice = wire.index
+    events = _thinking(spoken, choice)
+    if isinstance(spoken.content, str):
+        if spoken.content:
+            events.append(TextDelta(spoken.content, choice))
+    elif spoken.content:
+        events += _content_parts(spoken.content, choice)
+    if spoken.refusal:
+        events.append(RefusalDelta(spoken.refusal, choice))
+    for call in spoken.tool_calls or ():
+        events += call_events(call, calls, choice, answer_id)
+    events += _annotations(spoken, choice)
+    if audio := spoken.audio:
+        events.append(
+            AudioDelta(
+                data=audio.data or "",
+                transcript=audio.transcript or "",
+                id=audio.id,
+                expires_at=audio.expires_at,
+                choice=choice,
+            )
+        )
+    if wire.logprobs and wire.logprobs.content:
+        events.append(LogprobsDelta(content=wire.logprobs.content, choice=choice))
+    return events
+
+
+def _thinking(spoken: Spoken, choice: int) -> list[Event]:
+    if spoken.reasoning_details:
+        return [
+            ReasoningDelta(
+                text=detail.text or "",
+                summary=detail.summary or "",
+                signature=detail.signature,
+                encrypted=detail.data,
+                id=detail.id,
+                format=detail.format,
+                choice=choice,
+                block=detail.index or 0,
+            )
+            for detail in spoken.reasoning_details
+        ]
+    text = spoken.reasoning_content or spoken.reasoning
+    return [ReasoningDelta(text=text, choice=choice)] if text else []
+
+
+def _content_parts(parts: list[dict[str, Any]], choice: int) -> list[Event]:
+    """Content as a list of parts, as some servers write it: texts, and thinking that is a list of texts."""
+    events: list[Event] = []
+    for part in parts:
+        thinking = part.get("thinking")
+        if isinstance(thinking, list):
+            inner: list[Any] = thinking  # pyright: ignore[reportUnknownVariableType]
+            events += [ReasoningDelta(text=text, choice=choice) for item in inner if (text := _text_of(item))]
+        elif text := _text_of(part):
+            events.append(TextDelta(text, choice))
+    return events
+
+
+def _text_of(part: Any) -> str:
+    text = part.get("text") if isinstance(part, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return text if isinstance(text, str) else ""
+
+
+def _annotations(spoken: Spoken, choice: int) -> list[Event]:
+    return [
+        CitationDelta(
+            citation=Citation(
+                source=found.url,
+                title=found.title,
+                quote=found.content,
+                start=found.start_index,
+                end=found.end_index,
+            ),
+            choice=choice,
+        )
+        for annotation in spoken.annotations or ()
+        if (found := annotation.url_citation)
+    ]

@@ -1,0 +1,240 @@
+"""Streams on this wire: an upstream's chunks read into events, and events written as chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from trivium.dialects.base import AnswerContext
+from trivium.dialects.openai_chat.answer import annotation, finish_word
+from trivium.dialects.openai_chat.errors import encode_error, error_in_band
+from trivium.dialects.openai_chat.events import CallNumbers, choice_events, finish_of
+from trivium.dialects.openai_chat.usage import read_usage, usage_object
+from trivium.dialects.openai_chat.wire import Answer, AnswerChoice, Spoken
+from trivium.errors import TriviumError, UpstreamProtocolError
+from trivium.types.event import (
+    AudioDelta,
+    CitationDelta,
+    End,
+    Event,
+    Failure,
+    Finish,
+    LogprobsDelta,
+    Ping,
+    ReasoningDelta,
+    RefusalDelta,
+    Start,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    UsageReport,
+)
+from trivium.types.usage import Usage
+from trivium.wire.json import is_null
+from trivium.wire.sse import Frame, LimitExceeded, SSEParser
+
+DONE = b"data: [DONE]\n\n"
+DONE_DATA = b"[DONE]"
+
+_CHUNK = msgspec.json.Decoder(Answer)
+_SILENT = Spoken()
+
+
+class ChatDecoder:
+    """An upstream's stream as events.
+
+    Complete means that every choice that began has its finish: `[DONE]` before that is a cut, and a
+    finished answer without `[DONE]` is whole.
+    """
+
+    def __init__(self) -> None:
+        self._parser = SSEParser()
+        self._calls: dict[int, CallNumbers] = {}
+        self._open: set[int] = set()
+        self._id = ""
+        self._over = False
+        self.malformed = 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events of these bytes. Raises UpstreamProtocolError for an event over its limit."""
+        if self._over:
+            return []
+        comments = self._parser.comments
+        try:
+            frames = self._parser.feed(data)
+        except LimitExceeded as error:
+            raise UpstreamProtocolError(f"The upstream's stream cannot be read: {error}.") from None
+        events: list[Event] = [Ping()] if self._parser.comments > comments else []
+        for frame in frames:
+            events += self._frame(frame)
+            if self._over:
+                break
+        return events
+
+    def close(self) -> list[Event]:
+        """`End` where only the marker is missing; nothing where the stream was cut."""
+        complete = not self._over and self._complete
+        self._over = True
+        return [End()] if complete else []
+
+    @property
+    def _complete(self) -> bool:
+        return bool(self._calls) and not self._open
+
+    def _frame(self, frame: Frame) -> list[Event]:
+        if frame.data.strip() == DONE_DATA:
+            self._over = True
+            return [End()] if self._complete else []
+        if frame.event == "error":
+            return self._fail(frame.data)
+        try:
+            chunk = _CHUNK.decode(frame.data)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            self.malformed += 1
+            return []
+        if not is_null(chunk.error):
+            return self._fail(chunk.error)
+        return self._chunk(chunk)
+
+    def _fail(self, error: bytes | msgspec.Raw) -> list[Event]:
+        self._over = True
+        return [Failure(error_in_band(error))]
+
+    def _chunk(self, chunk: Answer) -> list[Event]:
+        events: list[Event] = []
+        if chunk.choices and not self._calls:
+            self._id = chunk.id or ""
+            events.append(Start(id=self._id, model=chunk.model or "", created=int(chunk.created or 0)))
+        for choice in chunk.choices or ():
+            if not is_null(choice.error):
+                return [*events, *self._fail(choice.error)]
+            events += self._choice(choice)
+        usage = read_usage(chunk.usage, chunk.timings)
+        if usage is not None:
+            events.append(UsageReport(usage))
+        return events or [Ping()]
+
+    def _choice(self, choice: AnswerChoice) -> list[Event]:
+        calls = self._calls.get(choice.index)
+        if calls is None:
+            calls = self._calls[choice.index] = CallNumbers()
+            self._open.add(choice.index)
+        events = choice_events(choice, choice.delta or choice.message or _SILENT, calls, self._id)
+        if choice.finish_reason and choice.index in self._open:
+            self._open.discard(choice.index)
+            events.append(finish_of(choice.finish_reason, choice.index))
+        return events or [Ping()]
+
+
+class ChatEncoder:
+    """Events as a caller's chunks: text goes between two constant pieces, the rest takes the general path."""
+
+    def __init__(self, context: AnswerContext) -> None:
+        self._context = context
+        head = {"id": context.id, "object": "chat.completion.chunk", "created": context.created}
+        fixed = msgspec.json.encode({**head, "model": context.model, "system_fingerprint": None})
+        self._before = b"data: " + fixed[:-1] + b',"choices":['
+        self._after = b'],"usage":null}\n\n' if context.include_usage else b"]}\n\n"
+        self._texts: dict[int, bytes] = {}
+        self._text_end = b'},"logprobs":null,"finish_reason":null}' + self._after
+        self._written: dict[int, int] = {}
+        self._usage: Usage | None = None
+        self._losses: dict[str, None] = {}
+        self._encode = msgspec.json.Encoder().encode
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        return tuple(self._losses)
+
+    def encode(self, events: Iterable[Event]) -> bytes:
+        """Frames for these events; empty if they mean nothing on this wire."""
+        frames: list[bytes] = []
+        for event in events:
+            if type(event) is TextDelta:
+                if event.text:
+                    frames += self._text(event)
+            else:
+                frames += self._other(event)
+        return b"".join(frames)
+
+    def fail(self, error: TriviumError) -> bytes:
+        """The in-band error; no marker follows it."""
+        return b"data: " + encode_error(error, self._context.id) + b"\n\n"
+
+    def _text(self, event: TextDelta) -> Iterable[bytes]:
+        choice = event.choice
+        start = self._texts.get(choice)
+        if start is None:
+            start = self._texts[choice] = self._before + b'{"index":%d,"delta":{"content":' % choice
+        if choice not in self._written:
+            yield self._role(choice)
+        self._written[choice] += len(event.text)
+        yield start + self._encode(event.text) + self._text_end
+
+    def _other(self, event: Event) -> Iterable[bytes]:
+        match event:
+            case UsageReport():
+                self._usage = event.usage
+            case Start(usage=Usage()):
+                self._usage = event.usage
+            case End():
+                yield from self._end()
+            case Failure():
+                yield self.fail(event.error)
+            case Finish():
+                yield from self._delta(event.choice, {}, finish=finish_word(event.reason))
+            case LogprobsDelta():
+                yield from self._delta(event.choice, {}, logprobs={"content": event.content, "refusal": None})
+            case _:
+                delta = self._delta_of(event)
+                if delta is not None:
+                    yield from self._delta(getattr(event, "choice", 0), delta)
+
+    def _delta_of(self, event: Event) -> dict[str, Any] | None:
+        match event:
+            case RefusalDelta():
+                return {"refusal": event.text}
+            case ReasoningDelta():
+                if event.signature or event.encrypted:
+                    self._losses["reasoning.signature"] = None
+                text = event.text or event.summary
+                return {"reasoning": text} if text else None
+            case ToolCallStart():
+                function = {"name": event.name, "arguments": ""}
+                call = {"index": event.index, "id": event.id, "type": "function", "function": function}
+                return {"tool_calls": [call]}
+            case ToolCallDelta():
+                return {"tool_calls": [{"index": event.index, "function": {"arguments": event.arguments}}]}
+            case CitationDelta():
+                written = self._written.get(event.choice, 0)
+                return {"annotations": [annotation(event.citation, 0, written)]}
+            case AudioDelta():
+                audio = {"id": event.id, "data": event.data, "transcript": event.transcript}
+                return {"audio": {**audio, "expires_at": event.expires_at}}
+            case _:
+                return None
+
+    def _delta(
+        self,
+        choice: int,
+        delta: dict[str, Any],
+        finish: str | None = None,
+        logprobs: dict[str, Any] | None = None,
+    ) -> Iterable[bytes]:
+        if choice not in self._written:
+            yield self._role(choice)
+        wire = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        yield self._before + self._encode(wire) + self._after
+
+    def _role(self, choice: int) -> bytes:
+        """A choice begins with its role, once."""
+        self._written[choice] = 0
+        wire = b'{"index":%d,"delta":{"role":"assistant","content":"","refusal":null},' % choice
+        return self._before + wire + b'"logprobs":null,"finish_reason":null}' + self._after
+
+    def _end(self) -> Iterable[bytes]:
+        if self._context.include_usage and self._usage is not None:
+            yield self._before + b'],"usage":' + self._encode(usage_object(self._usage)) + b"}\n\n"
+        yield DONE

@@ -1,0 +1,89 @@
+"""Usage on this wire: counts contain each other here and are disjoint in `types.usage`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from trivium.dialects.common import tokens
+from trivium.dialects.openai_chat.wire import Details, Timings, UsageObject
+from trivium.types.usage import Usage
+from trivium.wire.json import is_null
+
+_USAGE = msgspec.json.Decoder(UsageObject)
+_TIMINGS = msgspec.json.Decoder(Timings)
+_NO_DETAILS = Details()
+
+
+def read_usage(usage: msgspec.Raw, timings: msgspec.Raw) -> Usage | None:
+    """The figures of an answer; None where it has none that can be true."""
+    try:
+        found = None if is_null(usage) else _of_usage(_USAGE.decode(usage))
+        if found is None and not is_null(timings):
+            found = _of_timings(_TIMINGS.decode(timings))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    return found
+
+
+def _of_usage(wire: UsageObject) -> Usage | None:
+    prompt, output = tokens(wire.prompt_tokens), tokens(wire.completion_tokens)
+    if prompt is None or output is None:
+        return None
+    inside, made = wire.prompt_tokens_details or _NO_DETAILS, wire.completion_tokens_details or _NO_DETAILS
+    reasoning = tokens(made.reasoning_tokens) or 0
+    if reasoning and wire.total_tokens == prompt + output + reasoning:
+        # Some servers count thinking beside the completion; it is billed as output all the same.
+        output += reasoning
+    hit = inside.cached_tokens if inside.cached_tokens is not None else wire.prompt_cache_hit_tokens
+    read = min(tokens(hit) or 0, prompt)
+    written = min(tokens(inside.cache_write_tokens) or 0, prompt - read)
+    fresh = prompt - read - written
+    return Usage(
+        input_tokens=fresh,
+        output_tokens=output,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        reasoning_tokens=min(reasoning, output),
+        input_audio_tokens=min(tokens(inside.audio_tokens) or 0, fresh),
+        output_audio_tokens=min(tokens(made.audio_tokens) or 0, output),
+        input_image_tokens=min(tokens(inside.image_tokens) or 0, fresh),
+        cost_usd=_cost(wire.cost),
+    )
+
+
+def _of_timings(wire: Timings) -> Usage | None:
+    read, prompt, output = tokens(wire.cache_n), tokens(wire.prompt_n), tokens(wire.predicted_n)
+    if read is None or prompt is None or output is None:
+        return None
+    return Usage(input_tokens=prompt, cache_read_tokens=read, output_tokens=output)
+
+
+def _cost(value: Any) -> float | None:
+    """A price in USD; negative, absurd and non-numbers count as silence."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+        return None
+    return float(value)
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """The `usage` member of an answer."""
+    inside = {"cached_tokens": usage.cache_read_tokens, "audio_tokens": usage.input_audio_tokens}
+    if written := usage.cache_write_tokens + usage.cache_write_1h_tokens:
+        inside["cache_write_tokens"] = written
+    if usage.input_image_tokens:
+        inside["image_tokens"] = usage.input_image_tokens
+    wire: dict[str, Any] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": inside,
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": usage.output_audio_tokens,
+        },
+    }
+    if usage.cost_usd is not None:
+        wire["cost"] = usage.cost_usd
+    return wire

@@ -1,0 +1,331 @@
+"""The shapes of `POST /chat/completions`, as far as they have a meaning here.
+
+Source: OpenAI's API reference (the shapes of its Python SDK), and the fields that routing services
+and local servers of the same shape add. Requests are read strictly, answers leniently: a caller can
+correct a mistake, an upstream cannot.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from trivium.types.request import Effort
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class CacheControl(msgspec.Struct):
+    """A prompt-cache mark, as routing services take it on a part."""
+
+    type: Literal["ephemeral"] = "ephemeral"
+    ttl: str | None = None
+
+
+class _Part(msgspec.Struct, tag_field="type", kw_only=True):
+    cache_control: CacheControl | None = None
+
+
+class TextPart(_Part, tag="text"):
+    text: str
+
+
+class ImageUrl(msgspec.Struct):
+    url: str
+    detail: str | None = None
+
+
+class ImagePart(_Part, tag="image_url"):
+    image_url: ImageUrl
+
+
+class InputAudio(msgspec.Struct):
+    data: str
+    format: str
+
+
+class AudioPart(_Part, tag="input_audio"):
+    input_audio: InputAudio
+
+
+class FileObject(msgspec.Struct):
+    file_data: str | None = None
+    file_id: str | None = None
+    filename: str | None = None
+
+
+class FilePart(_Part, tag="file"):
+    file: FileObject
+
+
+class RefusalPart(_Part, tag="refusal"):
+    refusal: str
+
+
+class Function(msgspec.Struct):
+    name: str
+    arguments: str = ""
+
+
+class Call(msgspec.Struct):
+    id: str
+    function: Function
+    type: Literal["function"] = "function"
+
+
+class ReasoningDetail(msgspec.Struct):
+    """One of a routing service's `reasoning_details`: text, a summary, or an encrypted whole."""
+
+    type: str = ""
+    text: str | None = None
+    summary: str | None = None
+    data: str | None = None
+    signature: str | None = None
+    id: str | None = None
+    format: str | None = None
+    index: int | None = None
+
+
+class SystemMessage(msgspec.Struct, tag_field="role", tag="system"):
+    content: str | list[TextPart]
+    name: str | None = None
+
+
+class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer"):
+    content: str | list[TextPart]
+    name: str | None = None
+
+
+class UserMessage(msgspec.Struct, tag_field="role", tag="user"):
+    content: str | list[TextPart | ImagePart | AudioPart | FilePart]
+    name: str | None = None
+
+
+class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
+    content: str | list[TextPart | RefusalPart] | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    reasoning_details: list[ReasoningDetail] | None = None
+    tool_calls: list[Call] | None = None
+    name: str | None = None
+
+
+class ToolMessage(msgspec.Struct, tag_field="role", tag="tool"):
+    tool_call_id: str
+    content: str | list[TextPart | ImagePart]
+    name: str | None = None
+
+
+ChatMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+class FunctionDefinition(msgspec.Struct):
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolDefinition(msgspec.Struct):
+    function: FunctionDefinition
+    type: Literal["function"] = "function"
+    cache_control: CacheControl | None = None
+
+
+class NamedFunction(msgspec.Struct):
+    name: str
+
+
+class NamedTool(msgspec.Struct):
+    function: NamedFunction
+    type: Literal["function"] = "function"
+
+
+class TextFormat(msgspec.Struct, tag_field="type", tag="text"):
+    pass
+
+
+class JsonObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
+    pass
+
+
+class JsonSchema(msgspec.Struct):
+    name: str
+    schema: dict[str, Any] | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
+    json_schema: JsonSchema
+
+
+class ReasoningObject(msgspec.Struct):
+    """A routing service's `reasoning`."""
+
+    effort: Effort | None = None
+    max_tokens: Count | None = None
+    exclude: bool | None = None
+    enabled: bool | None = None
+    summary: str | None = None
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class Body(msgspec.Struct, kw_only=True):
+    """A request. Fields that are not named here end in `Request.extra`."""
+
+    model: str
+    messages: list[ChatMessage]
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    tools: list[ToolDefinition] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
+    reasoning_effort: Effort | None = None
+    reasoning: ReasoningObject | None = None
+    include_reasoning: bool | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    stop: str | list[str] | None = None
+    n: Count | None = None
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    service_tier: str | None = None
+
+
+KNOWN_FIELDS = frozenset(field.encode_name for field in msgspec.structs.fields(Body)) | {"models", "trivium"}
+"""Members that a parsed request has a home for; `models` and `trivium` are the gateway's own."""
+
+
+class AnswerFunction(msgspec.Struct):
+    name: str | None = None
+    arguments: Any = None
+    """A text; some servers send the object itself."""
+
+
+class AnswerCall(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: AnswerFunction | None = None
+
+
+class AnswerAudio(msgspec.Struct):
+    id: str | None = None
+    data: str | None = None
+    transcript: str | None = None
+    expires_at: int | None = None
+
+
+class UrlCitation(msgspec.Struct):
+    url: str = ""
+    title: str | None = None
+    content: str | None = None
+    start_index: int | None = None
+    end_index: int | None = None
+
+
+class Annotation(msgspec.Struct):
+    type: str = ""
+    url_citation: UrlCitation | None = None
+
+
+class Spoken(msgspec.Struct):
+    """A whole message or a delta of one: their fields are the same."""
+
+    content: str | list[dict[str, Any]] | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    reasoning_details: list[ReasoningDetail] | None = None
+    tool_calls: list[AnswerCall] | None = None
+    annotations: list[Annotation] | None = None
+    audio: AnswerAudio | None = None
+
+
+class Logprobs(msgspec.Struct):
+    content: list[dict[str, Any]] | None = None
+
+
+class AnswerChoice(msgspec.Struct):
+    index: int = 0
+    message: Spoken | None = None
+    delta: Spoken | None = None
+    finish_reason: str | None = None
+    logprobs: Logprobs | None = None
+    error: msgspec.Raw = msgspec.Raw()
+    """A routing service reports a failure after part of the answer here."""
+
+
+class Answer(msgspec.Struct):
+    """A completion, or one chunk of it."""
+
+    id: str | None = None
+    model: str | None = None
+    created: float | None = None
+    choices: list[AnswerChoice] | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    timings: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class Glimpse(msgspec.Struct):
+    """A choice as a meter sees it."""
+
+    index: int = 0
+    finish_reason: str | None = None
+    delta: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class Passing(msgspec.Struct):
+    """A completion or chunk that is passed: what a bill and a verdict need, the rest stays bytes."""
+
+    id: str | None = None
+    choices: list[Glimpse] | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    timings: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class Details(msgspec.Struct):
+    cached_tokens: Any = None
+    cache_write_tokens: Any = None
+    audio_tokens: Any = None
+    image_tokens: Any = None
+    reasoning_tokens: Any = None
+
+
+class UsageObject(msgspec.Struct):
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    total_tokens: Any = None
+    prompt_tokens_details: Details | None = None
+    completion_tokens_details: Details | None = None
+    prompt_cache_hit_tokens: Any = None
+    """Cached tokens where a server has no details."""
+    cost: Any = None
+
+
+class Timings(msgspec.Struct):
+    """What a llama.cpp server measured; in its last chunk, also where usage is missing."""
+
+    cache_n: Any = 0
+    prompt_n: Any = None
+    predicted_n: Any = None
