@@ -73,15 +73,17 @@ async def serve_local(
     """Listen on loopback TCP for programs that can read `path` (0600): it holds the port and two tokens.
 
     A connecting program proves itself by the first token and gets the second as proof in return: a stranger who
-    was later given the port of a dead server cannot pass for it. `limit` bounds a line, in bytes. Raises OSError.
+    was later given the port of a dead server cannot pass for it. A connection ends with its callback. `limit`
+    bounds a line, in bytes. Raises OSError.
     """
     client_token, server_token = secrets.token_hex(32), secrets.token_hex(32)
 
     async def proven_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if hmac.compare_digest(await _line(reader), client_token.encode()):
-            writer.write(server_token.encode() + b"\n")
-            await callback(reader, writer)
-        else:
+        try:
+            if hmac.compare_digest(await _line(reader), client_token.encode()):
+                writer.write(server_token.encode() + b"\n")
+                await callback(reader, writer)
+        finally:
             writer.close()
 
     sock = listen("127.0.0.1", 0, backlog=128)

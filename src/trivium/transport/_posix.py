@@ -96,13 +96,15 @@ async def serve_local(
     """Listen on the Unix socket `path` (0600, its directory 0700) for programs of the same user.
 
     The caller must be the only one who serves this path (it holds the lock that says so): what a
-    predecessor left there is removed. `limit` bounds a line, in bytes. Raises OSError.
+    predecessor left there is removed. A connection ends with its callback. `limit` bounds a line, in bytes.
+    Raises OSError.
     """
 
     async def same_user_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if peer_is_same_user(writer):
-            await callback(reader, writer)
-        else:
+        try:
+            if peer_is_same_user(writer):
+                await callback(reader, writer)
+        finally:
             writer.close()
 
     _private(path.parent)
