@@ -183,6 +183,15 @@ class Exchange:
             self.head_sent = True
             self.sink.begin(self, comment)
 
+    def on_caller_writable(self, *, writable: bool) -> None:
+        """Back-pressure: what a slow caller does not take is not read from the upstream."""
+        connection = self.attempt.connection if self.attempt is not None else None
+        if connection is not None:
+            if writable:
+                connection.resume_reading()
+            else:
+                connection.pause_reading()
+
     def add_cost(self, usage: Usage | None, cost_nanos: int | None) -> None:
         """Add what an attempt took; an unknown cost makes the whole unknown."""
         if cost_nanos is None:

@@ -7,6 +7,7 @@ write, and whatever had to wait for them follows.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Coroutine
@@ -33,6 +34,8 @@ from trivium.types.usage import Usage
 if TYPE_CHECKING:
     from trivium.gateway.attempt import Attempt
     from trivium.gateway.exchange import Exchange
+
+log = logging.getLogger("trivium")
 
 SWEEP_S = 0.05
 """How coarse deadlines are."""
@@ -101,6 +104,10 @@ class Runtime:
         self._sweeping: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._refreshed = -REFRESH_S
+
+    def report(self, error: BaseException) -> None:
+        """Tell the operator of a defect; the caller only learns that there is one."""
+        log.error("A defect was met: %r", error, exc_info=error)
 
     # ---- identity and time
 
@@ -304,6 +311,13 @@ class Runtime:
         self.snapshot = snapshot
         if snapshot.config.defaults.budget_nanos_day != self.budget.limit_nanos:
             self.budget.limit_nanos = snapshot.config.defaults.budget_nanos_day
+
+    def cut_all(self) -> None:
+        """End every request in flight with an error that its caller can tell from an answer."""
+        error = Draining("This server is shutting down.", remedy="Try again.")
+        for exchange in list(self.exchanges):
+            if exchange.attempt is not None:
+                exchange.attempt.fail(error)
 
     def close(self) -> None:
         """Let go of everything; requests in flight end as their callers see it: cut."""

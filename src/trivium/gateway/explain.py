@@ -1,0 +1,86 @@
+"""A plan as people and programs read it: the answer of `POST /v1/plan` and of `trivium explain`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trivium.gateway.exchange import Wish
+from trivium.gateway.needs import needs_of
+from trivium.gateway.snapshot import Snapshot
+from trivium.routing.plan import Facts
+from trivium.types.data import DataClass
+from trivium.types.request import Request
+
+OUTPUT_TOKENS_EXPECTED = 500
+"""What an answer takes where nothing is known yet."""
+
+
+class PlannedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt that would be made. None is unknown."""
+
+    endpoint: str
+    model: str
+    access: str
+    expected_cost_usd: float | None
+    expected_ttft_ms: float | None
+    notes: tuple[str, ...] = ()
+
+
+class RejectedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    endpoint: str
+    reason: str
+    detail: str
+
+
+class PlanView(msgspec.Struct, frozen=True, kw_only=True):
+    """`endpoints` in the order in which they would be tried."""
+
+    requested: str
+    route: str
+    strategy: str
+    data_class: str
+    endpoints: tuple[PlannedEndpoint, ...]
+    rejected: tuple[RejectedEndpoint, ...]
+
+
+def view(snapshot: Snapshot, request: Request, wish: Wish) -> PlanView:
+    """Plan a request without running it. Raises NotFound for an unknown model."""
+    tokens = sum(len(message.text) for message in request.messages) // 4
+    key = wish.key
+    route = snapshot.route(request.model)
+    data_class = max(wish.data_class, route.data_class, snapshot.config.policy.data_class, DataClass.ANY)
+    facts = Facts(
+        model=request.model,
+        data_class=data_class,
+        needs=needs_of(request),
+        input_tokens=tokens,
+        max_output_tokens=request.max_output_tokens,
+        models=key.models if key else (),
+        roads=key.roads if key else (),
+    )
+    plan = snapshot.plan(facts)
+    output = request.max_output_tokens or OUTPUT_TOKENS_EXPECTED
+    planned = [
+        PlannedEndpoint(
+            endpoint=endpoint.id,
+            model=endpoint.model,
+            access=endpoint.access,
+            expected_cost_usd=_usd(endpoint.price.upper_bound(tokens, output) if endpoint.price else None),
+            expected_ttft_ms=None,
+            notes=() if endpoint.price else ("price unknown",),
+        )
+        for endpoint in plan.endpoints
+    ]
+    rejected = [RejectedEndpoint(endpoint=r.endpoint, reason=r.reason, detail=r.detail) for r in plan.rejected]
+    return PlanView(
+        requested=plan.requested,
+        route=plan.route.name,
+        strategy=plan.route.strategy,
+        data_class=data_class.word,
+        endpoints=tuple(planned),
+        rejected=tuple(rejected),
+    )
+
+
+def _usd(cost_nanos: int | None) -> float | None:
+    return None if cost_nanos is None else cost_nanos / 1e9

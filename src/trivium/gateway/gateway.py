@@ -1,0 +1,89 @@
+"""The gateway: everything that one process needs to serve requests, opened and closed as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+from trivium.config import shipped
+from trivium.config.home import make_private, paths
+from trivium.config.schema import Config
+from trivium.gateway import pipeline
+from trivium.gateway.control import Control
+from trivium.gateway.owner import Owner
+from trivium.gateway.runtime import Runtime
+from trivium.gateway.snapshot import Snapshot
+from trivium.ledger.journal import JournalWriter
+from trivium.transport.dial import Dialer
+from trivium.transport.http1 import UpstreamConnection
+from trivium.transport.upstream import Upstream
+
+
+def local_models(config: Config) -> tuple[str, ...]:
+    """Names of the models that the store can run, oldest first."""
+    from trivium.engines.store import Store
+
+    return tuple(manifest.name for manifest in Store(paths(config.home).models).list())
+
+
+def snapshot_of(config: Config) -> Snapshot:
+    return Snapshot(config, shipped.catalog(), local_models(config))
+
+
+class Gateway:
+    """One a loop. `owner` stands for election in this process; a worker leaves that to its master."""
+
+    def __init__(self, config: Config, *, own: bool = True) -> None:
+        """Must be called with the loop running that will serve."""
+        loop = asyncio.get_running_loop()
+        where = paths(config.home)
+        for folder in (where.journal, where.run):
+            make_private(folder)
+        self.owner = Owner(config) if own else None
+        if self.owner is not None:
+            self.owner.start()
+        self.control = Control(where.run / "control.sock")
+        self.journal = JournalWriter(
+            where.journal, max_bytes=config.ledger.journal_max_bytes, fsync=config.ledger.durability == "power_loss"
+        )
+        self._models = where.models / "manifests"
+        self._models_at = self._models_changed()
+        self._dialer = Dialer(env=os.environ, offline=config.offline)
+        self.runtime = Runtime(loop, snapshot_of(config), self.journal, self._dial, self.control, pipeline.sweep)
+
+    async def _dial(
+        self, upstream: Upstream, protocol: Callable[[], UpstreamConnection]
+    ) -> tuple[Any, UpstreamConnection]:
+        return await self._dialer.dial(
+            upstream.origin,
+            protocol,
+            trusted_origin=upstream.trusted_origin,
+            connect_timeout_s=upstream.connect_s,
+            tls_timeout_s=upstream.tls_s,
+        )
+
+    def _models_changed(self) -> int:
+        try:
+            return self._models.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def look_at_store(self) -> None:
+        """Notice models that were pulled or removed since; one `stat`, so cheap enough for now and then."""
+        changed = self._models_changed()
+        if changed != self._models_at:
+            self._models_at = changed
+            self.runtime.swap(snapshot_of(self.runtime.snapshot.config))
+
+    def reload(self, config: Config) -> None:
+        self.runtime.swap(snapshot_of(config))
+
+    async def close(self) -> None:
+        """End: upstream connections, journal, and, if this process owns the home, its engines."""
+        self.runtime.close()
+        self.journal.close()
+        await self.control.close()
+        if self.owner is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self.owner.close)

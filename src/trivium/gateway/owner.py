@@ -1,0 +1,192 @@
+"""The owner of a home: the one process that loads all journals and runs the engines.
+
+Elected by a lock on `run/owner.lock`; a program that does not get it waits, and takes over when it falls
+free. The owner runs on a thread and loop of its own, answers on `run/control.sock`, and its loop only
+answers: the ledger's database lives on a second thread. Engines end with it (`PR_SET_PDEATHSIG` means the
+thread that started them, which is the owner's).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from trivium.config.home import make_private, paths
+from trivium.config.schema import Config
+from trivium.errors import LedgerUnavailable, TriviumError
+from trivium.gateway.control import Handler, serve_control
+from trivium.gateway.engines import Engines
+from trivium.ledger.load import Loader
+from trivium.ledger.store import Store
+from trivium.transport.platform import FileLock, new_event_loop
+
+log = logging.getLogger("trivium.owner")
+
+ELECTION_S = 0.25
+"""How often a program that is not the owner looks whether it can become it."""
+LOAD_S = 0.2
+"""How often journals are looked at."""
+CLOSE_S = 15.0
+"""How long the end of an owner may take: engines get ten seconds to stop."""
+
+_T = TypeVar("_T")
+
+
+class LedgerThread:
+    """The database's own thread: loads journals now and then, and runs what it is asked between."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._jobs: queue.SimpleQueue[Callable[[Store, Loader], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="trivium-ledger", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Callable[[Store, Loader], _T]) -> concurrent.futures.Future[_T]:
+        """Run `job` on the thread, after everything in the journals has been loaded."""
+        done: concurrent.futures.Future[_T] = concurrent.futures.Future()
+
+        def run(store: Store, loader: Loader) -> None:
+            try:
+                loader.run_once()
+                done.set_result(job(store, loader))
+            except (TriviumError, OSError) as error:
+                done.set_exception(error)
+
+        self._jobs.put(run)
+        return done
+
+    def close(self) -> None:
+        self._jobs.put(None)
+        self._thread.join(CLOSE_S)
+
+    def _run(self) -> None:
+        where = paths(self._config.home)
+        make_private(where.journal)
+        store = self._open()
+        if store is None:
+            return
+        loader = Loader(where.journal, store)
+        last_trouble = ""
+        while True:
+            try:
+                job = self._jobs.get(timeout=LOAD_S)
+            except queue.Empty:
+                job = _load
+            try:
+                if job is None:
+                    loader.run_once()
+                    store.close()
+                    return
+                job(store, loader)
+            except TriviumError as error:
+                if str(error) != last_trouble:
+                    last_trouble = str(error)
+                    log.error("%s", error)
+
+    def _open(self) -> Store | None:
+        """The store, however long it takes; journals wait meanwhile. None if the thread was told to end."""
+        trouble = ""
+        while True:
+            try:
+                where = self._config.ledger.url or paths(self._config.home).ledger
+                return Store.open(where, power_loss=self._config.ledger.durability == "power_loss")
+            except LedgerUnavailable as error:
+                if str(error) != trouble:
+                    trouble = str(error)
+                    log.error("%s", error)
+            with contextlib.suppress(queue.Empty):
+                if self._jobs.get(timeout=1.0) is None:
+                    return None
+
+
+def _load(_store: Store, loader: Loader) -> None:
+    loader.run_once()
+
+
+class Owner:
+    """Stands for election until closed; owns the home while it holds the lock."""
+
+    def __init__(self, config: Config, more: dict[str, Handler] | None = None) -> None:
+        self.config = config
+        self._more = more or {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: asyncio.Event | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="trivium-owner", daemon=True)
+
+    def start(self) -> None:
+        """Begin to stand for election; returns at once."""
+        self._thread.start()
+        self._ready.wait()
+
+    def close(self) -> None:
+        """Stop the engines, load what is left, give the lock back; bounded in time."""
+        loop, closing = self._loop, self._closing
+        if loop is not None and closing is not None and self._thread.is_alive():
+            with contextlib.suppress(RuntimeError):  # the loop has just ended
+                loop.call_soon_threadsafe(closing.set)
+            self._thread.join(CLOSE_S)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(self._main())
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        closing = self._closing = asyncio.Event()
+        self._ready.set()
+        run = make_private(paths(self.config.home).run)
+        lock = FileLock(run / "owner.lock")
+        while not closing.is_set():
+            if lock.acquire():
+                try:
+                    await self._own(closing)
+                except OSError as error:
+                    log.error("The home `%s` cannot be owned: %s", self.config.home, error)
+                finally:
+                    lock.release()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(closing.wait(), ELECTION_S)
+
+    async def _own(self, closing: asyncio.Event) -> None:
+        ledger = LedgerThread(self.config)
+        engines = Engines(self.config)
+        handlers = {**_ledger_handlers(ledger), **engines.handlers(), **self._more}
+        server = await serve_control(paths(self.config.home).run / "control.sock", handlers)
+        try:
+            await closing.wait()
+        finally:
+            server.close()
+            await engines.close()
+            ledger.close()
+
+
+def _ledger_handlers(ledger: LedgerThread) -> dict[str, Handler]:
+    async def load(_message: dict[str, Any]) -> object:
+        await asyncio.wrap_future(ledger.submit(lambda _store, _loader: None))
+        return {}
+
+    async def spent(message: dict[str, Any]) -> object:
+        asked = msgspec.convert(message, _Spent)
+        return await asyncio.wrap_future(
+            ledger.submit(lambda store, _: store.spent_since(asked.since_ms, requested_model=asked.requested_model))
+        )
+
+    async def ping(_message: dict[str, Any]) -> object:
+        return {"time_s": time.time()}
+
+    return {"load": load, "spent": spent, "ping": ping}
+
+
+class _Spent(msgspec.Struct, frozen=True):
+    since_ms: int
+    requested_model: str

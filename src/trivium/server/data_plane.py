@@ -1,0 +1,192 @@
+"""The data plane's entry: from a parsed HTTP request to the pipeline, in its path's dialect."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Mapping
+
+import msgspec
+
+from trivium.config.schema import Config
+from trivium.config.secret import derive, root_secret
+from trivium.dialects import get as dialect_named
+from trivium.dialects.base import Dialect
+from trivium.errors import (
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    TriviumError,
+    UnsupportedMediaType,
+    UploadTimeout,
+)
+from trivium.gateway import pipeline
+from trivium.gateway.exchange import Wish
+from trivium.gateway.explain import view
+from trivium.gateway.gateway import Gateway
+from trivium.policy.key import Key, digest_of
+from trivium.server import paths
+from trivium.server.guard import LOOPBACK, Guard, check_host, cors_of
+from trivium.server.models import model_rows
+from trivium.server.sink import JSON, HttpSink, refuse
+from trivium.transport.server import CallerConnection, HttpRequest
+from trivium.transport.upstream import Headers
+from trivium.types.data import DataClass
+
+_HEADERS = {
+    b"x-trivium-data-class": "data_class",
+    b"x-trivium-strict": "strict",
+    b"x-trivium-timeout": "timeout",
+}
+_TIMEOUT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s|m)?", re.ASCII)
+_UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0}
+_REFUSALS: dict[int, type[TriviumError]] = {408: UploadTimeout, 413: PayloadTooLarge}
+
+
+class DataPlane:
+    """The service behind every caller's connection."""
+
+    def __init__(self, gateway: Gateway, env: Mapping[str, str]) -> None:
+        self._gateway = gateway
+        self._runtime = gateway.runtime
+        self._places = paths.table()
+        self._env = env
+        self.configure(gateway.runtime.snapshot.config)
+
+    def configure(self, config: Config) -> None:
+        """Take over a configuration; requests in flight have passed these checks already."""
+        keys = derive(root_secret(config.home, self._env), "virtual-keys") if config.keys else b""
+        self._guard = Guard(config, lambda token: digest_of(keys, token))
+        host = config.server.listen.rpartition(":")[0].strip("[]").lower()
+        loopback = host in LOOPBACK or host.startswith("127.")
+        self._hosts = LOOPBACK | {host, *config.server.hosts} if loopback else None
+        self._origins = config.server.cors_origins
+        self._policy_class = config.policy.data_class
+
+    # ---- transport.server.Service
+
+    def handle(self, connection: CallerConnection, request: HttpRequest) -> None:
+        path, _, _ = request.target.partition(b"?")
+        place = self._places.get(path)
+        dialect = place.dialect if place else dialect_named(paths.dialect_of(path))
+        try:
+            self._handle(connection, request, path, place)
+        except TriviumError as error:
+            refuse(connection, dialect, error, self._runtime.new_id())
+        except Exception as error:
+            # The outermost boundary: a defect of ours must not cost other callers their server.
+            self._runtime.report(error)
+            refuse(connection, dialect, InternalError("An internal error."), self._runtime.new_id())
+
+    def _handle(
+        self, connection: CallerConnection, request: HttpRequest, path: bytes, place: paths.Place | None
+    ) -> None:
+        if self._hosts is not None:
+            check_host(request.headers, self._hosts)
+        if request.method == b"OPTIONS":
+            self._preflight(connection, request.headers)
+            return
+        cors = cors_of(request.headers, self._origins)
+        if place is not None and place.kind in ("health", "ready"):
+            self._health(connection, place)
+            return
+        key = self._guard.key_of(request.headers)
+        if place is None:
+            raise _not_found(path)
+        if request.method not in place.methods:
+            allowed = b", ".join(place.methods).decode()
+            raise MethodNotAllowed(f"`{path.decode('latin-1')}` takes {allowed}.", remedy=f"Use {allowed}.")
+        if place.kind == "generate":
+            self._generate(connection, request, place.dialect, key, cors)
+        elif place.kind == "models":
+            self._models(connection, request.headers, key)
+        else:
+            self._plan(connection, request, place.dialect, key)
+
+    def refuse(self, connection: CallerConnection, target: bytes, status: int, message: str) -> None:
+        path, _, _ = target.partition(b"?")
+        error = _REFUSALS.get(status, InvalidRequest)(message)
+        dialect = dialect_named(paths.dialect_of(path))
+        connection.whole(status, JSON, dialect.encode_error(error, self._runtime.new_id()))
+
+    # ---- the kinds of request
+
+    def _generate(
+        self, connection: CallerConnection, request: HttpRequest, dialect: Dialect, key: Key | None, cors: bytes
+    ) -> None:
+        wish = self._wish(request.headers, dialect, key)
+        sink = HttpSink(connection, cors)
+        sink.follow(pipeline.begin(self._runtime, sink, dialect, request.body, wish))
+
+    def _wish(self, headers: Headers, dialect: Dialect, key: Key | None) -> Wish:
+        """What headers and key ask for. Raises InvalidRequest, UnsupportedMediaType."""
+        told: dict[str, str] = {}
+        forwarded = b""
+        kind = b""
+        for name, value in headers:
+            lower = name.lower()
+            if lower == b"content-type":
+                kind = value
+            elif lower in _HEADERS:
+                told[_HEADERS[lower]] = value.decode("latin-1")
+            elif lower in dialect.forwarded:
+                forwarded += b"%b: %b\r\n" % (lower, value)
+        if not kind.lower().startswith(b"application/json"):
+            raise UnsupportedMediaType(
+                f"The body is `{kind[:60].decode('latin-1') or 'of no stated type'}`, not JSON.",
+                remedy="Send `content-type: application/json`.",
+            )
+        asked = pipeline.data_class_of(told["data_class"]) if "data_class" in told else DataClass.ANY
+        return Wish(
+            key=key,
+            data_class=max(asked, self._policy_class, key.data_class if key else DataClass.ANY),
+            strict=told.get("strict", "").strip().lower() in ("1", "true", "yes"),
+            timeout_s=_timeout(told.get("timeout")),
+            forwarded=forwarded,
+        )
+
+    def _models(self, connection: CallerConnection, headers: Headers, key: Key | None) -> None:
+        anthropic = any(name.lower() == b"anthropic-version" for name, _ in headers)
+        dialect = dialect_named("anthropic_messages" if anthropic else "openai_chat")
+        connection.whole(200, JSON, dialect.models_answer(model_rows(self._runtime.snapshot, key)))
+
+    def _plan(self, connection: CallerConnection, request: HttpRequest, dialect: Dialect, key: Key | None) -> None:
+        wish = self._wish(request.headers, dialect, key)
+        parsed = dialect.parse_request(request.body)
+        connection.whole(200, JSON, msgspec.json.encode(view(self._runtime.snapshot, parsed, wish)))
+
+    def _health(self, connection: CallerConnection, place: paths.Place) -> None:
+        if place.kind == "ready" and self._runtime.draining:
+            connection.whole(503, JSON, b'{"status":"draining"}')
+        else:
+            connection.whole(200, JSON, b'{"status":"ok"}')
+
+    def _preflight(self, connection: CallerConnection, headers: Headers) -> None:
+        cors = cors_of(headers, self._origins)
+        allow = b"access-control-allow-methods: GET, POST\r\naccess-control-allow-headers: *, authorization\r\n"
+        connection.whole(204, cors + allow if cors else b"", b"")
+
+
+def _timeout(text: str | None) -> float | None:
+    """Seconds of `x-trivium-timeout`: a number, or one with `ms`, `s` or `m`."""
+    if text is None:
+        return None
+    found = _TIMEOUT.fullmatch(text.strip())
+    if found is None or not float(found[1]):
+        raise InvalidRequest(
+            f"`{text[:40]}` is no timeout.", remedy="Use seconds, or a number with `ms`, `s` or `m`.", param="timeout"
+        )
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _not_found(path: bytes) -> NotFound:
+    shown = urllib.parse.quote(path[:200].decode("latin-1"), safe="/:")
+    if path.startswith(paths.DOUBLED):
+        return NotFound(
+            f"There is no `{shown}`: the version segment is doubled.",
+            remedy="A base URL that already ends in `/v1` must not be given where the client adds it.",
+        )
+    return NotFound(f"There is no `{shown}`.", remedy="README.md lists the paths.")
+

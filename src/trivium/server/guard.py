@@ -1,0 +1,109 @@
+"""Who may come in: keys, and the browser on the same machine.
+
+A key is looked up by its digest, never compared; a bounded table of tokens already seen spares the hash.
+On loopback `Host` must be a name of this machine, or a web page could reach the server by rebinding its
+own name (T12 of the threat model).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from trivium.config.schema import Config
+from trivium.errors import AuthenticationFailed, PermissionDenied
+from trivium.policy.key import Key
+from trivium.transport.upstream import Headers
+
+TOKENS_MAX = 10_000
+"""Tokens remembered; unknown ones are not, so that guessing fills nothing."""
+LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
+
+
+class Guard:
+    """The keys of one configuration."""
+
+    def __init__(self, config: Config, digest_of: Callable[[str], str]) -> None:
+        self._digest_of = digest_of
+        self._by_digest = {key.digest: key for key in config.keys}
+        self._by_token: dict[bytes, Key] = {}
+        self.open = not config.keys
+        """No keys are configured: on loopback everybody is welcome, whatever they send as a key."""
+
+    def key_of(self, headers: Headers) -> Key | None:
+        """The caller's key; None where none is asked for. Raises AuthenticationFailed."""
+        if self.open:
+            return None
+        token = _token(headers)
+        key = self._by_token.get(token)
+        if key is None:
+            key = self._look_up(token)
+        if key.expires_s is not None and time.time() >= key.expires_s:
+            raise _refused()
+        return key
+
+    def _look_up(self, token: bytes) -> Key:
+        try:
+            key = self._by_digest.get(self._digest_of(token.decode("ascii"))) if token else None
+        except UnicodeDecodeError:
+            key = None
+        if key is None:
+            raise _refused()
+        if len(self._by_token) >= TOKENS_MAX:
+            self._by_token.clear()
+        self._by_token[token] = key
+        return key
+
+
+def _refused() -> AuthenticationFailed:
+    return AuthenticationFailed(
+        "No valid key came with the request.",
+        remedy="Send `Authorization: Bearer KEY` or `x-api-key: KEY` with a key of this server.",
+    )
+
+
+def _token(headers: Headers) -> bytes:
+    """The token of `Authorization: Bearer` or `x-api-key`; if both come and differ, neither counts."""
+    bearer = api_key = b""
+    for name, value in headers:
+        size = len(name)
+        if size == 13 and name.lower() == b"authorization":
+            scheme, _, token = value.partition(b" ")
+            bearer = token.strip() if scheme.lower() == b"bearer" else b""
+        elif size == 9 and name.lower() == b"x-api-key":
+            api_key = value.strip()
+    if bearer and api_key and bearer != api_key:
+        return b""
+    return bearer or api_key
+
+
+def check_host(headers: Headers, allowed: frozenset[str]) -> None:
+    """Raises PermissionDenied for a `Host` that is no name of this machine."""
+    for name, value in headers:
+        if len(name) == 4 and name.lower() == b"host":
+            host = _host(value.decode("latin-1"))
+            if host in allowed:
+                return
+            raise PermissionDenied(
+                f"`{host[:80]}` is not a name of this server.", remedy="Add it to `[server] hosts` to allow it."
+            )
+    raise PermissionDenied("The request has no `Host`.", remedy="Send one; HTTP/1.1 requires it.")
+
+
+def _host(value: str) -> str:
+    if value.startswith("["):
+        return value[1:].partition("]")[0].lower()
+    return value.partition(":")[0].lower()
+
+
+def cors_of(headers: Headers, allowed: tuple[str, ...]) -> bytes:
+    """Header lines for an allowed `Origin`, nothing without one. Raises PermissionDenied for a foreign one."""
+    for name, value in headers:
+        if len(name) == 6 and name.lower() == b"origin":
+            origin = value.decode("latin-1")
+            if origin in allowed:
+                return b"access-control-allow-origin: %b\r\nvary: origin\r\n" % value
+            raise PermissionDenied(
+                "Web pages of this origin may not use this server.", remedy="Add it to `[server] cors_origins`."
+            )
+    return b""

@@ -1,0 +1,26 @@
+"""The list of models that a caller may name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trivium.gateway.snapshot import Snapshot
+from trivium.policy.key import Key
+from trivium.routing.names import AUTO, LOCAL
+
+
+def model_rows(snapshot: Snapshot, key: Key | None) -> list[dict[str, Any]]:
+    """Rows of `{id, created, owned_by, name, context}`: `auto`, routes, aliases, local models, and the catalog's
+    models of every provider that has a key. A provider's other models can be named all the same."""
+    config = snapshot.config
+    names = [AUTO, *config.routes, *config.aliases]
+    names += [f"{LOCAL}/{model}" for model in (*config.engines, *snapshot.local_models)]
+    names += config.models
+    for provider, bound in config.providers.items():
+        if bound.credential is not None or provider in config.configured:
+            names += [f"{provider}/{spelling}" for owner, spelling in snapshot.catalog.spellings if owner == provider]
+    allowed = set(key.models) if key is not None and key.models else None
+    shown = [name for name in dict.fromkeys(names) if allowed is None or name in allowed]
+    return [
+        {"id": name, "created": 0, "owned_by": name.partition("/")[0], "name": name, "context": None} for name in shown
+    ]

@@ -1,0 +1,45 @@
+"""The path table of the data plane: which dialect speaks where."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trivium.dialects import get as dialect_named
+from trivium.dialects.base import Dialect
+
+GENERATE = {
+    b"/v1/chat/completions": "openai_chat",
+    b"/openai/v1/chat/completions": "openai_chat",
+    b"/v1/messages": "anthropic_messages",
+}
+"""POST: one generation in the path's dialect."""
+MODELS = frozenset((b"/v1/models", b"/openai/v1/models"))
+PLAN = b"/v1/plan"
+HEALTH, READY = b"/health", b"/ready"
+
+DOUBLED = b"/v1/v1/"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What a path is for. `dialect` is also that of its errors."""
+
+    kind: str
+    dialect: Dialect
+    methods: tuple[bytes, ...]
+
+
+def table() -> dict[bytes, Place]:
+    """Every path of the data plane."""
+    openai = dialect_named("openai_chat")
+    places = {path: Place("generate", dialect_named(name), (b"POST",)) for path, name in GENERATE.items()}
+    places |= {path: Place("models", openai, (b"GET", b"HEAD")) for path in MODELS}
+    places[PLAN] = Place("plan", openai, (b"POST",))
+    places[HEALTH] = Place("health", openai, (b"GET", b"HEAD"))
+    places[READY] = Place("ready", openai, (b"GET", b"HEAD"))
+    places[b"/"] = Place("health", openai, (b"HEAD",))
+    return places
+
+
+def dialect_of(path: bytes) -> str:
+    """The dialect in which a path that does not exist is refused."""
+    return "anthropic_messages" if path.startswith(b"/v1/messages") else "openai_chat"

@@ -1,0 +1,124 @@
+"""Answers over HTTP: the heads, and the end that a caller of a broken stream sees."""
+
+from __future__ import annotations
+
+import re
+
+from trivium.dialects.base import Dialect
+from trivium.errors import ClientGone, TriviumError, UpstreamError
+from trivium.gateway import pipeline
+from trivium.gateway.exchange import Exchange
+from trivium.transport.server import CallerConnection
+from trivium.types.event import Event
+from trivium.types.response import Response
+
+JSON = b"content-type: application/json\r\n"
+_HEAD = (
+    b"%bx-request-id: %b\r\nrequest-id: %b\r\n"
+    b"x-trivium-access: %b\r\nx-trivium-endpoint: %b\r\nx-trivium-attempts: %d\r\n"
+)
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]|%")
+
+
+def field(text: str) -> bytes:
+    """Text as a header value: what is not printable ASCII is percent-encoded, so that nothing can be injected."""
+    if text.isascii() and text.isprintable():
+        return text.encode()
+    return _UNPRINTABLE.sub(lambda found: "".join(f"%{b:02X}" for b in found[0].encode("utf-8", "replace")), text).encode()
+
+
+class HttpSink:
+    """One request's answer on a caller's connection."""
+
+    __slots__ = ("_cors", "_connection", "_exchange")
+
+    def __init__(self, connection: CallerConnection, cors: bytes) -> None:
+        self._connection = connection
+        self._cors = cors
+        self._exchange: Exchange | None = None
+
+    # ---- transport.server.Stream
+
+    def on_caller_gone(self) -> None:
+        if self._exchange is not None:
+            pipeline.caller_gone(self._exchange)
+
+    def on_caller_writable(self, *, writable: bool) -> None:
+        if self._exchange is not None:
+            self._exchange.on_caller_writable(writable=writable)
+
+    def follow(self, exchange: Exchange) -> None:
+        """Tell the exchange when its caller leaves, as long as it runs."""
+        if not exchange.closed:
+            self._exchange = exchange
+            self._connection.stream = self
+
+    # ---- gateway.exchange.Sink
+
+    def whole(self, exchange: Exchange, body: bytes) -> None:
+        cost = exchange.total_cost_nanos
+        head = b"%b%bx-trivium-cost-usd: %b\r\n" % (
+            JSON,
+            self._head(exchange),
+            b"unknown" if cost is None else b"%.9f" % (cost / 1e9),
+        )
+        self._connection.whole(200, head, body)
+
+    def begin(self, exchange: Exchange, first: bytes) -> None:
+        kind = exchange.dialect.stream_type if exchange.dialect else b""
+        head = b"content-type: %b\r\ncache-control: no-cache\r\n%b" % (kind, self._head(exchange))
+        self._connection.begin(200, head, first)
+
+    def chunk(self, data: bytes) -> None:
+        self._connection.chunk(data)
+
+    def end(self, last: bytes) -> None:
+        self._connection.end(last)
+
+    def response(self, exchange: Exchange, response: Response) -> None:
+        raise NotImplementedError  # objects are for callers in the same process
+
+    def events(self, exchange: Exchange, events: list[Event]) -> None:
+        raise NotImplementedError
+
+    def fail(self, exchange: Exchange, error: TriviumError) -> None:
+        if isinstance(error, ClientGone) or exchange.dialect is None:
+            return
+        extra = b"x-trivium-attempts: %d\r\n" % exchange.attempts
+        if exchange.attempts > 1 or (exchange.attempts and not error.retryable):
+            extra += b"x-should-retry: false\r\n"  # we have already tried; both big SDKs obey this
+        refuse(self._connection, exchange.dialect, error, exchange.id, self._cors + extra)
+
+    def cut(self, exchange: Exchange, last: bytes, error: TriviumError) -> None:
+        self._connection.cut(last)
+
+    def _head(self, exchange: Exchange) -> bytes:
+        identity = exchange.id.encode()
+        plan = exchange.plan
+        if plan is None or not exchange.released and exchange.stream and exchange.attempt is None:
+            return b"%bx-request-id: %b\r\nrequest-id: %b\r\n" % (self._cors, identity, identity)
+        endpoint = plan.endpoints[exchange.position]
+        head = _HEAD % (
+            self._cors,
+            identity,
+            identity,
+            endpoint.access.encode(),
+            field(endpoint.id),
+            exchange.attempts,
+        )
+        if exchange.losses:
+            head += b"x-trivium-dropped: %b\r\n" % field(", ".join(exchange.losses))
+        if exchange.fallback:
+            head += b"x-trivium-fallback: %b\r\n" % field(exchange.fallback)
+        return head
+
+
+def refuse(connection: CallerConnection, dialect: Dialect, error: TriviumError, request_id: str, extra: bytes = b"") -> None:
+    """Answer with an error in a dialect's envelope and under its status."""
+    identity = request_id.encode()
+    head = b"%b%bx-request-id: %b\r\nrequest-id: %b\r\n" % (JSON, extra, identity, identity)
+    if error.retry_after_s is not None:
+        head += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
+    if isinstance(error, UpstreamError) and error.endpoint:
+        head += b"x-trivium-endpoint: %b\r\n" % field(error.endpoint)
+    connection.whole(error.status, head, dialect.encode_error(error, request_id))
