@@ -1,0 +1,273 @@
+"""Streams to a caller: canonical events as server-sent events of the Messages API.
+
+https://docs.claude.com/en/api/messages-streaming
+
+Blocks of this API come one after the other, numbered from 0, each opened and closed. Events of other
+dialects may interleave: a call that begins while another still speaks waits until the first has said
+a complete JSON object (after which nothing can follow) or the answer ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from trivium.dialects.anthropic_messages.answer import message_object
+from trivium.dialects.anthropic_messages.errors import encode_error
+from trivium.dialects.anthropic_messages.wire import (
+    REASONING_FORMAT,
+    is_object,
+    stop_of,
+    wire_citation,
+    wire_usage,
+)
+from trivium.dialects.base import AnswerContext
+from trivium.errors import TriviumError
+from trivium.types.event import (
+    AudioDelta,
+    CitationDelta,
+    End,
+    Event,
+    Failure,
+    Finish,
+    LogprobsDelta,
+    Ping,
+    ReasoningDelta,
+    RefusalDelta,
+    Start,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    UsageReport,
+)
+from trivium.types.usage import Usage
+
+_json = msgspec.json.encode
+
+MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+_PING = b'event: ping\ndata: {"type":"ping"}\n\n'
+_DELTA_END = b"}}\n\n"
+
+
+def _frame(kind: bytes, value: dict[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind, _json(value))
+
+
+class _Call:
+    """A tool call that has not been closed, with the arguments that it has said (and not yet sent, if it waits)."""
+
+    __slots__ = ("arguments", "start")
+
+    def __init__(self, start: ToolCallStart) -> None:
+        self.start = start
+        self.arguments: list[str] = []
+
+    def is_complete(self) -> bool:
+        if not self.arguments or not self.arguments[-1].rstrip().endswith("}"):
+            return False
+        return is_object("".join(self.arguments))
+
+
+class MessagesEncoder:
+    """Writes one stream. `End` is what sends the stop reason and the usage, which may come after the finish."""
+
+    def __init__(self, context: AnswerContext) -> None:
+        self._context = context
+        self._out: list[bytes] = []
+        self._losses: dict[str, None] = {}
+        self._is_started = False
+        self._blocks = 0
+        self._open: tuple[str, int] | None = None
+        self._prefix = b""
+        self._format: str | None = None
+        self._call: _Call | None = None
+        self._waiting: dict[int, _Call] = {}
+        self._is_refused = False
+        self._finish: Finish | None = None
+        self._usage: Usage | None = None
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        return tuple(self._losses)
+
+    def encode(self, events: Iterable[Event]) -> bytes:
+        """Frames for these events, in one piece."""
+        for event in events:
+            if getattr(event, "choice", 0):
+                self._lose("n")
+                continue
+            match event:
+                case TextDelta():
+                    self._text(event.text, event.block)
+                case ReasoningDelta():
+                    self._reasoning(event)
+                case ToolCallStart():
+                    self._start_call(event)
+                case ToolCallDelta():
+                    self._call_delta(event)
+                case RefusalDelta():
+                    self._is_refused = True
+                    self._text(event.text, -1)
+                case CitationDelta():
+                    self._block("text", event.block)
+                    self._delta({"type": "citations_delta", "citation": wire_citation(event.citation)})
+                case _:
+                    self._frame_of(event)
+        out = b"".join(self._out)
+        self._out.clear()
+        return out
+
+    def fail(self, error: TriviumError) -> bytes:
+        """The in-band error; nothing follows it."""
+        return b"event: error\ndata: %b\n\n" % encode_error(error, self._context.id)
+
+    def _frame_of(self, event: Event) -> None:
+        """Events that are no content."""
+        match event:
+            case Start():
+                self._start(event.usage)
+            case Finish():
+                self._close()
+                self._finish = event
+            case UsageReport():
+                self._usage = event.usage
+            case End():
+                self._end()
+            case Ping():
+                if self._is_started:
+                    self._out.append(_PING)
+            case Failure():
+                self._out.append(self.fail(event.error))
+            case AudioDelta():
+                self._lose("audio")
+            case LogprobsDelta():
+                self._lose("logprobs")
+            case _:
+                pass
+
+    def _lose(self, name: str) -> None:
+        self._losses[name] = None
+
+    def _start(self, usage: Usage | None) -> None:
+        if self._is_started:
+            return
+        self._is_started = True
+        self._usage = usage
+        shown = usage or Usage(input_tokens=self._context.input_tokens_estimate)
+        message = message_object(self._context, [], shown)
+        self._out.append(_frame(b"message_start", {"type": "message_start", "message": message}))
+
+    def _text(self, text: str, block: int) -> None:
+        if not text:
+            return
+        if self._open != ("text", block):
+            self._block("text", block)
+        self._out += (self._prefix, _json(text), _DELTA_END)
+
+    def _block(self, kind: str, key: int) -> None:
+        """Make the text or thinking block `key` the open one; any other is closed, waiting calls included."""
+        if self._open == (kind, key):
+            return
+        self._close()
+        if kind == "text":
+            self._open_block({"type": "text", "text": "", "citations": None}, b"text_delta", b"text")
+        else:
+            self._open_block({"type": "thinking", "thinking": "", "signature": ""}, b"thinking_delta", b"thinking")
+        self._open = (kind, key)
+
+    def _open_block(self, block: dict[str, Any], delta: bytes, member: bytes) -> None:
+        """Opens a block and makes the constant bytes before each of its deltas' texts."""
+        self._start(None)
+        start = {"type": "content_block_start", "index": self._blocks, "content_block": block}
+        self._out.append(_frame(b"content_block_start", start))
+        self._prefix = (
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"%b","%b":'
+        ) % (self._blocks, delta, member)
+
+    def _delta(self, delta: dict[str, Any]) -> None:
+        event = {"type": "content_block_delta", "index": self._blocks, "delta": delta}
+        self._out.append(_frame(b"content_block_delta", event))
+
+    def _close_block(self) -> None:
+        stop = {"type": "content_block_stop", "index": self._blocks}
+        self._out.append(_frame(b"content_block_stop", stop))
+        self._blocks += 1
+        self._open = None
+
+    def _close(self) -> None:
+        """Close what is open, and say what waits."""
+        if self._open is not None or self._call is not None:
+            self._call = None
+            self._close_block()
+        for call in self._waiting.values():
+            self._open_call(call)
+            self._call = None
+            self._close_block()
+        self._waiting.clear()
+
+    def _reasoning(self, event: ReasoningDelta) -> None:
+        """Foreign signatures and encrypted texts stay out: a caller would send them back to who cannot verify them."""
+        is_own = (event.format or self._format) in {None, REASONING_FORMAT}
+        if not is_own and (event.signature or event.encrypted):
+            self._lose("reasoning.signature" if event.signature else "reasoning.encrypted")
+        text = event.text or event.summary
+        if text or (event.signature and is_own):
+            self._block("thinking", event.block)
+        self._format = event.format or self._format
+        if text:
+            self._out += (self._prefix, _json(text), _DELTA_END)
+        if event.signature and is_own:
+            self._delta({"type": "signature_delta", "signature": event.signature})
+        if event.encrypted is not None and is_own:
+            self._close()
+            self._open_block({"type": "redacted_thinking", "data": event.encrypted}, b"", b"")
+            self._close_block()
+
+    def _start_call(self, event: ToolCallStart) -> None:
+        call = _Call(event)
+        if self._call is None or (not self._waiting and self._call.is_complete()):
+            self._close()
+            self._open_call(call)
+        else:
+            self._waiting[event.index] = call
+
+    def _open_call(self, call: _Call) -> None:
+        start = call.start
+        block: dict[str, Any] = {"type": "tool_use", "id": start.id, "name": start.name, "input": {}}
+        self._open_block(block, b"input_json_delta", b"partial_json")
+        self._call = call
+        if call.arguments:
+            self._out += (self._prefix, _json("".join(call.arguments)), _DELTA_END)
+
+    def _call_delta(self, event: ToolCallDelta) -> None:
+        if self._call is not None and event.index == self._call.start.index:
+            self._call.arguments.append(event.arguments)
+            if event.arguments:
+                self._out += (self._prefix, _json(event.arguments), _DELTA_END)
+        elif event.index in self._waiting:
+            self._waiting[event.index].arguments.append(event.arguments)
+            self._advance()
+        elif event.arguments:
+            self._lose("tool_call.arguments")
+
+    def _advance(self) -> None:
+        """When the open call can say no more, the next one need not wait."""
+        if self._call is not None and self._call.is_complete():
+            self._call = None
+            self._close_block()
+            self._open_call(self._waiting.pop(next(iter(self._waiting))))
+
+    def _end(self) -> None:
+        self._start(None)
+        self._close()
+        finish = self._finish
+        stop = stop_of(finish.reason, finish.native, finish.stop_sequence, refused=self._is_refused) if finish else None
+        usage = self._usage or Usage(input_tokens=self._context.input_tokens_estimate)
+        event = {
+            "type": "message_delta",
+            "delta": {"stop_reason": stop, "stop_sequence": finish.stop_sequence if finish else None},
+            "usage": wire_usage(usage),
+        }
+        self._out += (_frame(b"message_delta", event), MESSAGE_STOP)

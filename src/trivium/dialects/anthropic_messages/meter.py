@@ -1,0 +1,100 @@
+"""The light reader of a passed stream: usage, finish, error and end, by looking for their marks."""
+
+from __future__ import annotations
+
+from trivium.dialects.anthropic_messages.encode import MESSAGE_STOP
+from trivium.dialects.anthropic_messages.errors import classify
+from trivium.dialects.anthropic_messages.stream import BROKEN, WireEvent, decode_event
+from trivium.dialects.anthropic_messages.wire import WireUsage, finish_of, merge_usage, usage_of
+from trivium.errors import TriviumError, UpstreamProtocolError
+from trivium.types.usage import Usage
+from trivium.wire.sse import FrameCutter, LimitExceeded, read_frame
+
+_SILENT_BLOCKS = frozenset({"", "text", "thinking", "redacted_thinking"})
+_CONTENT_DELTAS = frozenset({"input_json_delta", "citations_delta"})
+
+
+class MessagesMeter:
+    """Whole frames pass, so that an error of ours can follow at any time; an incomplete one waits for its rest.
+
+    Once content has passed, only frames that hold `message_` or `error` are decoded: no event that
+    matters lacks these words, and a text that has them costs one decode.
+    """
+
+    __slots__ = ("_cutter", "_wire_usage", "complete", "content", "error", "finish_reason", "upstream_id", "usage")
+
+    def __init__(self, caller_wants_usage: bool = True) -> None:
+        del caller_wants_usage
+        self.content = False
+        self.complete = False
+        self.usage: Usage | None = None
+        self.finish_reason = ""
+        self.upstream_id = ""
+        self.error: TriviumError | None = None
+        self._cutter = FrameCutter()
+        self._wire_usage: WireUsage | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """The complete frames so far that the caller shall see: all before an error."""
+        if self.error is not None:
+            return b""
+        try:
+            frames = self._cutter.feed(data)
+        except LimitExceeded as error:
+            self.error = UpstreamProtocolError(f"The upstream's stream cannot be read: {error}")
+            return b""
+        for position, raw in enumerate(frames):
+            if not self.content or raw.find(b"message_") >= 0 or raw.find(b"error") >= 0:
+                self._read(raw)
+                if self.error is not None:
+                    del frames[position:]
+                    break
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def close(self) -> bytes:
+        """The marker to synthesise, if only that is missing; an incomplete frame is dropped."""
+        rest = self._cutter.close()
+        if self.complete:
+            return rest
+        if self.error is not None or not self.finish_reason:
+            return b""
+        self.complete = True
+        return MESSAGE_STOP
+
+    def _read(self, raw: bytes) -> None:
+        if b'"thinking_delta"' in raw:
+            return
+        frame = read_frame(raw)
+        if frame is None:
+            return
+        try:
+            self._look(decode_event(frame.data))
+        except BROKEN:
+            # A broken frame passes as it is: the caller's reader judges it.
+            return
+
+    def _look(self, wire: WireEvent) -> None:
+        match wire.type:
+            case "content_block_delta":
+                self.content = self.content or bool(wire.delta.text) or wire.delta.type in _CONTENT_DELTAS
+            case "content_block_start":
+                block = wire.content_block
+                self.content = self.content or bool(block.text) or block.type not in _SILENT_BLOCKS
+            case "message_start":
+                self.upstream_id = wire.message.id
+                self._count(wire.message.usage)
+            case "message_delta":
+                if wire.delta.stop_reason is not None:
+                    self.finish_reason = finish_of(wire.delta.stop_reason)
+                self._count(wire.usage)
+            case "message_stop":
+                self.complete = bool(self.finish_reason)
+            case "error":
+                self.error = classify(200, wire.error)
+            case _:
+                pass
+
+    def _count(self, usage: WireUsage | None) -> None:
+        if usage is not None:
+            self._wire_usage = merge_usage(self._wire_usage, usage)
+            self.usage = usage_of(self._wire_usage)

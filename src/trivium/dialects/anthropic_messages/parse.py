@@ -1,0 +1,423 @@
+"""Requests of callers: a body of `POST /messages` in the canonical vocabulary.
+
+https://docs.claude.com/en/api/messages
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+
+import msgspec
+
+from trivium.dialects.anthropic_messages.build import SERVICE_TIERS
+from trivium.dialects.anthropic_messages.head import peek
+from trivium.dialects.anthropic_messages.wire import REASONING_FORMAT, WireCitation, citation_of
+from trivium.dialects.common import invalid
+from trivium.errors import InvalidRequest
+from trivium.types.message import File, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
+from trivium.types.request import Effort, ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
+from trivium.wire.json import is_null, members
+
+
+class _Cache(msgspec.Struct):
+    type: Literal["ephemeral"]
+    ttl: Literal["5m", "1h"] = "5m"
+
+
+class _Base64(msgspec.Struct, tag="base64"):
+    data: str
+    media_type: str
+
+
+class _Url(msgspec.Struct, tag="url"):
+    url: str
+
+
+class _FileId(msgspec.Struct, tag="file"):
+    file_id: str
+
+
+class _PlainText(msgspec.Struct, tag="text"):
+    data: str
+
+
+class _Text(msgspec.Struct, tag="text"):
+    text: str
+    cache_control: _Cache | None = None
+    citations: list[WireCitation] | None = None
+
+
+class _Content(msgspec.Struct, tag="content"):
+    content: str | list[_Text | _Image]
+
+
+class _Image(msgspec.Struct, tag="image"):
+    source: _Base64 | _Url | _FileId
+    cache_control: _Cache | None = None
+    transformations: dict[str, Any] | None = None
+
+
+class _Document(msgspec.Struct, tag="document"):
+    source: _Base64 | _Url | _FileId | _PlainText | _Content
+    cache_control: _Cache | None = None
+    title: str | None = None
+    context: str | None = None
+    citations: dict[str, Any] | None = None
+
+
+class _ToolUse(msgspec.Struct, tag="tool_use"):
+    id: str
+    name: str
+    input: msgspec.Raw
+
+
+class _Thinking(msgspec.Struct, tag="thinking"):
+    thinking: str
+    signature: str = ""
+
+
+class _RedactedThinking(msgspec.Struct, tag="redacted_thinking"):
+    data: str
+
+
+class _Foreign(msgspec.Struct):
+    """A block that only this API can read, such as the steps of a tool that it ran itself."""
+
+
+_FOREIGN_TYPES = (
+    "search_result",
+    "server_tool_use",
+    "web_search_tool_result",
+    "web_fetch_tool_result",
+    "code_execution_tool_result",
+    "bash_code_execution_tool_result",
+    "text_editor_code_execution_tool_result",
+    "tool_search_tool_result",
+    "tool_reference",
+    "mcp_tool_use",
+    "mcp_tool_result",
+    "container_upload",
+    "browser_state",
+    "compaction",
+)
+
+if TYPE_CHECKING:
+    _AnyForeign = _Foreign
+else:
+    _AnyForeign = Union[  # noqa: UP007 - made of a list
+        tuple(msgspec.defstruct(f"_{name}", [], bases=(_Foreign,), tag=name) for name in _FOREIGN_TYPES)
+    ]
+
+
+class _ToolResult(msgspec.Struct, tag="tool_result"):
+    tool_use_id: str
+    content: str | list[_Text | _Image | _Document | _AnyForeign] | None = None
+    is_error: bool | None = None
+    cache_control: _Cache | None = None
+
+
+_Block = _Text | _Image | _Document | _ToolUse | _ToolResult | _Thinking | _RedactedThinking | _AnyForeign
+
+
+class _Message(msgspec.Struct):
+    role: Literal["user", "assistant", "system"]
+    content: str | list[_Block]
+
+
+class _Tool(msgspec.Struct):
+    name: str
+    input_schema: dict[str, Any]
+    description: str | None = None
+    strict: bool | None = None
+    cache_control: _Cache | None = None
+    type: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class _ThinkingOptions(msgspec.Struct):
+    type: Literal["enabled", "adaptive", "disabled", "between_tools"]
+    budget_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    display: Literal["summarized", "omitted"] | None = None
+
+
+class _Format(msgspec.Struct, tag="json_schema"):
+    schema: dict[str, Any]
+
+
+class _OutputConfig(msgspec.Struct):
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    format: _Format | None = None
+
+
+class _Body(msgspec.Struct):
+    model: str
+    messages: list[_Message]
+    max_tokens: int
+    system: str | list[_Text] | None = None
+    stream: bool | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: _Choice | None = None
+    thinking: _ThinkingOptions | None = None
+    output_config: _OutputConfig | None = None
+    output_format: _Format | None = None
+    stop_sequences: list[str] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    metadata: dict[str, Any] | None = None
+    service_tier: str | None = None
+    models: Any = None
+    trivium: Any = None
+
+
+_BODY = msgspec.json.Decoder(_Body)
+_TIERS = {wire: ours for ours, wire in SERVICE_TIERS.items()}
+
+
+class _Reader:
+    """Reads one body; `extra` gathers what has no place in the canonical request.
+
+    What stands inside a message or a tool is there under a name like `content.server_tool_use`, with
+    the places where it stood: it is a loss in every translation.
+    """
+
+    def __init__(self, body: _Body) -> None:
+        self.body = body
+        self.extra: dict[str, Any] = {}
+
+    def request(self, unknown: dict[str, Any]) -> Request:
+        body = self.body
+        choice = body.tool_choice
+        disable_parallel = choice.disable_parallel_tool_use if choice else None
+        return Request(
+            model=body.model,
+            messages=self.messages(),
+            max_output_tokens=body.max_tokens,
+            stream=body.stream is True,
+            tools=self.tools(),
+            tool_choice=_tool_choice(choice),
+            parallel_tools=None if disable_parallel is None else not disable_parallel,
+            response_format=self.response_format(),
+            reasoning=self.reasoning(),
+            sampling=Sampling(temperature=body.temperature, top_p=body.top_p, top_k=body.top_k),
+            stop=tuple(body.stop_sequences or ()),
+            user=self.user(),
+            service_tier=_TIERS.get(body.service_tier, body.service_tier) if body.service_tier else None,
+            extra=unknown | self.extra,
+        )
+
+    def lose(self, name: str, where: str) -> None:
+        self.extra.setdefault(name, []).append(where)
+
+    def messages(self) -> tuple[Message, ...]:
+        system = self.parts(self.body.system or "", "system")
+        prompt = (Message("system", system),) if system else ()
+        return prompt + tuple(self.message(message, index) for index, message in enumerate(self.body.messages))
+
+    def message(self, message: _Message, index: int) -> Message:
+        where = f"messages[{index}].content"
+        parts = self.parts(message.content, where)
+        for kind, role, word in ((ToolResult, "user", "tool_result"), (ToolCall, "assistant", "tool_use")):
+            if message.role != role and any(isinstance(part, kind) for part in parts):
+                raise InvalidRequest(
+                    f"A `{word}` block stands in a message of the {message.role}.",
+                    remedy=f"Put it into a message with the role `{role}`.",
+                    param=where,
+                )
+        return Message(message.role, parts)
+
+    def parts(self, content: str | list[Any], where: str) -> tuple[Any, ...]:
+        if isinstance(content, str):
+            return (Text(content),) if content else ()
+        found = (self.part(block, f"{where}[{index}]") for index, block in enumerate(content))
+        return tuple(part for part in found if part is not None)
+
+    def part(self, block: _Block, where: str) -> Part | None:
+        match block:
+            case _Text():
+                citations = tuple(citation_of(citation) for citation in block.citations or ())
+                return Text(block.text, citations=citations, cache=_cache(block.cache_control))
+            case _Image():
+                return self.image(block, where)
+            case _Document():
+                return self.document(block, where)
+            case _ToolUse():
+                return ToolCall(id=block.id, name=block.name, arguments=_arguments(block.input, where))
+            case _ToolResult():
+                return ToolResult(
+                    call_id=block.tool_use_id,
+                    parts=self.parts(block.content or "", f"{where}.content"),
+                    is_error=block.is_error is True,
+                    cache=_cache(block.cache_control),
+                )
+            case _Thinking():
+                return Reasoning(text=block.thinking, signature=block.signature or None, format=REASONING_FORMAT)
+            case _RedactedThinking():
+                return Reasoning(encrypted=block.data, format=REASONING_FORMAT)
+            case _Foreign():
+                self.lose(f"content.{block.__struct_config__.tag}", where)
+                return None
+
+    def image(self, block: _Image, where: str) -> Image | File:
+        if block.transformations:
+            self.lose("content.image.transformations", where)
+        cache = _cache(block.cache_control)
+        match block.source:
+            case _Base64(data=data, media_type=media_type):
+                return Image(data=data, media_type=media_type, cache=cache)
+            case _Url(url=url):
+                return Image(url=url, cache=cache)
+            case _FileId(file_id=file_id):
+                return File(file_id=file_id, media_type="image/*", cache=cache)
+
+    def document(self, block: _Document, where: str) -> File:
+        for name in ("context", "citations"):
+            if getattr(block, name):
+                self.lose(f"content.document.{name}", where)
+        name, cache = block.title, _cache(block.cache_control)
+        match block.source:
+            case _Base64(data=data, media_type=media_type):
+                return File(data=data, media_type=media_type, name=name, cache=cache)
+            case _Url(url=url):
+                return File(url=url, name=name, cache=cache)
+            case _FileId(file_id=file_id):
+                return File(file_id=file_id, name=name, cache=cache)
+            case _PlainText(data=data):
+                text = data
+            case _Content(content=content):
+                text = self.joined(content, where)
+        data = base64.b64encode(text.encode()).decode()
+        return File(data=data, media_type="text/plain", name=name, cache=cache)
+
+    def joined(self, content: str | list[_Text | _Image], where: str) -> str:
+        """A document in pieces as one text: the pieces only matter for citations."""
+        if isinstance(content, str):
+            return content
+        texts = [block.text for block in content if isinstance(block, _Text)]
+        if len(texts) < len(content):
+            self.lose("content.document.image", where)
+        return "\n".join(texts)
+
+    def tools(self) -> tuple[Tool, ...]:
+        """Tools of the caller; those that the API runs itself (their `type` has a date) mean nothing elsewhere."""
+        tools: list[Tool] = []
+        for index, wire in enumerate(self.body.tools or ()):
+            if wire.get("type") not in {None, "custom"}:
+                self.extra.setdefault("server_tools", []).append(wire)
+                continue
+            where = f"tools[{index}]"
+            for name in wire.keys() - _TOOL_FIELDS:
+                self.lose(f"tools.{name}", where)
+            tools.append(_tool(wire, where))
+        return tuple(tools)
+
+    def response_format(self) -> ResponseFormat | None:
+        wanted = self.body.output_format
+        if self.body.output_config and self.body.output_config.format:
+            wanted = self.body.output_config.format
+        return ResponseFormat(type="json_schema", schema=wanted.schema) if wanted else None
+
+    def reasoning(self) -> ReasoningOptions | None:
+        thinking = self.body.thinking
+        effort: Effort | None = self.body.output_config.effort if self.body.output_config else None
+        if thinking is None:
+            return ReasoningOptions(effort=effort) if effort else None
+        if thinking.type == "disabled":
+            return ReasoningOptions(effort="none")
+        if thinking.type == "between_tools":
+            self.extra["thinking"] = {"type": thinking.type}
+            return ReasoningOptions(effort=effort) if effort else None
+        if thinking.type == "enabled" and thinking.budget_tokens is None:
+            raise InvalidRequest(
+                "`thinking.budget_tokens` is missing.",
+                remedy="Say how many tokens to think with, or use the type `adaptive`.",
+                param="thinking.budget_tokens",
+            )
+        return ReasoningOptions(
+            effort=effort,
+            budget_tokens=thinking.budget_tokens if thinking.type == "enabled" else None,
+            exclude=thinking.display == "omitted",
+            summary="auto" if thinking.display == "summarized" else None,
+        )
+
+    def user(self) -> str | None:
+        metadata = dict(self.body.metadata or {})
+        user = metadata.pop("user_id", None)
+        if metadata:
+            self.extra["metadata"] = metadata
+        if user is not None and not isinstance(user, str):
+            raise InvalidRequest(
+                "`metadata.user_id` is not a string.", remedy="Send an opaque id.", param="metadata.user_id"
+            )
+        return user
+
+
+_TOOL_FIELDS = frozenset(_Tool.__struct_fields__)
+
+
+def _cache(mark: _Cache | None) -> str | None:
+    return mark.ttl if mark else None
+
+
+def _arguments(value: msgspec.Raw, where: str) -> str:
+    text = bytes(value).decode()
+    if not text.startswith("{"):
+        raise InvalidRequest(
+            f"`{where}.input` is not an object.", remedy="Send the call's arguments.", param=f"{where}.input"
+        )
+    return text
+
+
+def _tool(wire: dict[str, Any], where: str) -> Tool:
+    try:
+        tool = msgspec.convert(wire, _Tool)
+    except msgspec.ValidationError as error:
+        fault = invalid(error)
+        param = f"{where}.{fault.param}" if fault.param else where
+        message = fault.message.replace(f"`{fault.param}`", f"`{param}`") if fault.param else fault.message
+        raise InvalidRequest(message, remedy=fault.remedy, param=param) from None
+    return Tool(
+        name=tool.name,
+        description=tool.description,
+        parameters=tool.input_schema,
+        strict=tool.strict,
+        cache=_cache(tool.cache_control),
+    )
+
+
+def _tool_choice(wire: _Choice | None) -> ToolChoice | None:
+    match wire:
+        case None:
+            return None
+        case _Choice(type="any"):
+            return ToolChoice("required")
+        case _Choice(type="tool", name=None):
+            raise InvalidRequest("`tool_choice.name` is missing.", remedy="Name the tool.", param="tool_choice.name")
+        case _Choice(type="tool"):
+            return ToolChoice("named", wire.name)
+        case _Choice(type="none"):
+            return ToolChoice("none")
+        case _:
+            return ToolChoice("auto")
+
+
+def parse_request(body: bytes) -> Request:
+    """The canonical request. Raises InvalidRequest naming the field's path."""
+    peek(body)
+    try:
+        wire = _BODY.decode(body)
+        known = _Body.__struct_fields__
+        unknown = {
+            name: msgspec.json.decode(value)
+            for name, value in members(body).items()
+            if name not in known and not is_null(value)
+        }
+        return _Reader(wire).request(unknown)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise invalid(error) from None
