@@ -19,8 +19,16 @@ _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[\.\.\.\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`$")
 _WORD = re.compile(r"Invalid enum value '(.*)'$", re.DOTALL)
-_TYPE_WORDS = {"`str`": "text", "`int`": "a whole number", "`float`": "a number", "`bool`": "true or false",
-               "`array`": "a list", "`object`": "a table", "`null`": "nothing"}  # fmt: skip
+_TYPES = re.compile(r"`([a-z| ]+)`")
+_TYPE_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "null": "nothing",
+}
 
 
 def convert(document: Document) -> File:
@@ -49,8 +57,11 @@ def _explain(document: Document, text: str) -> ConfigError:
 
 def _plain(words: str) -> str:
     """msgspec's sentence with the type names of people: expected text, got a whole number."""
-    for name, plain in _TYPE_WORDS.items():
-        words = words.replace(name, plain)
+
+    def plain(match: re.Match[str]) -> str:
+        return " or ".join(_TYPE_WORDS.get(name, name) for name in match[1].split(" | "))
+
+    words = _TYPES.sub(plain, words)
     return words[:1].lower() + words[1:]
 
 

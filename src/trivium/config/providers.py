@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from trivium.catalog.catalog import Catalog
 from trivium.catalog.rows import Capability, Provider
-from trivium.config import credentials, raw
+from trivium.config import credentials
 from trivium.config.origin import check_base_url, moved, origin_of
 from trivium.config.schema import BoundProvider
-from trivium.config.times import timeouts
-from trivium.config.toml import Document, Path
 from trivium.errors import ConfigError
 from trivium.types.data import DataPolicy
 from trivium.types.secret import Secret
+
+if TYPE_CHECKING:
+    from trivium.config import raw
+    from trivium.config.toml import Document, Path
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]*", re.ASCII)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
@@ -61,6 +63,8 @@ def _shipped(row: Provider, env: Mapping[str, str]) -> BoundProvider:
 
 
 def _configured(document: Document, index: int, given: raw.Provider, known: BoundProvider | None) -> BoundProvider:
+    from trivium.config.times import timeouts
+
     path: Path = ("providers", index)
     if known is not None and not known.row.base_url:
         remedy = "Engines that Trivium starts stand under [[engines]]."

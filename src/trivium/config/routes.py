@@ -46,7 +46,8 @@ class Names(msgspec.Struct, frozen=True):
             message = f"`{dotted(path)}`: there is no provider `{prefix}` for the model `{text}`"
             raise document.error(path, message, wrong=prefix, valid=self.providers)
         message = f"`{dotted(path)}`: `{text}` is neither provider/model nor an alias"
-        raise document.error(path, message, wrong=text, valid=[*self.aliases, *self.routes])
+        remedy = "Write it as provider/model."
+        raise document.error(path, message, wrong=text, valid=[*self.aliases, *self.routes], remedy=remedy)
 
 
 def resolve_aliases(document: Document, names: Names) -> dict[str, str]:

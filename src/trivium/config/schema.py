@@ -11,9 +11,13 @@ from trivium.catalog.rows import Model, Provider, Timeouts
 from trivium.policy.key import Key
 from trivium.routing.route import Route
 from trivium.types.data import DataClass
+from trivium.types.money import NANOS_PER_USD
 from trivium.types.secret import Secret
 
 Pull = Literal["ask", "auto", "never"]
+
+DEFAULT_BUDGET_NANOS = NANOS_PER_USD
+"""What `auto` may spend a day where no trusted file says otherwise: 1 USD."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from importlib import resources
+from pathlib import Path
 
 from trivium.catalog.catalog import Catalog
 from trivium.catalog.parse import parse
@@ -11,7 +11,7 @@ from trivium.catalog.parse import parse
 
 @functools.cache
 def catalog() -> Catalog:
-    folder = resources.files("trivium.catalog")
+    folder = Path(__file__).parent.parent / "catalog"
     providers, models, prices = (
         (folder / name).read_bytes() for name in ("providers.toml", "models.toml", "prices.json")
     )
