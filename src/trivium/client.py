@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,11 +27,11 @@ from trivium.gateway.exchange import Exchange, Wish
 from trivium.gateway.explain import PlanView, view
 from trivium.gateway.gateway import Gateway
 from trivium.routing.names import AUTO
+from trivium.transport.platform import new_event_loop
 from trivium.types.data import DataClass
 from trivium.types.event import End, Event, Failure
 from trivium.types.request import Request
 from trivium.types.response import Response
-from trivium.transport.platform import new_event_loop
 
 Messages = str | Sequence[Mapping[str, Any]]
 T = TypeVar("T")
@@ -105,10 +105,10 @@ class AsyncTrivium:
         strict: bool = False,
         timeout_s: float | None = None,
         **parameters: Any,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event]:
         """Ask and yield the answer's events as they come; closing the iterator stops the upstream."""
         request = request_of(messages, model, parameters, stream=True)
-        flow = _Flow(asyncio.get_running_loop())
+        flow = _Flow()
         exchange = pipeline.begin_request(self._open().runtime, flow, request, _wish(data_class, strict, timeout_s))
         try:
             while True:
@@ -119,7 +119,9 @@ class AsyncTrivium:
         finally:
             pipeline.caller_gone(exchange)
 
-    async def plan(self, messages: Messages, model: str = AUTO, *, data_class: str | None = None, **parameters: Any) -> PlanView:
+    async def plan(
+        self, messages: Messages, model: str = AUTO, *, data_class: str | None = None, **parameters: Any
+    ) -> PlanView:
         """Which endpoints would serve, in which order, and why the others would not; nothing is sent."""
         request = request_of(messages, model, parameters, stream=False)
         return view(self._open().runtime.snapshot, request, _wish(data_class, strict=False, timeout_s=None))
@@ -188,7 +190,7 @@ def completed(exchange: Exchange, response: Response) -> Response:
 class _Flow(_Sink):
     """Waits for the events of a stream, a bounded number ahead of its reader."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self) -> None:
         self._events: deque[Event] = deque()
         self._arrived = asyncio.Event()
         self._error: TriviumError | None = None
@@ -272,11 +274,11 @@ class Trivium:
         try:
             while True:
                 try:
-                    yield running.run(anext(events))  # pyright: ignore[reportArgumentType]
+                    yield running.run(anext(events))
                 except StopAsyncIteration:
                     return
         finally:
-            running.run(events.aclose())  # pyright: ignore[reportAttributeAccessIssue]
+            running.run(events.aclose())
 
     def plan(self, messages: Messages, model: str = AUTO, **parameters: Any) -> PlanView:
         """Which endpoints would serve, in which order, and why the others would not; nothing is sent."""

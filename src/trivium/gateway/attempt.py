@@ -164,7 +164,7 @@ class Attempt:
     def _build(self) -> bytes:
         exchange, dialect = self.exchange, self.binding.dialect
         row = self.endpoint.provider
-        always = (exchange.plan and exchange.plan.route.upstream_stream or row.upstream_stream) == "always"
+        always = ((exchange.plan and exchange.plan.route.upstream_stream) or row.upstream_stream) == "always"
         self._stream = exchange.stream or always
         if exchange.dialect is dialect:
             head = exchange.head
@@ -186,9 +186,7 @@ class Attempt:
             return
         upstream = self.binding.upstream
         try:
-            taken = exchange.runtime.pool.hand_out(
-                upstream, exchange.data_class, self, self.payload, fresh=self._fresh
-            )
+            taken = exchange.runtime.pool.hand_out(upstream, exchange.data_class, self, self.payload, fresh=self._fresh)
         except TriviumError as error:
             self.fail(error)
             return

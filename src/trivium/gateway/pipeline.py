@@ -244,9 +244,7 @@ def recover(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
         close(exchange, error)
         return
     retries = 0 if failed.endpoint.access == "local" else route.retries
-    step = after_failure(
-        error, tries=exchange.tries, retries=retries, left_s=left, jitter=exchange.runtime.jitter()
-    )
+    step = after_failure(error, tries=exchange.tries, retries=retries, left_s=left, jitter=exchange.runtime.jitter())
     if step.move == "stop":
         close(exchange, error)
     elif step.move == "again":

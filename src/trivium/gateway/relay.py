@@ -102,7 +102,9 @@ class PassedAnswer:
 class PassedStream:
     """A stream in the caller's own dialect: a meter looks, the bytes pass."""
 
-    def __init__(self, outlet: Outlet, dialect: Dialect, *, wants_usage: bool, price: Callable[[Usage], int | None]) -> None:
+    def __init__(
+        self, outlet: Outlet, dialect: Dialect, *, wants_usage: bool, price: Callable[[Usage], int | None]
+    ) -> None:
         self.thinking = False
         self.losses: tuple[str, ...] = ()
         self.output_estimate = 0

@@ -260,9 +260,7 @@ class Runtime:
             self.metrics.in_flight -= 1
         self.metrics.request(exchange.status)
 
-    def later(
-        self, delay_s: float, callback: Callable[[Exchange], None], exchange: Exchange
-    ) -> asyncio.TimerHandle:
+    def later(self, delay_s: float, callback: Callable[[Exchange], None], exchange: Exchange) -> asyncio.TimerHandle:
         return self.loop.call_later(delay_s, callback, exchange)
 
     def _task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

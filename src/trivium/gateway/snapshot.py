@@ -88,7 +88,9 @@ class Snapshot:
         engine = self.config.engines.get(model)
         if engine is None and model not in self.local_models:
             if model in self.catalog.local_models:
-                return Rejected(name, "not_pulled", f"the model is not on this machine: run `trivium models pull {model}`")
+                return Rejected(
+                    name, "not_pulled", f"the model is not on this machine: run `trivium models pull {model}`"
+                )
             raise NotFound(
                 f"There is no local model `{model}`.",
                 remedy="`trivium models` lists those on this machine; `trivium models pull` fetches one.",
@@ -96,9 +98,7 @@ class Snapshot:
             )
         weights = engine.model if engine else model
         row = self.config.providers[LOCAL].row
-        found = resolve_endpoint(
-            self.catalog, row, weights, override=self.config.models.get(name), trusted_origin=True
-        )
+        found = resolve_endpoint(self.catalog, row, weights, override=self.config.models.get(name), trusted_origin=True)
         context = engine.context if engine and engine.context else found.context
         return msgspec.structs.replace(found, id=name, engine=model, context=context)
 
@@ -134,7 +134,7 @@ class Snapshot:
     # ---- plans
 
     def plan(self, facts: Facts, more: tuple[str, ...] = ()) -> Plan:
-        """The plan for a request; `more` are further model ids of the caller. Cached where token counts do not matter."""
+        """The plan for a request; `more` are further model ids. Cached where token counts do not matter."""
         key = (facts.model, more, facts.data_class, facts.needs, facts.roads, facts.models)
         found = self._plans.get(key)
         if found is None:
@@ -161,7 +161,7 @@ class Snapshot:
     # ---- what an attempt needs
 
     def binding(self, endpoint: Endpoint) -> Binding:
-        """How to reach an endpoint whose address is configured. Raises ConfigError for an address that cannot be used."""
+        """How to reach an endpoint whose address is configured. Raises ConfigError for one that cannot be used."""
         found = self._bindings.get(endpoint.id)
         if found is None:
             bound = self.config.providers[endpoint.provider.id]

@@ -189,4 +189,3 @@ def _not_found(path: bytes) -> NotFound:
             remedy="A base URL that already ends in `/v1` must not be given where the client adds it.",
         )
     return NotFound(f"There is no `{shown}`.", remedy="README.md lists the paths.")
-

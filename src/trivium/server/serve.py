@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Callable
 
+from trivium.config.listen import split_address
 from trivium.config.schema import Config
 from trivium.errors import ConfigError, TriviumError
 from trivium.server.admin_thread import AdminThread
@@ -16,15 +17,9 @@ from trivium.transport.platform import listen, on_signals
 log = logging.getLogger("trivium.serve")
 
 
-def address(text: str) -> tuple[str, int]:
-    """Host and port of `host:port`."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
 def listening(text: str, key: str, *, reuse_port: bool = False) -> socket.socket:
     """A listening socket. Raises ConfigError if the address cannot be had."""
-    host, port = address(text)
+    host, port = split_address(text)
     try:
         return listen(host, port, reuse_port=reuse_port)
     except OSError as error:
@@ -49,9 +44,7 @@ async def serve(config: Config, reread: Callable[[], Config], started: Callable[
         except TriviumError as error:
             log.error("The configuration was not changed: %s", error)
 
-    on_signals(
-        asyncio.get_running_loop(), {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": reload}
-    )
+    on_signals(asyncio.get_running_loop(), {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": reload})
     await worker.start()
     started(config)
     plane = AdminThread(admin, worker.gateway.runtime.metrics.samples)

@@ -24,13 +24,15 @@ def field(text: str) -> bytes:
     """Text as a header value: what is not printable ASCII is percent-encoded, so that nothing can be injected."""
     if text.isascii() and text.isprintable():
         return text.encode()
-    return _UNPRINTABLE.sub(lambda found: "".join(f"%{b:02X}" for b in found[0].encode("utf-8", "replace")), text).encode()
+    return _UNPRINTABLE.sub(
+        lambda found: "".join(f"%{b:02X}" for b in found[0].encode("utf-8", "replace")), text
+    ).encode()
 
 
 class HttpSink:
     """One request's answer on a caller's connection."""
 
-    __slots__ = ("_cors", "_connection", "_exchange")
+    __slots__ = ("_connection", "_cors", "_exchange")
 
     def __init__(self, connection: CallerConnection, cors: bytes) -> None:
         self._connection = connection
@@ -95,7 +97,7 @@ class HttpSink:
     def _head(self, exchange: Exchange) -> bytes:
         identity = exchange.id.encode()
         plan = exchange.plan
-        if plan is None or not exchange.released and exchange.stream and exchange.attempt is None:
+        if plan is None or (not exchange.released and exchange.stream and exchange.attempt is None):
             return b"%bx-request-id: %b\r\nrequest-id: %b\r\n" % (self._cors, identity, identity)
         endpoint = plan.endpoints[exchange.position]
         head = _HEAD % (
@@ -113,7 +115,9 @@ class HttpSink:
         return head
 
 
-def refuse(connection: CallerConnection, dialect: Dialect, error: TriviumError, request_id: str, extra: bytes = b"") -> None:
+def refuse(
+    connection: CallerConnection, dialect: Dialect, error: TriviumError, request_id: str, extra: bytes = b""
+) -> None:
     """Answer with an error in a dialect's envelope and under its status."""
     identity = request_id.encode()
     head = b"%b%bx-request-id: %b\r\nrequest-id: %b\r\n" % (JSON, extra, identity, identity)

@@ -20,6 +20,7 @@ HEAD_BYTES_MAX = 64 * 1024
 DRAIN_BYTES_MAX = 64 * 1024
 """What may follow an answer's terminal event before the connection is not worth keeping."""
 
+
 class UpstreamConnection(asyncio.Protocol):
     """A connection to one origin. `release` gets it back when it can carry another request."""
 
