@@ -6,6 +6,7 @@ segment is deleted once all of it is committed and its writer will add no more t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import time
@@ -69,6 +70,8 @@ class Loader:
                     f"The ledger `{self._store.path}` cannot be written: {error}.",
                     remedy="The journal keeps all records until it can.",
                 ) from error
+            except FileNotFoundError:
+                continue  # another program loaded it meanwhile
             except OSError as error:
                 trouble = LedgerUnavailable(f"A journal cannot be loaded: {error}.")
             except LedgerUnavailable as error:
@@ -164,12 +167,12 @@ class Loader:
 
     def _remove_orphaned_locks(self, found: Iterable[str]) -> None:
         for path in self._directory.glob("*.lock"):
-            if tag_of(path) in found or time.time() - path.stat().st_mtime < _BEING_BORN_S:
-                continue
-            lock = FileLock(path)
-            if lock.acquire():
-                path.unlink(missing_ok=True)
-                lock.release()
+            with contextlib.suppress(OSError):  # next time, or another program did it
+                if tag_of(path) not in found and time.time() - path.stat().st_mtime > _BEING_BORN_S:
+                    lock = FileLock(path)
+                    if lock.acquire():
+                        path.unlink()
+                        lock.release()
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:

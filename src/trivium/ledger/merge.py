@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -133,16 +134,14 @@ def _count_request(daily: dict[Dimensions, list[int]], c: Closed, last: Row | No
     sums[1] += c.error != ""
 
 
-_days: dict[int, str] = {}
-
-
 def _day(time_ms: int) -> str:
     """The UTC day as 2026-11-23."""
-    number = time_ms // _DAY_MS
-    day = _days.get(number)
-    if day is None:
-        day = _days[number] = datetime.fromtimestamp(number * 86_400, UTC).date().isoformat()
-    return day
+    return _iso_day(time_ms // _DAY_MS)
+
+
+@lru_cache(maxsize=64)
+def _iso_day(number: int) -> str:
+    return datetime.fromtimestamp(number * 86_400, UTC).date().isoformat()
 
 
 def _unknown(row: Row) -> Settled:

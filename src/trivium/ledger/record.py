@@ -8,9 +8,14 @@ its number. Loading is idempotent: (id, attempt) is unique.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+FIGURE_MAX = 10**15
+"""Larger than any true figure: a million dollars in nano-dollars, thirty years in microseconds."""
+Figure = Annotated[int, msgspec.Meta(ge=-1, le=FIGURE_MAX)]
+"""A number that callers and upstreams have a say in. Checked where records are read, not where they are made."""
 
 Outcome = Literal["ok", "error", "error_midstream", "aborted_by_client", "unknown"]
 
@@ -29,9 +34,9 @@ class Reserved(msgspec.Struct, frozen=True, tag="r", array_like=True):
     access: str
     key: str
     price_version: str
-    reserved_nanos: int | None
+    reserved_nanos: Figure | None
     """The upper bound of its cost; None where the price is unknown."""
-    input_tokens_estimate: int
+    input_tokens_estimate: Figure
 
 
 class Settled(msgspec.Struct, frozen=True, tag="s", array_like=True):
@@ -43,21 +48,21 @@ class Settled(msgspec.Struct, frozen=True, tag="s", array_like=True):
     outcome: Outcome
     error: str
     """The error's kind; empty for `ok`."""
-    upstream_status: int
+    upstream_status: Figure
     """0: no head came."""
-    input_tokens: int
-    output_tokens: int
-    cache_read_tokens: int
-    cache_write_tokens: int
-    reasoning_tokens: int
+    input_tokens: Figure
+    output_tokens: Figure
+    cache_read_tokens: Figure
+    cache_write_tokens: Figure
+    reasoning_tokens: Figure
     estimated: bool
-    cost_nanos: int | None
+    cost_nanos: Figure | None
     """What Trivium computes from usage and price; None: unknown."""
-    upstream_cost_nanos: int | None
+    upstream_cost_nanos: Figure | None
     """What the upstream itself said that it charges."""
-    ttft_us: int
+    ttft_us: Figure
     """Microseconds from dispatch to the first content; -1: none came."""
-    duration_us: int
+    duration_us: Figure
     upstream_id: str
     finish_reason: str
 
@@ -73,7 +78,7 @@ class Closed(msgspec.Struct, frozen=True, tag="c", array_like=True):
     key: str
     data_class: int
     stream: bool
-    status: int
+    status: Figure
     """The HTTP status that the caller saw."""
     error: str
     attempts: int
@@ -82,8 +87,8 @@ class Closed(msgspec.Struct, frozen=True, tag="c", array_like=True):
     fallback: str
     """Why it was not the first of the plan; empty: it was."""
     dropped: tuple[str, ...]
-    duration_us: int
-    cost_nanos: int | None
+    duration_us: Figure
+    cost_nanos: Figure | None
     """Over all attempts; None if one of them is unknown."""
     tags: tuple[str, ...] = ()
 

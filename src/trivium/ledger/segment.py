@@ -10,21 +10,54 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 import msgspec
 
 from trivium.errors import LedgerUnavailable
-from trivium.ledger.record import Record
+from trivium.ledger.record import FIGURE_MAX, Record
 
 FORMAT = 1
 _MAGIC = b"TRIVJNL"
 HEADER = _MAGIC + bytes([FORMAT])
 
 FRAME = struct.Struct("<II")
-encode = msgspec.msgpack.Encoder().encode
+RECORD_MAX_BYTES = 16 << 10
+"""A record above it is shortened: callers choose model names, and could fill the disk with them."""
+_TEXT_MAX = 1_000
+_ITEMS_MAX = 100
+
+_encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
+
+
+def encode(record: Record) -> bytes:
+    """A record as a frame's payload, whatever sizes others gave to its texts and figures."""
+    try:
+        data = _encode(record)
+    except (OverflowError, UnicodeEncodeError):
+        return _encode(_tame(msgspec.to_builtins(record)))
+    return data if len(data) <= RECORD_MAX_BYTES else _encode(_tame(msgspec.to_builtins(record)))
+
+
+def decode(payload: bytes) -> Record:
+    """Raises msgspec.DecodeError; figures out of bounds are cut to them."""
+    try:
+        return _decode(payload)
+    except msgspec.ValidationError:
+        return msgspec.convert(_tame(msgspec.msgpack.decode(payload)), Record)
+
+
+def _tame(value: Any) -> Any:
+    if isinstance(value, int):
+        return max(-1, min(value, FIGURE_MAX))
+    if isinstance(value, str):
+        # A lone surrogate, which Python allows in a text and UTF-8 does not, becomes a question mark.
+        return value[:_TEXT_MAX].encode("utf-8", "replace").decode()
+    if isinstance(value, (list, tuple)):
+        return [_tame(item) for item in cast("list[Any]", value)[:_ITEMS_MAX]]
+    return value
 
 
 def segment_path(directory: Path, tag: str, number: int) -> Path:
@@ -82,7 +115,7 @@ def parse(data: bytes) -> Stretch:
         if not length or crc32(payload) != checksum:
             return Stretch(records, at, damaged=True)
         try:
-            records.append(_decode(payload))
+            records.append(decode(payload))
         except msgspec.DecodeError:
             return Stretch(records, at, damaged=True)
         at = stop

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from trivium.errors import ConfigError, LedgerUnavailable
@@ -65,19 +66,26 @@ class Store:
         self.reader.close()
         self.writer.close()
 
+    def read(self, sql: str, parameters: dict[str, Any] | tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        """Rows of a question; raises LedgerUnavailable."""
+        try:
+            return self.reader.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise LedgerUnavailable(f"The ledger `{self.path}` cannot be read: {error}.") from error
+
     def spent_since(self, time_ms: int, *, requested_model: str | None = None) -> int:
         """Nano-dollars of all requests that arrived since `time_ms`; where a cost is not known, its bound.
 
         With `requested_model`, those of requests for that name, and those of which it is not known what they
         asked for: still under way, or lost with their process.
         """
-        row = self.reader.execute(
+        rows = self.read(
             f"""SELECT coalesce(sum(coalesce({COST}, attempt.reserved_nanos, 0)), 0)
                 FROM attempt LEFT JOIN request ON request.id = attempt.id WHERE attempt.id >= :since
                 AND (:model IS NULL OR coalesce(request.requested_model, '') IN ('', :model))""",  # noqa: S608
             {"since": first_id(time_ms), "model": requested_model},
-        ).fetchone()
-        return int(row[0])
+        )
+        return int(rows[0][0])
 
 
 @contextmanager
