@@ -27,7 +27,7 @@ import msgspec
 from trivium.testing import answers, faults
 from trivium.testing.answers import JSON
 from trivium.testing.call import JSON_TYPE, Call
-from trivium.testing.front import VOICES, decoded, receive
+from trivium.testing.front import VOICES, Reply, decoded, receive
 from trivium.testing.http import BadRequest, Connection, Request, response_head
 from trivium.testing.voice import dump
 
@@ -88,6 +88,7 @@ class FakeUpstream:
         self._tasks: dict[Connection, asyncio.Task[None]] = {}
         self._accepted = 0
         self._busy = 0
+        self._crashes: list[BaseException] = []
         self._thread: threading.Thread | None = None
 
     @property
@@ -161,11 +162,16 @@ class FakeUpstream:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close the port and cut every connection; the port can be taken again by `start`."""
+        """Close the port and cut every connection; the port can be taken again by `start`.
+
+        Raises RuntimeError if this server itself failed, so that no test takes that for a fault.
+        """
         if self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._thread = None
+        if self._crashes:
+            raise RuntimeError("the fake upstream itself failed") from self._crashes[0]
 
     def _run(self, server: asyncio.Server) -> None:
         self._loop.run_forever()
@@ -192,7 +198,13 @@ class FakeUpstream:
             self._connections.add(connection)
         task = self._loop.create_task(self._serve(connection))
         self._tasks[connection] = task
-        task.add_done_callback(lambda _: self._tasks.pop(connection, None))
+        task.add_done_callback(lambda task: self._served(connection, task))
+
+    def _served(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(connection, None)
+        if not task.cancelled() and (crash := task.exception()) is not None:
+            self._crashes.append(crash)
+            connection.transport.abort()
 
     def _lost(self, connection: Connection) -> None:
         with self._lock:
@@ -244,10 +256,10 @@ class FakeUpstream:
         self, connection: Connection, request: Request, body: JSON | None, number: int, earlier: int
     ) -> None:
         received = receive(request, body, self.key)
-        if isinstance(received[0], int):
-            status, reply = received
-            data = dump(reply)
-            head = response_head(status, JSON_TYPE | {"x-request-id": "req_trivium", "content-length": str(len(data))})
+        if isinstance(received, Reply):
+            data = dump(received.body)
+            fields = {"x-request-id": "req_trivium", "content-length": str(len(data))}
+            head = response_head(received.status, JSON_TYPE | fields)
             await connection.send(head + data)
             return
         voice, question = received
@@ -274,9 +286,7 @@ Any other model is answered correctly; `echo`, `tool`, `tools2`, `reasoning` and
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m trivium.testing.upstream", description="A fake upstream with faults."
-    )
+    parser = argparse.ArgumentParser("python -m trivium.testing.upstream", description="A fake upstream with faults.")
     parser.add_argument("--host", default="127.0.0.1", help="loopback unless you say otherwise")
     parser.add_argument("--port", type=int, default=9000)
     parser.add_argument("--time-scale", type=float, default=1.0, help="divides every wait: 120 s last 6 s at 20")

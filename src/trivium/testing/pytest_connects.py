@@ -1,0 +1,44 @@
+"""A pytest plugin: no test may connect off this machine. Switched on with `-p trivium.testing.pytest_connects`.
+
+Python children of the tests are watched too, through the environment; what they did shows at the end of the test
+during which it was written.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from trivium.testing.connects import environment, read_log, record_connects, unexpected
+
+_DIRECTORY = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    directory = tempfile.TemporaryDirectory(prefix="trivium-connects-")
+    config.stash[_DIRECTORY] = directory
+    os.environ.update(environment(Path(directory.name) / "log"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_DIRECTORY].cleanup()
+
+
+def _watched(item: pytest.Item) -> Generator[None, object, object]:
+    log = Path(item.config.stash[_DIRECTORY].name) / "log"
+    with record_connects() as acts:
+        result = yield
+    children = read_log(log)
+    log.unlink(missing_ok=True)
+    if found := unexpected([*acts, *children]):
+        pytest.fail("connected off this machine:\n" + "\n".join(f"{act.target} from {act.where}" for act in found))
+    return result
+
+
+pytest_runtest_setup = pytest.hookimpl(wrapper=True)(_watched)
+pytest_runtest_call = pytest.hookimpl(wrapper=True)(_watched)
+pytest_runtest_teardown = pytest.hookimpl(wrapper=True)(_watched)
