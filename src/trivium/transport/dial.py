@@ -11,31 +11,19 @@ import errno
 import os
 import socket
 import ssl
-import threading
-import time
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from trivium.errors import UpstreamError, UpstreamTimeout, UpstreamTLSError, UpstreamUnreachable
+from trivium.errors import UpstreamTimeout, UpstreamTLSError, UpstreamUnreachable
 from trivium.transport.address import Origin, refused, refused_name
 from trivium.transport.proxy import Proxies, Proxy, connect_request, tunnel_stands
+from trivium.transport.resolve import Resolves, in_thread
 from trivium.transport.tls import explain
 
 _STAGGER_S = 0.25  # RFC 8305 section 5: the recommended Connection Attempt Delay
-_FRESH_S = 60.0
-_STALE_S = 3600.0  # after it, an answer is worth less than an error
-_STALE_PATIENCE_S = 1.0  # how long a look-up may take while a stale answer is at hand (RFC 8767 section 5)
-_NAMES_MAX = 1024
 
-_T = TypeVar("_T")
 _P = TypeVar("_P", bound=asyncio.BaseProtocol)
-
-
-class Resolves(Protocol):
-    async def resolve(self, host: str) -> Sequence[str]:
-        """Addresses of a name, best first; raises OSError."""
-        ...
 
 
 async def dial(
@@ -56,10 +44,9 @@ async def dial(
     TCP and tunnel together, `tls_timeout_s` the handshake. Raises UpstreamUnreachable, UpstreamTimeout,
     UpstreamTLSError and UpstreamProtocolError (a proxy's); ConfigError for a proxy or CA bundle that is none.
     """
-    if reason := refused_name(origin, trusted_origin=trusted_origin, offline=offline):
-        raise _closed(origin.host, reason)
+    vet_origin(origin, trusted_origin=trusted_origin, offline=offline)
     proxy = proxies.for_origin(origin) if proxies else None
-    context = await _in_thread(tls) if origin.scheme == "https" else None
+    context = await in_thread(tls) if origin.scheme == "https" else None
     try:
         async with asyncio.timeout(connect_timeout_s):
             if proxy is None:
@@ -90,47 +77,56 @@ async def _transport(
         sock.close()
         if isinstance(error, TimeoutError):
             raise UpstreamTLSError(f"`{origin.host}`: TLS handshake timed out after {tls_timeout_s:g} s.") from None
-        if isinstance(error, ssl.SSLError):
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
             raise explain(error, origin.host) from error
         if isinstance(error, OSError):
             raise UpstreamUnreachable(
-                f"`{origin.host}` closed the connection in the TLS handshake ({_said(error)})."
+                f"`{origin.host}` closed the connection in the TLS handshake ({said(error)})."
             ) from error
         raise
-
-
-def _closed(host: str, reason: str) -> UpstreamError:
-    return UpstreamUnreachable(
-        f"`{host}` is not contacted: {reason}.",
-        remedy="A `base_url` in a trusted `trivium.toml` opens private and unencrypted origins.",
-    )
-
-
-def _said(error: OSError) -> str:
-    """The system's words for an error; a failed look-up has numbers of its own and its words beside them."""
-    known = error.errno in errno.errorcode and not isinstance(error, socket.gaierror)
-    return os.strerror(error.errno) if known and error.errno else error.strerror or str(error)
-
-
-# Addresses
 
 
 async def _connected(host: str, port: int, resolver: Resolves, *, trusted: bool, offline: bool) -> socket.socket:
     try:
         found = await resolver.resolve(host)
     except OSError as error:
-        raise UpstreamUnreachable(f"`{host}` has no address: {_said(error)}.") from error
-    reasons = {address: refused(address, trusted_origin=trusted, offline=offline) for address in found}
-    open_addresses = [address for address, reason in reasons.items() if reason is None]
-    if not open_addresses:
-        address, reason = next(iter(reasons.items()), ("", "it has no address"))
-        raise _closed(f"{host}" if address in ("", host) else f"{host} ({address})", reason or "")
+        raise UpstreamUnreachable(f"`{host}` has no address: {said(error)}.") from error
+    addresses = vetted(host, found, trusted_origin=trusted, offline=offline)
     try:
-        return await _race([(address, port) for address in _alternating(open_addresses)])
+        return await _race([(address, port) for address in addresses])
     except TimeoutError:
         raise
     except OSError as error:
-        raise UpstreamUnreachable(f"`{host}` port {port}: {_said(error)}.") from error
+        raise UpstreamUnreachable(f"`{host}` port {port}: {said(error)}.") from error
+
+
+def vet_origin(origin: Origin, *, trusted_origin: bool, offline: bool) -> None:
+    """Raise UpstreamUnreachable for an origin whose text alone closes it (`address.refused_name`)."""
+    if reason := refused_name(origin, trusted_origin=trusted_origin, offline=offline):
+        raise _closed(origin.host, reason)
+
+
+def vetted(host: str, found: Sequence[str], *, trusted_origin: bool, offline: bool) -> list[str]:
+    """Those addresses of `host` that may be dialled, families taking turns; raises UpstreamUnreachable for none."""
+    reasons = {address: refused(address, trusted_origin=trusted_origin, offline=offline) for address in found}
+    addresses = [address for address, reason in reasons.items() if reason is None]
+    if not addresses:
+        address, reason = next(iter(reasons.items()), (host, "it has no address"))
+        raise _closed(host if address == host else f"{host} ({address})", reason or "")
+    return _alternating(addresses)
+
+
+def _closed(what: str, reason: str) -> UpstreamUnreachable:
+    return UpstreamUnreachable(
+        f"`{what}` is not contacted: {reason}.",
+        remedy="A `base_url` in a trusted `trivium.toml` opens private and unencrypted origins.",
+    )
+
+
+def said(error: OSError) -> str:
+    """The system's words for an error; a failed look-up has numbers of its own and its words beside them."""
+    known = error.errno in errno.errorcode and not isinstance(error, socket.gaierror)
+    return os.strerror(error.errno) if known and error.errno else error.strerror or str(error)
 
 
 def _alternating(addresses: Sequence[str]) -> list[str]:
@@ -205,107 +201,7 @@ async def _tunnel(sock: socket.socket, origin: Origin, proxy: Proxy) -> None:
         raise
     except OSError as error:
         sock.close()
-        raise UpstreamUnreachable(f"The proxy `{proxy}`: {_said(error)}.") from error
+        raise UpstreamUnreachable(f"The proxy `{proxy}`: {said(error)}.") from error
     except BaseException:
         sock.close()
         raise
-
-
-# Names
-
-
-def look_up(host: str) -> list[str]:
-    """Ask the system for the addresses of a name, in its order; blocks; raises OSError."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-class Resolver:
-    """Names to addresses for one event loop, with a memory: 60 s fresh, and up to an hour when asking fails.
-
-    Questions are asked in threads, one at a time for a name, so that a slow name system holds up nobody else.
-    """
-
-    def __init__(
-        self, lookup: Callable[[str], list[str]] = look_up, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._lookup = lookup
-        self._clock = clock
-        self._known: dict[str, tuple[float, list[str]]] = {}
-        self._asking: dict[str, asyncio.Task[list[str]]] = {}
-
-    async def resolve(self, host: str) -> Sequence[str]:
-        """The addresses of `host`; raises OSError when asking fails and no answer of the last hour is known."""
-        if literal := _without_asking(host):
-            return literal
-        at, addresses = self._known.get(host, (0.0, []))
-        age_s = self._clock() - at
-        if addresses and age_s < _FRESH_S:
-            return addresses
-        stale = addresses if age_s < _STALE_S else []
-        asking = self._asking.get(host)
-        if asking is None:
-            asking = self._asking[host] = asyncio.create_task(self._ask(host))
-            asking.add_done_callback(lambda task: self._answered(host, task))
-        # A caller that gives up does not take the answer from the others.
-        await asyncio.wait([asking], timeout=_STALE_PATIENCE_S if stale else None)
-        if asking.done() and asking.exception() is None:
-            return asking.result()
-        if stale:
-            return stale
-        return asking.result()
-
-    async def _ask(self, host: str) -> list[str]:
-        return await _in_thread(self._lookup, host)
-
-    def _answered(self, host: str, task: asyncio.Task[list[str]]) -> None:
-        del self._asking[host]
-        if task.cancelled() or task.exception() is not None:
-            return
-        self._known.pop(host, None)
-        self._known[host] = self._clock(), task.result()
-        if len(self._known) > _NAMES_MAX:
-            del self._known[next(iter(self._known))]
-
-
-def _without_asking(host: str) -> list[str]:
-    """Addresses that need no name system: literals, and `localhost` (RFC 6761 section 6.3)."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return ["127.0.0.1", "::1"]
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except OSError:
-            continue
-        return [host]
-    return []
-
-
-async def _in_thread(function: Callable[..., _T], *arguments: object) -> _T:
-    """Run a blocking function in a daemon thread of its own.
-
-    An executor would have the program wait at its end for a name system that does not answer.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[_T] = loop.create_future()
-
-    def settle(result: _T | None, error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # pyright: ignore[reportArgumentType]
-
-    def work() -> None:
-        try:
-            outcome = function(*arguments), None
-        except Exception as error:  # whatever it is, it is raised where it is awaited
-            outcome = None, error
-        try:
-            loop.call_soon_threadsafe(settle, *outcome)
-        except RuntimeError:
-            pass  # the loop has closed meanwhile
-
-    threading.Thread(target=work, name="trivium-blocking", daemon=True).start()
-    return await done
