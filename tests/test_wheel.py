@@ -21,7 +21,7 @@ import trivium
 
 ROOT = Path(__file__).parents[1]
 SIZE_LIMIT = 30 * 1024 * 1024
-SOURCES = ("src", "pyproject.toml", "README.md", "LICENSE", "NOTICE", ".gitignore")
+SOURCES = ("src", "tests", "pyproject.toml", "README.md", "LICENSE", "NOTICE", ".gitignore")
 GENERATED = shutil.ignore_patterns("__pycache__", "*.pyc")
 SUFFIXES = {".py", ".typed", ".toml", ".json", ".sql"}
 """What the package is made of; a new kind of file is added here on purpose."""
