@@ -36,16 +36,15 @@ def normalise(text: str) -> str:
 def check_form(provider_id: str, key: str, catalog: Catalog) -> None:
     """Refuse what cannot be a key of that provider. Raises UsageError naming whose key it looks like."""
     if not key or not key.isascii() or any(c.isspace() or not c.isprintable() for c in key):
-        raise UsageError("that is not a key: it is empty or has spaces or unprintable characters")
+        raise UsageError("that is not a key: it is empty or has spaces or unprintable characters.")
     own = catalog.providers.get(provider_id)
     if own is not None and own.key_form and re.fullmatch(own.key_form, key):
         return
     for row in catalog.providers.values():
         if row.key_form and row.id != provider_id and re.fullmatch(row.key_form, key):
             remedy = f"Use `trivium login {row.id}` for it."
-            raise UsageError(
-                f"that looks like a key of {row.name}, not of {own.name if own else provider_id}", remedy=remedy
-            )
+            wanted = own.name if own else provider_id
+            raise UsageError(f"that looks like a key of {row.name}, not of {wanted}.", remedy=remedy)
 
 
 def save(home: Path, provider_id: str, key: str, origin: str) -> Place:

@@ -8,12 +8,9 @@ from pathlib import Path
 from trivium.config.trust import is_trusted
 from trivium.errors import ConfigError
 
-_LINE = re.compile(
-    r"""[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*
-    (?:'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|(?P<bare>[^#\n]*?(?:[^\s#]\#[^\n]*?)*?))
-    [ \t]*(?:\#.*)?""",
-    re.VERBOSE | re.ASCII,
-)
+_LINE = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)", re.ASCII)
+_QUOTED = re.compile(r"""(?:'([^']*)'|"((?:[^"\\]|\\.)*)")[ \t]*(?:#.*)?""")
+_COMMENT = re.compile(r"(?:^|[ \t])#.*")
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 _LONGEST = 1 << 20
@@ -39,19 +36,24 @@ def parse(data: bytes, file: str = ".env") -> dict[str, str]:
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ConfigError("this is not UTF-8 text", file=file) from error
+        raise ConfigError("this is not UTF-8 text.", file=file) from error
     values: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = _LINE.fullmatch(line)
-        if not match:
-            raise ConfigError("this line is not NAME=value", remedy="Quote values with spaces.", file=file, line=number)
-        values[match["name"]] = _value(match)
+        value = _value(match[2]) if match else None
+        if match is None or value is None:
+            raise ConfigError("this line is not NAME=value.", remedy="Close its quotes.", file=file, line=number)
+        values[match[1]] = value
     return values
 
 
-def _value(match: re.Match[str]) -> str:
-    if match["double"] is not None:
-        return _ESCAPE.sub(lambda m: _ESCAPES.get(m[1], m[1]), match["double"])
-    return match["single"] if match["single"] is not None else match["bare"].strip()
+def _value(text: str) -> str | None:
+    """What a right-hand side stands for; None where its quotes are not closed."""
+    if text[:1] not in ("'", '"'):
+        return _COMMENT.sub("", text).strip()
+    match = _QUOTED.fullmatch(text)
+    if match is None:
+        return None
+    return match[1] if match[1] is not None else _ESCAPE.sub(lambda m: _ESCAPES.get(m[1], m[1]), match[2])

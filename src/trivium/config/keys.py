@@ -12,17 +12,16 @@ from trivium.config.routes import data_class
 from trivium.config.secret import derive, root_secret
 from trivium.config.toml import Document, Path
 from trivium.policy.key import Key, digest_of, kid_of
-from trivium.types.secret import Secret
 
 _DIGEST = re.compile(r"hmac-sha256:([0-9a-f]{8}):[0-9a-f]{64}", re.ASCII)
 
 
 def hash_keys(
     document: Document, given: tuple[raw.Key, ...], home: FilePath, env: Mapping[str, str]
-) -> tuple[tuple[Key, ...], Secret | None, tuple[str, ...]]:
-    """The keys, the secret that they were hashed with in hex, and notes for people. Raises ConfigError."""
+) -> tuple[tuple[Key, ...], tuple[str, ...]]:
+    """The keys, and notes for people. Raises ConfigError."""
     if not given:
-        return (), None, ()
+        return (), ()
     secret = derive(root_secret(home, env), "virtual-keys")
     notes: list[str] = []
     seen: dict[str, int] = {}
@@ -37,7 +36,7 @@ def hash_keys(
                 raise document.error(("keys", index, word), message)
             seen[what] = index
         keys.append(_key(document, ("keys", index), key, digest))
-    return tuple(keys), Secret(secret.hex()), tuple(notes)
+    return tuple(keys), tuple(notes)
 
 
 def _key(document: Document, path: Path, key: raw.Key, digest: str) -> Key:

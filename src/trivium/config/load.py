@@ -76,7 +76,7 @@ def _bytes(path: Path) -> bytes:
         with path.open("rb") as stream:
             data = stream.read(_LONGEST + 1)
     except OSError as error:
-        raise ConfigError(f"the configuration cannot be read: {error.strerror}", file=str(path)) from error
+        raise ConfigError(f"the configuration cannot be read: {error.strerror}.", file=str(path)) from error
     if len(data) > _LONGEST:
-        raise ConfigError(f"the configuration is longer than {_LONGEST} bytes", file=str(path))
+        raise ConfigError(f"the configuration is longer than {_LONGEST} bytes.", file=str(path))
     return data

@@ -55,6 +55,8 @@ def moved(base_url: str, host: str) -> str:
     An address that only makes sense to listen on (0.0.0.0, ::) becomes loopback.
     """
     parts, given = urlsplit(base_url), urlsplit(host if "://" in host else f"http://{host}")
+    if "@" in given.netloc:
+        raise ValueError("must not hold a user name or password")
     name = given.hostname or parts.hostname or ""
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)
     port = given.port or (_PORTS[given.scheme] if "://" in host and given.scheme in _PORTS else parts.port)

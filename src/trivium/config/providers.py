@@ -56,9 +56,8 @@ def _shipped(row: Provider, env: Mapping[str, str]) -> BoundProvider:
         try:
             row = msgspec.structs.replace(row, base_url=moved(row.base_url, host))
         except ValueError as error:
-            raise ConfigError(
-                f"${row.host_env} {error}", remedy="Write host:port or a URL.", key=row.host_env
-            ) from error
+            message = f"${row.host_env} {error}."
+            raise ConfigError(message, remedy="Write host:port or a URL.", key=row.host_env) from error
     return BoundProvider(row=row, trusted_origin=row.access == "local")
 
 

@@ -28,7 +28,7 @@ def trusted(path: Path, document: Document, env: Mapping[str, str], home: Path, 
     refuse(document, file)
     providers = bind(document, file.providers, shipped.catalog(), env, home)
     names = Names(providers.keys(), file.aliases, {route.name for route in file.routes})
-    keys, key_secret, notes = hash_keys(document, file.keys, home, env)
+    keys, notes = hash_keys(document, file.keys, home, env)
     return Config(
         home=home,
         file=path,
@@ -41,7 +41,6 @@ def trusted(path: Path, document: Document, env: Mapping[str, str], home: Path, 
         aliases=resolve_aliases(document, names),
         models=_models(document, file.models, names),
         keys=keys,
-        key_secret=key_secret,
         policy=Policy(
             data_class=data_class(file.policy),
             timeouts=timeouts(document, ("policy", "timeouts"), file.policy.timeouts),

@@ -110,9 +110,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, Model] = {}
     """`[[models]]` of the configuration, by `provider/model`."""
     keys: tuple[Key, ...] = ()
-    key_secret: Secret | None = None
-    """What `keys` were hashed with, in hex: `policy.key.digest_of(bytes.fromhex(key_secret.reveal()), token)`.
-    None where no keys are configured."""
     policy: Policy = Policy()
     ledger: Ledger = Ledger()
     defaults: Defaults = Defaults()

@@ -33,7 +33,7 @@ def root_secret(home: Path, env: Mapping[str, str]) -> bytes:
     try:
         data = path.read_bytes() if path.exists() else write_once(path, secrets.token_hex(32).encode())
     except OSError as error:
-        raise ConfigError(f"the root secret {path} cannot be used: {error.strerror}") from error
+        raise ConfigError(f"the root secret {path} cannot be used: {error.strerror}.") from error
     return _long_enough(data.strip(), str(path))
 
 
@@ -45,5 +45,5 @@ def derive(root: bytes, purpose: Purpose) -> bytes:
 def _long_enough(secret: bytes, where: str) -> bytes:
     if len(secret) < _SHORTEST:
         remedy = "Make one with: python -c 'import secrets; print(secrets.token_hex(32))'"
-        raise ConfigError(f"the root secret in {where} is shorter than {_SHORTEST} characters", remedy=remedy)
+        raise ConfigError(f"the root secret in {where} is shorter than {_SHORTEST} characters.", remedy=remedy)
     return secret

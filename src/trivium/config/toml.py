@@ -47,7 +47,7 @@ class Document(msgspec.Struct, frozen=True):
             remedy = f"Did you mean `{near[0]}`? {remedy}".rstrip()
         elif words and len(words) <= 12:
             remedy = f"Valid here: {', '.join(f'`{word}`' for word in words)}. {remedy}".rstrip()
-        return ConfigError(message, remedy=remedy, file=self.file, line=self.line(path), key=dotted(path))
+        return ConfigError(f"{message}.", remedy=remedy, file=self.file, line=self.line(path), key=dotted(path))
 
 
 def dotted(path: Path) -> str:
@@ -62,15 +62,17 @@ def read(data: bytes, file: str) -> Document:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError("this is not UTF-8 text", remedy="Save the file as UTF-8.", file=file, line=line) from error
+        raise ConfigError("this is not UTF-8 text.", remedy="Save the file as UTF-8.", file=file, line=line) from error
     try:
         parsed = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(str(error), text, file) from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError("this is no usable TOML: a number is too large or the nesting too deep", file=file) from error
+        raise ConfigError(
+            "this is no usable TOML: a number is too large or the nesting too deep.", file=file
+        ) from error
     if _too_deep(parsed):
-        raise ConfigError(f"values are nested deeper than {_DEEPEST} levels", file=file)
+        raise ConfigError(f"values are nested deeper than {_DEEPEST} levels.", file=file)
     return Document(file, parsed, _locate(text))
 
 
@@ -79,7 +81,9 @@ def _syntax_error(message: str, text: str, file: str) -> ConfigError:
     last = text.rstrip().count("\n") + 1
     line = int(place[1]) if place and place[1] else last
     words = _PLACE.sub("", message)
-    return ConfigError(f"this is not TOML: {words}", remedy="See https://toml.io for the format.", file=file, line=line)
+    return ConfigError(
+        f"this is not TOML: {words}.", remedy="See https://toml.io for the format.", file=file, line=line
+    )
 
 
 def _too_deep(value: object, left: int = _DEEPEST) -> bool:

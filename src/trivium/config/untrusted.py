@@ -29,17 +29,21 @@ def routes_and_defaults(
     notes = [f"{document.file} is not trusted, so only its routes and defaults count: {trust}"]
     if ignored := [name for name in document.data if name not in _ALLOWED]:
         notes.append(f"ignored in it: {', '.join(ignored)}")
-    names = Names(providers, {}, {route.name for route in given.routes})
+    names = Names(providers, {}, {route.name for route in given.routes if _may_name(route.name)})
     routes: dict[str, Route] = {}
     for index, route in enumerate(given.routes):
         try:
-            if route.name == "auto" or "/" in route.name or route.name in routes:
+            if not _may_name(route.name) or route.name in routes:
                 raise document.error(("routes", index, "name"), f"it may not define the route `{route.name}`")
             refuse_route(document, index, route)
             routes[route.name] = resolve_route(document, index, route, names)
         except ConfigError as error:
             notes.append(f"ignored the route `{route.name}`: {error}")
     return routes, _defaults(document, given.defaults, names, notes), tuple(notes)
+
+
+def _may_name(route: str) -> bool:
+    return route != "auto" and "/" not in route and ":" not in route
 
 
 def _defaults(document: Document, given: raw.Defaults, names: Names, notes: list[str]) -> raw.Defaults:
