@@ -1,0 +1,64 @@
+"""What a type checker tells somebody who uses the library. Checked by pyright in `tests/test_typing.py`, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_type
+
+from trivium import AsyncTrivium, Trivium
+from trivium.errors import TriviumError
+from trivium.types.event import Event, TextDelta
+from trivium.types.message import ToolCall
+from trivium.types.response import Response
+from trivium.types.usage import Usage
+
+MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is the capital of France?"}]
+
+
+def ask() -> None:
+    with Trivium() as client:
+        answer = client.chat("What is the capital of France?")
+        assert_type(answer, Response)
+        assert_type(answer.text, str)
+        assert_type(answer.tool_calls, tuple[ToolCall, ...])
+        assert_type(answer.usage, Usage | None)
+        assert_type(answer.cost_usd, float | None)
+        assert_type(answer.access, str)
+        assert_type(answer.endpoint, str)
+        assert_type(answer.attempts, int)
+        client.chat(MESSAGES, model="local/tiny", temperature=0.0, max_tokens=16, data_class="premises")
+
+
+def read() -> str:
+    client = Trivium("trivium.toml")
+    events = client.stream("Tell a story.", model="auto")
+    assert_type(events, Iterator[Event])
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def look() -> list[str]:
+    plan = Trivium().plan("hello", model="assistant")
+    return [entry.endpoint for entry in plan.endpoints] + [f"{no.endpoint}: {no.reason}" for no in plan.rejected]
+
+
+async def ask_awaited() -> None:
+    async with AsyncTrivium() as client:
+        assert_type(await client.chat(MESSAGES), Response)
+        async for event in client.stream("Tell a story."):
+            assert_type(event, Event)
+        await client.plan("hello")
+
+
+def recover() -> str:
+    try:
+        return Trivium().chat("hello").text
+    except TriviumError as error:
+        return f"{error.kind}: {error.message} {error.remedy}"
+
+
+def wrong() -> None:
+    """Each ignore is needed: pyright reports one that is not."""
+    Trivium(config=3)  # pyright: ignore[reportArgumentType]
+    Trivium().chat(3)  # pyright: ignore[reportArgumentType]
+    Trivium().chat("hello", model=None)  # pyright: ignore[reportArgumentType]
+    Trivium().ask("hello")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
