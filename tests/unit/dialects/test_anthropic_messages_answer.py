@@ -258,7 +258,7 @@ class TestEncodeAnswer:
         assert (message.id, message.model, message.stop_reason) == ("gen-1", "caller/name", "tool_use")
         kinds = ["thinking", "redacted_thinking", "text", "tool_use", "tool_use"]
         assert [found.type for found in message.content] == kinds
-        assert message.content[3].input == {"a": 1}  # pyright: ignore
+        assert message.content[3].input == {"a": 1}
         assert message.usage.cache_creation_input_tokens == 9
         assert message.usage.cache_creation is not None
         assert message.usage.cache_creation.ephemeral_1h_input_tokens == 4
@@ -482,25 +482,25 @@ class TestEncoder:
             TextDelta("t"),
         )
         thinking, redacted, text = sdk_message(data).content
-        assert (thinking.thinking, thinking.signature) == ("ab", "s")  # pyright: ignore
-        assert (redacted.data, text.text) == ("e", "t")  # pyright: ignore
+        assert (thinking.thinking, thinking.signature) == ("ab", "s")
+        assert (redacted.data, text.text) == ("e", "t")
 
     def test_foreign_signatures_stay_out(self) -> None:
         encoder = DIALECT.encoder(CONTEXT)
         foreign = ReasoningDelta(text="t", signature="s", format="openai-responses-v1")
         data = encoder.encode([Start(), foreign, Finish(reason="stop"), End()])
-        assert sdk_message(data).content[0].signature == ""  # pyright: ignore
+        assert sdk_message(data).content[0].signature == ""
         assert encoder.losses == ("reasoning.signature",)
 
     def test_refusal_is_text_with_its_stop_reason(self) -> None:
         message = sdk_message(encoded(Start(), RefusalDelta("I "), RefusalDelta("won't")))
-        assert message.content[0].text == "I won't"  # pyright: ignore
+        assert message.content[0].text == "I won't"
         assert message.stop_reason == "refusal"
 
     def test_citation(self) -> None:
         citation = CitationDelta(citation=Citation(source="https://example.org", quote="q"))
         message = sdk_message(encoded(Start(), TextDelta("a"), citation))
-        assert message.content[0].citations[0].cited_text == "q"  # pyright: ignore
+        assert message.content[0].citations[0].cited_text == "q"
 
     def test_what_means_nothing_here_is_named(self) -> None:
         encoder = DIALECT.encoder(CONTEXT)
@@ -515,7 +515,7 @@ class TestEncoder:
         assert b"message_stop" not in data
         with pytest.raises(APIStatusError) as caught:
             sdk_message(data)
-        assert caught.value.body["error"]["message"] == "busy Wait."  # pyright: ignore
+        assert caught.value.body["error"]["message"] == "busy Wait."
 
 
 class TestMeter:

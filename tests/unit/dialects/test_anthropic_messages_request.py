@@ -221,8 +221,8 @@ class TestParse:
         assert seen.tools == (Tool(name="f"),)
         assert seen.extra == {
             "server_tools": [search],
-            "content.server_tool_use": ["messages[0].content[0]"],
-            "content.web_search_tool_result": ["messages[0].content[2]"],
+            "messages.server_tool_use": ["messages[0].content[0]"],
+            "messages.web_search_tool_result": ["messages[0].content[2]"],
             "tools.defer_loading": ["tools[1]"],
             "thinking": {"type": "between_tools"},
             "server_tool_like": {"x": 1},
@@ -230,8 +230,8 @@ class TestParse:
         wire, losses = built(seen)
         assert search in wire["tools"]
         assert losses == {
-            "content.server_tool_use",
-            "content.web_search_tool_result",
+            "messages.server_tool_use",
+            "messages.web_search_tool_result",
             "tools.defer_loading",
             "server_tool_like",
         }
@@ -264,6 +264,7 @@ class TestParse:
             ({"tools": [{"name": "f", "input_schema": {}}, {"name": 3, "input_schema": {}}]}, "tools[1].name"),
             ({"tools": [{"name": "f"}]}, "tools[0].input_schema"),
             ({"tools": ["f"]}, "tools[0]"),
+            ({"tools": [{"type": [], "name": "f", "input_schema": {}}]}, "tools[0].type"),
             ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
             ({"tool_choice": {"type": "some"}}, "tool_choice.type"),
             ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens"),
@@ -354,7 +355,7 @@ class TestBuild:
             },
             {"role": "assistant", "content": "The answer is ("},
         ]
-        assert losses == {"tool_call.arguments"}
+        assert losses == {"messages.tool_call.arguments"}
 
     def test_media(self) -> None:
         pdf = File(data="AAAA", media_type="application/pdf", name="n", cache="5m")
@@ -382,7 +383,7 @@ class TestBuild:
             {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "é"}},
             {"type": "image", "source": {"type": "file", "file_id": "f"}},
         ]
-        assert losses == {"image.detail", "file", "audio"}
+        assert losses == {"messages.image.detail", "messages.file", "messages.audio"}
 
     def test_only_its_own_thinking_goes_back(self) -> None:
         parts = (
@@ -398,7 +399,7 @@ class TestBuild:
             {"type": "redacted_thinking", "data": "d"},
             {"type": "text", "text": "no"},
         ]
-        assert losses == {"reasoning", "refusal"}
+        assert losses == {"messages.reasoning", "messages.refusal"}
 
     @pytest.mark.parametrize(
         ("options", "max_tokens", "expected", "losses"),

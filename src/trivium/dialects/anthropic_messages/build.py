@@ -111,7 +111,7 @@ def _conversation(messages: tuple[Message, ...], losses: list[str]) -> tuple[lis
 
 
 def _only_text(blocks: list[Block], losses: list[str]) -> list[Block]:
-    losses += [f"system.{block['type']}" for block in blocks if block["type"] != "text"]
+    losses += [f"messages.system.{block['type']}" for block in blocks if block["type"] != "text"]
     return [block for block in blocks if block["type"] == "text"]
 
 
@@ -127,11 +127,11 @@ def _blocks(part: Part, losses: list[str]) -> list[Block]:
     match part:
         case Text():
             if part.citations:
-                losses.append("citations")
+                losses.append("messages.citations")
             return [_marked({"type": "text", "text": part.text}, part.cache)] if part.text else []
         case Image():
             if part.detail not in {None, "auto"}:
-                losses.append("image.detail")
+                losses.append("messages.image.detail")
             return [_marked({"type": "image", "source": _image_source(part)}, part.cache)]
         case File():
             return _document(part, losses)
@@ -142,10 +142,10 @@ def _blocks(part: Part, losses: list[str]) -> list[Block]:
         case Reasoning():
             return _thinking(part, losses)
         case Refusal():
-            losses.append("refusal")
+            losses.append("messages.refusal")
             return [{"type": "text", "text": part.text}] if part.text else []
         case Audio():
-            losses.append("audio")
+            losses.append("messages.audio")
             return []
 
 
@@ -166,7 +166,7 @@ def _image_source(image: Image) -> Block:
 def _document(file: File, losses: list[str]) -> list[Block]:
     source = _file_source(file)
     if source is None:
-        losses.append("file")
+        losses.append("messages.file")
         return []
     is_image = file.file_id is not None and (file.media_type or "").startswith("image/")
     block: Block = {"type": "image" if is_image else "document", "source": source}
@@ -192,9 +192,9 @@ def _file_source(file: File) -> Block | None:
 def _tool_use(call: ToolCall, losses: list[str]) -> Block:
     value, is_faithful = tool_input(call.arguments)
     if not is_faithful:
-        losses.append("tool_call.arguments")
+        losses.append("messages.tool_call.arguments")
     if call.signature is not None:
-        losses.append("tool_call.signature")
+        losses.append("messages.tool_call.signature")
     return {"type": "tool_use", "id": _call_id(call.id), "name": call.name, "input": value}
 
 
@@ -220,7 +220,7 @@ def _thinking(part: Reasoning, losses: list[str]) -> list[Block]:
             return [{"type": "redacted_thinking", "data": part.encrypted}]
         if part.signature is not None:
             return [{"type": "thinking", "thinking": part.text, "signature": part.signature}]
-    losses.append("reasoning")
+    losses.append("messages.reasoning")
     return []
 
 

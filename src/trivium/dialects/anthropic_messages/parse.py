@@ -183,7 +183,7 @@ _TIERS = {wire: ours for ours, wire in SERVICE_TIERS.items()}
 class _Reader:
     """Reads one body; `extra` gathers what has no place in the canonical request.
 
-    What stands inside a message or a tool is there under a name like `content.server_tool_use`, with
+    What stands inside a message or a tool is there under a name like `messages.server_tool_use`, with
     the places where it stood: it is a loss in every translation.
     """
 
@@ -240,6 +240,8 @@ class _Reader:
 
     def part(self, block: _Block, where: str) -> Part | None:
         match block:
+            case _Text(text=""):
+                return None
             case _Text():
                 citations = tuple(citation_of(citation) for citation in block.citations or ())
                 return Text(block.text, citations=citations, cache=_cache(block.cache_control))
@@ -261,12 +263,12 @@ class _Reader:
             case _RedactedThinking():
                 return Reasoning(encrypted=block.data, format=REASONING_FORMAT)
             case _Foreign():
-                self.lose(f"content.{block.__struct_config__.tag}", where)
+                self.lose(f"messages.{block.__struct_config__.tag}", where)
                 return None
 
     def image(self, block: _Image, where: str) -> Image | File:
         if block.transformations:
-            self.lose("content.image.transformations", where)
+            self.lose("messages.image.transformations", where)
         cache = _cache(block.cache_control)
         match block.source:
             case _Base64(data=data, media_type=media_type):
@@ -279,7 +281,7 @@ class _Reader:
     def document(self, block: _Document, where: str) -> File:
         for name in ("context", "citations"):
             if getattr(block, name):
-                self.lose(f"content.document.{name}", where)
+                self.lose(f"messages.document.{name}", where)
         name, cache = block.title, _cache(block.cache_control)
         match block.source:
             case _Base64(data=data, media_type=media_type):
@@ -301,14 +303,15 @@ class _Reader:
             return content
         texts = [block.text for block in content if isinstance(block, _Text)]
         if len(texts) < len(content):
-            self.lose("content.document.image", where)
+            self.lose("messages.document.image", where)
         return "\n".join(texts)
 
     def tools(self) -> tuple[Tool, ...]:
         """Tools of the caller; those that the API runs itself (their `type` has a date) mean nothing elsewhere."""
         tools: list[Tool] = []
         for index, wire in enumerate(self.body.tools or ()):
-            if wire.get("type") not in {None, "custom"}:
+            kind = wire.get("type")
+            if isinstance(kind, str) and kind != "custom":
                 self.extra.setdefault("server_tools", []).append(wire)
                 continue
             where = f"tools[{index}]"
