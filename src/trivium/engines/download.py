@@ -96,20 +96,21 @@ def request(
         if authorization and origin(at) == origin(start):
             sent["authorization"] = authorization.reveal()
         built = client.build_request(method, at, headers=sent)
+        response: httpx2.Response | None = None
         try:
             response = client.send(built, stream=True, auth=None, follow_redirects=False)
+            location = response.headers.get("location")
+            if not (follow and response.is_redirect and location):
+                yield response
+                return
         except httpx2.TransportError as error:
             raise UpstreamUnreachable(
                 f"{shown(at)} cannot be reached: {error or type(error).__name__}.",
                 remedy="`trivium doctor` shows proxies, certificates and what can be reached.",
             ) from error
-        try:
-            location = response.headers.get("location")
-            if not (follow and response.is_redirect and location):
-                yield response
-                return
         finally:
-            response.close()
+            if response is not None:
+                response.close()
         at = urljoin(at, location)
         if not _safe(start, at):
             raise WrongContent(f"{shown(start)} leads to {shown(at)}, which is not safe to follow.")
@@ -235,7 +236,7 @@ def _write(response: httpx2.Response, part: Path, start: int, most: int | None, 
         file.truncate()
         progress(done, most)
         try:
-            for block in response.iter_raw(1 << 18):
+            for block in response.iter_raw():  # as they come: a cut loses nothing that is held back
                 done += len(block)
                 if most is not None and done > most:
                     raise WrongContent(f"More than the {most} bytes that were announced came.")

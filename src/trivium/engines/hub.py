@@ -16,7 +16,7 @@ import httpx2
 import msgspec
 
 from trivium.engines import download
-from trivium.errors import UsageError
+from trivium.errors import UpstreamError, UsageError
 from trivium.types.secret import Secret
 
 PUBLIC_HUB = "https://huggingface.co"
@@ -104,17 +104,15 @@ def resolve(client: httpx2.Client, reference: Reference, env: Mapping[str, str])
 
 def _card(client: httpx2.Client, url: str, authorization: Secret | None) -> tuple[str, bool]:
     """Licence id and whether access is gated; an empty licence is unknown."""
-    with download.request(client, "GET", url, authorization=authorization) as response:
-        if response.status_code != 200:
-            return "", False
-        body = bytearray()
-        for block in response.iter_bytes():
-            body += block
-            if len(body) > _INFO_MAX_BYTES:
-                return "", False
     try:
+        with download.request(client, "GET", url, authorization=authorization) as response:
+            body = bytearray()
+            for block in response.iter_bytes():
+                body += block
+                if len(body) > _INFO_MAX_BYTES:
+                    return "", False
         info = msgspec.json.decode(bytes(body), type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (UpstreamError, msgspec.DecodeError):
         return "", False
     card: object = info.get("cardData")
     licence = msgspec.to_builtins(card).get("license", "") if isinstance(card, dict) else ""
