@@ -36,17 +36,18 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 class FrameCutter:
     """Cuts a stream into raw frames, each with the blank line that ends it."""
 
-    __slots__ = ("_carriage_returns", "_pending")
+    __slots__ = ("_carriage_returns", "pending")
 
     def __init__(self) -> None:
-        self._pending = bytearray()
+        self.pending = bytearray()
+        """The beginning of a frame whose end has not arrived."""
         self._carriage_returns = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that these bytes complete. Raises LimitExceeded for one over 4 MiB."""
         if b"\r" in data:
             self._carriage_returns = True
-        pending = self._pending
+        pending = self.pending
         if not pending:
             if not self._carriage_returns and data.find(b"\n\n") == len(data) - 2 and len(data) > 2:
                 return [data]
@@ -66,16 +67,16 @@ class FrameCutter:
 
     def close(self) -> bytes:
         """What is left: a frame that was never ended."""
-        rest = bytes(self._pending)
-        self._pending.clear()
+        rest = bytes(self.pending)
+        self.pending.clear()
         return rest
 
     def _end(self, searched: int) -> int:
         """The offset after the next blank line, or 0."""
         if self._carriage_returns:
-            found = _BLANK_LINE.search(self._pending, searched)
+            found = _BLANK_LINE.search(self.pending, searched)
             return found.end() if found else 0
-        at = self._pending.find(b"\n\n", searched)
+        at = self.pending.find(b"\n\n", searched)
         return at + 2 if at >= 0 else 0
 
 

@@ -16,7 +16,6 @@ from trivium.errors import UpstreamProtocolError
 from trivium.types.event import End, Event, FinishReason, Start, UsageReport
 from trivium.types.message import Citation, Part, Reasoning, Refusal, Text, ToolCall
 from trivium.types.response import Choice, Response
-from trivium.wire.json import is_null
 
 _ANSWER = msgspec.json.Decoder(Answer)
 _PASSED = msgspec.json.Decoder(Passing)
@@ -33,12 +32,12 @@ def _read(body: bytes, decoder: msgspec.json.Decoder[A]) -> A:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         text = "an empty body" if not body.strip() else f"a body that is no completion: {excerpt(str(error))}"
         raise UpstreamProtocolError(f"The upstream answered 200 with {text}.") from None
-    if not is_null(wire.error):
+    if wire.error is not None:
         raise error_in_band(wire.error)
     if not wire.choices:
         raise UpstreamProtocolError("The upstream answered 200 without a choice.")
     for choice in wire.choices:
-        if not is_null(choice.error):
+        if choice.error is not None:
             raise error_in_band(choice.error)
     return wire
 

@@ -24,16 +24,13 @@ def decode_error(status: int, body: bytes) -> UpstreamError:
     try:
         said: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return upstream_error(status, body.decode("utf-8", "replace"))
+        said = body.decode("utf-8", "replace")
     return error_of(status, said)
 
 
-def error_in_band(error: bytes | msgspec.Raw) -> UpstreamError:
-    """The `error` member of a 200 or of an event."""
-    try:
-        return error_of(200, {"error": msgspec.json.decode(error)})
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return upstream_error(200, "")
+def error_in_band(error: Any) -> UpstreamError:
+    """The `error` member of a 200 or of a chunk."""
+    return error_of(200, {"error": error})
 
 
 def error_of(status: int, said: Any) -> UpstreamError:

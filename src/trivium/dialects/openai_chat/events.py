@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from trivium.dialects.openai_chat.wire import AnswerCall, AnswerChoice, Spoken
+from trivium.dialects.openai_chat.wire import Annotation, AnswerCall, AnswerChoice, Spoken
 from trivium.types.event import (
     AudioDelta,
     CitationDelta,
@@ -81,7 +81,9 @@ def call_events(call: AnswerCall, calls: CallNumbers, choice: int, answer_id: st
 def choice_events(wire: AnswerChoice, spoken: Spoken, calls: CallNumbers, answer_id: str) -> list[Event]:
     """Everything that one choice says, save its finish."""
     choice = wire.index
-    events = _thinking(spoken, choice)
+    events: list[Event] = []
+    if spoken.reasoning_content or spoken.reasoning or spoken.reasoning_details:
+        events += _thinking(spoken, choice)
     if isinstance(spoken.content, str):
         if spoken.content:
             events.append(TextDelta(spoken.content, choice))
@@ -91,7 +93,8 @@ def choice_events(wire: AnswerChoice, spoken: Spoken, calls: CallNumbers, answer
         events.append(RefusalDelta(spoken.refusal, choice))
     for call in spoken.tool_calls or ():
         events += call_events(call, calls, choice, answer_id)
-    events += _annotations(spoken, choice)
+    if spoken.annotations:
+        events += _annotations(spoken.annotations, choice)
     if audio := spoken.audio:
         events.append(
             AudioDelta(
@@ -123,7 +126,7 @@ def _thinking(spoken: Spoken, choice: int) -> list[Event]:
             for detail in spoken.reasoning_details
         ]
     text = spoken.reasoning_content or spoken.reasoning
-    return [ReasoningDelta(text=text, choice=choice)] if text else []
+    return [ReasoningDelta(text=text or "", choice=choice)]
 
 
 def _content_parts(parts: list[dict[str, Any]], choice: int) -> list[Event]:
@@ -144,7 +147,7 @@ def _text_of(part: Any) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _annotations(spoken: Spoken, choice: int) -> list[Event]:
+def _annotations(annotations: list[Annotation], choice: int) -> list[Event]:
     return [
         CitationDelta(
             citation=Citation(
@@ -156,6 +159,6 @@ def _annotations(spoken: Spoken, choice: int) -> list[Event]:
             ),
             choice=choice,
         )
-        for annotation in spoken.annotations or ()
+        for annotation in annotations
         if (found := annotation.url_citation)
     ]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from trivium.dialects.base import Twin
 from trivium.dialects.common import HeadDecoder, ModelName, not_empty
+from trivium.dialects.openai_chat.wire import Count
 from trivium.wire.json import members, raw
 from trivium.wire.splice import splice_model
 
 _STREAM = b'"stream":true'
 _ASK_USAGE = b'"stream_options":{"include_usage":true}'
-
-Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class _Options(msgspec.Struct):

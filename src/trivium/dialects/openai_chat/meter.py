@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import msgspec
 
-from trivium.dialects.openai_chat.errors import error_in_band
+from trivium.dialects.openai_chat.errors import decode_error, error_in_band
 from trivium.dialects.openai_chat.events import CallNumbers, choice_events
 from trivium.dialects.openai_chat.stream import DONE, DONE_DATA
 from trivium.dialects.openai_chat.usage import read_usage
 from trivium.dialects.openai_chat.wire import AnswerChoice, Glimpse, Passing, Spoken
-from trivium.errors import TriviumError, UpstreamProtocolError
+from trivium.errors import TriviumError, UpstreamError, UpstreamProtocolError
 from trivium.types.event import is_content
 from trivium.types.usage import Usage
 from trivium.wire.json import is_null
@@ -48,6 +48,8 @@ class ChatMeter:
 
     def feed(self, data: bytes) -> bytes:
         """The bytes that the caller shall see. Raises UpstreamProtocolError for an event over its limit."""
+        if self._ordinary(data) and not self._cutter.pending:
+            return data
         if self.error is not None:
             return b""
         try:
@@ -81,6 +83,7 @@ class ChatMeter:
             raw.startswith(before)
             and raw.endswith(self._after)
             and raw.find(b'"', len(before)) == len(raw) - len(self._after)
+            and raw.find(b"\n") == len(raw) - 2
         )
 
     def _passes(self, raw: bytes) -> bool:
@@ -97,8 +100,7 @@ class ChatMeter:
             self.complete = self.complete or self._all_finished
             return self.complete
         if frame.event == "error":
-            self.error = error_in_band(frame.data)
-            return False
+            return self._fail(decode_error(200, frame.data))
         try:
             chunk = _PASSING.decode(frame.data)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -108,21 +110,29 @@ class ChatMeter:
 
     def _chunk(self, chunk: Passing, raw: bytes, frame: Frame) -> bool:
         choices = chunk.choices or []
-        errors = [error for error in (chunk.error, *(choice.error for choice in choices)) if not is_null(error)]
-        if errors:
-            self.error = error_in_band(errors[0])
-            return False
-        usage = read_usage(chunk.usage, chunk.timings)
-        if usage is not None:
-            self.usage = usage
+        if chunk.error is not None:
+            return self._fail(error_in_band(chunk.error))
+        self.usage = read_usage(chunk.usage, chunk.timings) or self.usage
         if not choices:
-            return self._wants_usage or is_null(chunk.usage)
+            return self._wants_usage or chunk.usage is None
         self.upstream_id = self.upstream_id or chunk.id or ""
         for choice in choices:
+            if choice.error is not None:
+                return self._fail(error_in_band(choice.error))
             self._choice(choice)
-        if self.content and len(choices) == 1 and not choices[0].finish_reason and is_null(chunk.usage):
+        if (
+            self.content
+            and not chunk.usage
+            and not chunk.timings
+            and [choice.finish_reason for choice in choices] == [None]
+        ):
             self._learn(raw, frame)
         return True
+
+    def _fail(self, error: UpstreamError) -> bool:
+        self.error = error
+        self._before = _NO_TEMPLATE
+        return False
 
     def _choice(self, choice: Glimpse) -> None:
         if choice.index not in self._finished:
@@ -140,7 +150,7 @@ class ChatMeter:
         if raw.count(_TEXT) != 1 or len(frame.data) + len("data: \n\n") != len(raw):
             return
         end = raw.find(b'"', at)
-        if end > at and raw[end - 1 : end] != b"\\" and raw.find(b'"timings"') < 0:
+        if end > at and raw[end - 1 : end] != b"\\":
             self._before, self._after = raw[:at], raw[end:]
 
 

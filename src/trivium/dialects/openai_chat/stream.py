@@ -9,11 +9,11 @@ import msgspec
 
 from trivium.dialects.base import AnswerContext
 from trivium.dialects.openai_chat.answer import annotation, finish_word
-from trivium.dialects.openai_chat.errors import encode_error, error_in_band
+from trivium.dialects.openai_chat.errors import decode_error, encode_error, error_in_band
 from trivium.dialects.openai_chat.events import CallNumbers, choice_events, finish_of
 from trivium.dialects.openai_chat.usage import read_usage, usage_object
 from trivium.dialects.openai_chat.wire import Answer, AnswerChoice, Spoken
-from trivium.errors import TriviumError, UpstreamProtocolError
+from trivium.errors import TriviumError, UpstreamError, UpstreamProtocolError
 from trivium.types.event import (
     AudioDelta,
     CitationDelta,
@@ -32,7 +32,6 @@ from trivium.types.event import (
     UsageReport,
 )
 from trivium.types.usage import Usage
-from trivium.wire.json import is_null
 from trivium.wire.sse import Frame, LimitExceeded, SSEParser
 
 DONE = b"data: [DONE]\n\n"
@@ -88,19 +87,19 @@ class ChatDecoder:
             self._over = True
             return [End()] if self._complete else []
         if frame.event == "error":
-            return self._fail(frame.data)
+            return self._fail(decode_error(200, frame.data))
         try:
             chunk = _CHUNK.decode(frame.data)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             self.malformed += 1
             return []
-        if not is_null(chunk.error):
-            return self._fail(chunk.error)
+        if chunk.error is not None:
+            return self._fail(error_in_band(chunk.error))
         return self._chunk(chunk)
 
-    def _fail(self, error: bytes | msgspec.Raw) -> list[Event]:
+    def _fail(self, error: UpstreamError) -> list[Event]:
         self._over = True
-        return [Failure(error_in_band(error))]
+        return [Failure(error)]
 
     def _chunk(self, chunk: Answer) -> list[Event]:
         events: list[Event] = []
@@ -108,12 +107,13 @@ class ChatDecoder:
             self._id = chunk.id or ""
             events.append(Start(id=self._id, model=chunk.model or "", created=int(chunk.created or 0)))
         for choice in chunk.choices or ():
-            if not is_null(choice.error):
-                return [*events, *self._fail(choice.error)]
+            if choice.error is not None:
+                return events + self._fail(error_in_band(choice.error))
             events += self._choice(choice)
-        usage = read_usage(chunk.usage, chunk.timings)
-        if usage is not None:
-            events.append(UsageReport(usage))
+        if chunk.usage is not None or chunk.timings is not None:
+            usage = read_usage(chunk.usage, chunk.timings)
+            if usage is not None:
+                events.append(UsageReport(usage))
         return events or [Ping()]
 
     def _choice(self, choice: AnswerChoice) -> list[Event]:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from trivium.dialects.common import tokens
 from trivium.dialects.openai_chat.wire import Details, Timings, UsageObject
 from trivium.types.usage import Usage
-from trivium.wire.json import is_null
 
-_USAGE = msgspec.json.Decoder(UsageObject)
-_TIMINGS = msgspec.json.Decoder(Timings)
+S = TypeVar("S", UsageObject, Timings)
+
 _NO_DETAILS = Details()
 
 
-def read_usage(usage: msgspec.Raw, timings: msgspec.Raw) -> Usage | None:
+def read_usage(usage: Any, timings: Any) -> Usage | None:
     """The figures of an answer; None where it has none that can be true."""
-    try:
-        found = None if is_null(usage) else _of_usage(_USAGE.decode(usage))
-        if found is None and not is_null(timings):
-            found = _of_timings(_TIMINGS.decode(timings))
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
+    found = None if usage is None else _of_usage(_shaped(usage, UsageObject))
+    if found is None and timings is not None:
+        found = _of_timings(_shaped(timings, Timings))
     return found
+
+
+def _shaped(value: Any, shape: type[S]) -> S:
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError:
+        return shape()
 
 
 def _of_usage(wire: UsageObject) -> Usage | None:

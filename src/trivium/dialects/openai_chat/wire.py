@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from trivium.dialects.common import MAX_TOKENS
 from trivium.types.request import Effort
 
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS)]
 
 
 class CacheControl(msgspec.Struct):
@@ -269,20 +270,20 @@ class AnswerChoice(msgspec.Struct):
     delta: Spoken | None = None
     finish_reason: str | None = None
     logprobs: Logprobs | None = None
-    error: msgspec.Raw = msgspec.Raw()
+    error: Any = None
     """A routing service reports a failure after part of the answer here."""
 
 
 class Answer(msgspec.Struct):
-    """A completion, or one chunk of it."""
+    """A completion, or one chunk of it. Any value may stand where a broken one must not cost the content beside it."""
 
     id: str | None = None
     model: str | None = None
     created: float | None = None
     choices: list[AnswerChoice] | None = None
-    usage: msgspec.Raw = msgspec.Raw()
-    timings: msgspec.Raw = msgspec.Raw()
-    error: msgspec.Raw = msgspec.Raw()
+    usage: Any = None
+    timings: Any = None
+    error: Any = None
 
 
 class Glimpse(msgspec.Struct):
@@ -291,7 +292,7 @@ class Glimpse(msgspec.Struct):
     index: int = 0
     finish_reason: str | None = None
     delta: msgspec.Raw = msgspec.Raw()
-    error: msgspec.Raw = msgspec.Raw()
+    error: Any = None
 
 
 class Passing(msgspec.Struct):
@@ -299,9 +300,9 @@ class Passing(msgspec.Struct):
 
     id: str | None = None
     choices: list[Glimpse] | None = None
-    usage: msgspec.Raw = msgspec.Raw()
-    timings: msgspec.Raw = msgspec.Raw()
-    error: msgspec.Raw = msgspec.Raw()
+    usage: Any = None
+    timings: Any = None
+    error: Any = None
 
 
 class Details(msgspec.Struct):

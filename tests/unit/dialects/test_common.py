@@ -1,0 +1,105 @@
+"""What dialects share: classified upstream errors, safe excerpts, sane counts, a head decoder for threads."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import pytest
+
+from trivium.dialects.common import HeadDecoder, ModelName, excerpt, tokens, upstream_error
+from trivium.errors import (
+    InvalidRequest,
+    UpstreamAuthError,
+    UpstreamContextLength,
+    UpstreamNotFound,
+    UpstreamOverloaded,
+    UpstreamQuotaExhausted,
+    UpstreamRateLimited,
+    UpstreamRefused,
+    UpstreamRejected,
+    UpstreamServerError,
+    UpstreamTimeout,
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "code", "kind", "expected"),
+    [
+        (401, "bad key", "invalid_api_key", "", UpstreamAuthError),
+        (403, "no", "", "", UpstreamAuthError),
+        (403, "flagged", "content_policy_violation", "", UpstreamRefused),
+        (402, "pay", "", "", UpstreamQuotaExhausted),
+        (404, "no such model", "", "", UpstreamNotFound),
+        (408, "slow", "", "", UpstreamTimeout),
+        (429, "slow down", "rate_limit_exceeded", "", UpstreamRateLimited),
+        (429, "pay", "insufficient_quota", "insufficient_quota", UpstreamQuotaExhausted),
+        (500, "oops", "", "", UpstreamServerError),
+        (502, "oops", "", "", UpstreamServerError),
+        (503, "busy", "", "", UpstreamOverloaded),
+        (529, "busy", "", "overloaded_error", UpstreamOverloaded),
+        (400, "too long", "context_length_exceeded", "", UpstreamContextLength),
+        (400, "too long", "400", "exceed_context_size_error", UpstreamContextLength),
+        (400, "This model's maximum context length is 8192 tokens.", "", "", UpstreamContextLength),
+        (400, "filtered", "content_filter", "", UpstreamRefused),
+        (400, "unknown parameter", "unknown_parameter", "", UpstreamRejected),
+        (422, "what", "", "", UpstreamRejected),
+        (200, "in band", "502", "", UpstreamServerError),
+        (200, "in band", "429", "", UpstreamRateLimited),
+        (200, "in band", "", "overloaded_error", UpstreamOverloaded),
+        (200, "in band", "rate_limit_exceeded", "", UpstreamRateLimited),
+        (200, "in band", "context_length_exceeded", "invalid_request_error", UpstreamContextLength),
+        (200, "in band", "", "", UpstreamServerError),
+    ],
+)
+def test_status_first_then_words(status, message, code, kind, expected):
+    error = upstream_error(status, message, code, kind)
+    assert type(error) is expected
+    assert error.provider_code == (code or kind or None)
+
+
+def test_a_refused_credential_does_not_quote_the_upstream():
+    error = upstream_error(401, "Incorrect API key provided: sk-abc123")
+    assert "sk-abc123" not in str(error)
+    assert "401" in error.message
+
+
+def test_excerpts_are_short_plain_and_whole_characters():
+    assert excerpt(" a\n b ") == "a b"
+    assert excerpt("<!DOCTYPE html><html>…") == ""
+    assert excerpt("x < 3 and y > 4") == "x < 3 and y > 4"
+    assert len(excerpt("é" * 1000).encode()) <= 512
+
+
+@pytest.mark.parametrize("value", [-1, 10**12, True, "5", None, float("nan"), float("inf"), [], {}])
+def test_what_is_no_count(value):
+    assert tokens(value) is None
+
+
+def test_counts():
+    assert (tokens(0), tokens(7), tokens(7.0)) == (0, 7, 7)
+
+
+class _Head(msgspec.Struct):
+    model: ModelName
+    messages: msgspec.Raw
+
+
+def test_many_threads_share_a_head_decoder():
+    decode = HeadDecoder(_Head)
+    good = b'{"model":"a","messages":[%s]}' % b",".join([b'"x"'] * 200)
+    bad = b'{"mod\\u0065l":"b",' + good[1:]
+
+    def look(number: int) -> bool:
+        try:
+            decode(bad if number % 2 else good)
+        except InvalidRequest:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(look, range(2000))) == [number % 2 == 0 for number in range(2000)]
+
+
+def test_a_head_has_a_plain_model():
+    assert type(HeadDecoder(_Head)(b'{"model":"a","messages":[1]}').model) is str
