@@ -51,13 +51,14 @@ def merge(records: Iterable[Record], known: dict[tuple[str, int], Row], requests
     """Fold records over the rows that are `known` (changed in place) and the ids of closed `requests` (added to)."""
     new: dict[tuple[str, int], Row] = {}
     rows = Rows([], [], [], defaultdict(lambda: [0] * 12), set(), set())
+    begun_before = {id_ for id_, _ in known}
     for record in records:
         id_ = record.id
         if type(record) is Reserved:
             key = (id_, record.attempt)
             if key not in known and key not in new:
                 new[key] = [*astuple(record), *_UNSETTLED]
-                if id_ not in requests:
+                if id_ not in begun_before and id_ not in requests:
                     rows.opened.add(id_)
         elif type(record) is Settled:
             key = (id_, record.attempt)

@@ -91,15 +91,20 @@ class Store:
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Generator[None]:
     """All or nothing; the lock is taken at once, so that what is read inside is still true when it is written."""
-    connection.execute("BEGIN IMMEDIATE")
+    _roll_back(connection)  # where the last attempt at it failed too
     try:
+        connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("COMMIT")
     except BaseException:
-        # After some failures (a full disk) SQLite has rolled back by itself.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        _roll_back(connection)
         raise
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    # After some failures (a full disk) SQLite has rolled back by itself.
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def first_id(time_ms: int) -> str:
