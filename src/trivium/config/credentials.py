@@ -41,7 +41,7 @@ def check_form(provider_id: str, key: str, catalog: Catalog) -> None:
     if own is not None and own.key_form and re.fullmatch(own.key_form, key):
         return
     for row in catalog.providers.values():
-        if row.key_form and row.id != provider_id and re.fullmatch(row.key_form, key):
+        if row.key_form and re.fullmatch(row.key_form, key):
             remedy = f"Use `trivium login {row.id}` for it."
             wanted = own.name if own else provider_id
             raise UsageError(f"that looks like a key of {row.name}, not of {wanted}.", remedy=remedy)

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,16 @@ def test_a_hash_of_another_root_secret_is_noted(tmp_path: Path):
     assert config.notes == ("the key `a` was hashed with another root secret, and matches nothing here",)
 
 
+@pytest.fixture
+def far_from_utc():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_utc")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("2027-01-31", 1801353600.0), ("2027-01-31T12:00:00+02:00", 1801389600.0), ('"2027-01-31"', 1801353600.0)],

@@ -1,5 +1,7 @@
 """Where the configuration is looked for, and what a whole one becomes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -227,6 +229,16 @@ def test_a_limit_that_is_not_enforced_is_refused_and_never_ignored(limit: str, t
     (tmp_path / "c.toml").write_text(f"{table}\n{limit}\n")
     with pytest.raises(ConfigError, match="does not enforce it yet"):
         load(file="c.toml", env={"HOME": str(tmp_path)}, cwd=tmp_path)
+
+
+def test_without_a_file_nothing_is_imported_that_reads_one(tmp_path: Path):
+    code = (
+        "import sys; from pathlib import Path; from trivium.config.load import load;"
+        "load(env={'HOME': sys.argv[1]}, cwd=Path(sys.argv[1]));"
+        "print({'keyring', 'trivium.config.raw', 'genai_prices'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_unknown_data_policies_stay_unknown(tmp_path: Path):
