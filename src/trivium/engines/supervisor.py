@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from trivium.config.schema import Engine
-from trivium.engines import gguf, hardware, llamacpp
+from trivium.engines import llamacpp
 from trivium.engines.child import Child
-from trivium.engines.fit import Fit
 from trivium.engines.log import EngineLog
+from trivium.engines.prepare import Prepared, prepare
 from trivium.engines.state import (
     Active,
     Answered,
@@ -106,7 +106,6 @@ class _Engine:
         self.running: Running | None = None
         self.activity: llamacpp.Activity | None = None
         self.threads = 0
-        self.reserved = 0
         self.restarts = 0
         self.used_s = 0.0
         self.timer: asyncio.TimerHandle | None = None
@@ -222,16 +221,6 @@ class Supervisor:
             remedy="`trivium models` lists what there is and what can be pulled.",
         )
 
-    def _manifest(self, spec: Engine) -> Manifest | None:
-        """The model of `spec` in the store: by name, or by the reference it was fetched by."""
-        named = self._store.find(spec.model)
-        if named is not None:
-            return named
-        path = Path(spec.model.removeprefix("file:")).expanduser()
-        if path.is_file():
-            return self._store.add_file(path)
-        return next((found for found in self._store.list() if found.source == spec.model), None)
-
     # Events and actions
 
     def _feed(self, engine: _Engine, event: Event) -> None:
@@ -277,7 +266,9 @@ class Supervisor:
             if engine.life.state != "starting":
                 return
             try:
-                found = await asyncio.to_thread(self._prepare, engine, safe)
+                found = await asyncio.to_thread(
+                    prepare, self._store, engine.spec, threads_in_use=self._threads_in_use(), safe=safe
+                )
             except TriviumError as error:
                 engine.error = error
                 self._feed(engine, Refused(error.message))
@@ -288,41 +279,16 @@ class Supervisor:
                 engine.error = self._absent(engine.spec)
                 self._feed(engine, Missing(engine.error.message))
                 return
-            await self._load(engine, *found)
+            await self._load(engine, found)
 
-    def _prepare(self, engine: _Engine, safe: bool) -> tuple[Manifest, llamacpp.Launch, Fit] | None:
-        """Check the file and decide how to run it; None where the model is not in the store. Runs in a thread."""
-        spec = engine.spec
-        if spec.kind != "llamacpp" or spec.binary:
-            raise EngineUnavailable(
-                f"The engine `{spec.id}` cannot be started: only the embedded llama.cpp can be so far.",
-                remedy="Start it yourself and name it as a provider with its `base_url`.",
-            )
-        try:
-            manifest = self._manifest(spec)
-            if manifest is None:
-                return None
-            path = self._store.weights(manifest)
-            gguf.read(path)
-        except (OSError, gguf.GGUFError) as error:
-            raise EngineUnavailable(
-                f"The model of the engine `{spec.id}` cannot be used: {error}.",
-                remedy=f"Fetch it again: `trivium models remove {spec.model}`, `trivium models pull {spec.model}`.",
-            ) from error
-        others = [other for other in self._engines.values() if other is not engine]
-        cores = hardware.cores()
-        wanted = cores if spec.threads == "all" else spec.threads
-        threads = wanted or hardware.threads(sum(other.threads for other in others), available=cores)
-        plan, room = llamacpp.launch(
-            spec, manifest, path, threads=threads, available=hardware.memory_available(), safe=safe
-        )
-        return manifest, plan, room
+    def _threads_in_use(self) -> int:
+        return sum(engine.threads for engine in self._engines.values())
 
-    async def _load(self, engine: _Engine, manifest: Manifest, plan: llamacpp.Launch, room: Fit) -> None:
-        loop = asyncio.get_running_loop()
+    async def _load(self, engine: _Engine, found: Prepared) -> None:
+        plan, loop = found.plan, asyncio.get_running_loop()
         told: asyncio.Future[bytes] = loop.create_future()
         child = self._spawn(engine, plan, told)
-        engine.child, engine.threads, engine.reserved = child, plan.threads, room.total
+        engine.child, engine.threads = child, plan.threads
         try:
             line = await self._unless_stalled(engine, told)
             address = llamacpp.address(line, plan.key)
@@ -345,7 +311,7 @@ class Supervisor:
             context=plan.context,
             slots=plan.slots,
             pid=child.pid,
-            manifest=manifest,
+            manifest=found.manifest,
         )
         engine.used_s = self._now()
         self._feed(engine, Up())
@@ -399,7 +365,7 @@ class Supervisor:
         if engine.child is not child:
             return
         engine.child, engine.running, engine.activity = None, None, None
-        engine.threads = engine.reserved = 0
+        engine.threads = 0
         engine.gone.set()
         if engine.life.state != "stopping":
             engine.restarts += 1
