@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import TypeVar
 
-from trivium.errors import UpstreamTimeout, UpstreamTLSError, UpstreamUnreachable
+from trivium.errors import ConfigError, UpstreamTimeout, UpstreamTLSError, UpstreamUnreachable
 from trivium.transport.address import Origin, refused, refused_name
 from trivium.transport.proxy import Proxies, Proxy, connect_request, tunnel_stands
 from trivium.transport.resolve import Resolves, in_thread
@@ -42,11 +42,15 @@ async def dial(
 
     `tls` is called in a thread, because the first context takes 0.1 s to load. `connect_timeout_s` bounds look-up,
     TCP and tunnel together, `tls_timeout_s` the handshake. Raises UpstreamUnreachable, UpstreamTimeout,
-    UpstreamTLSError and UpstreamProtocolError (a proxy's); ConfigError for a proxy or CA bundle that is none.
+    UpstreamTLSError, UpstreamProtocolError (a proxy's), and nothing else: a proxy or CA bundle of the environment
+    that cannot be used closes the roads that need it, not the program.
     """
     vet_origin(origin, trusted_origin=trusted_origin, offline=offline)
-    proxy = proxies.for_origin(origin) if proxies else None
-    context = await in_thread(tls) if origin.scheme == "https" else None
+    try:
+        proxy = proxies.for_origin(origin) if proxies else None
+        context = await in_thread(tls) if origin.scheme == "https" else None
+    except ConfigError as error:
+        raise UpstreamUnreachable(error.message, remedy=error.remedy) from error
     try:
         async with asyncio.timeout(connect_timeout_s):
             if proxy is None:

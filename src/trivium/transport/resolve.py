@@ -25,7 +25,10 @@ class Resolves(Protocol):
 
 def look_up(host: str) -> list[str]:
     """Ask the system for the addresses of a name, in its order; blocks; raises OSError."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label that cannot be encoded is a name that does not exist
+        raise OSError(str(error)) from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

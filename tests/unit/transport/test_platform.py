@@ -150,7 +150,7 @@ def test_local_socket(twin: ModuleType, tmp_path: Path, name: str):
                 await twin.connect_local(path)
 
     on_both_loops(main)
-    assert same_user == [True] * (2 if platform.PORTABLE else 4)
+    assert same_user == [True] * 4
 
 
 def test_nobody_serves(twin: ModuleType, tmp_path: Path):
