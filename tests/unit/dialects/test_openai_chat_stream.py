@@ -444,6 +444,57 @@ class TestMeter:
         assert meter.feed(quoted + DONE) == quoted + DONE
         assert meter.complete is True
 
+    @pytest.mark.parametrize(
+        "other",
+        [
+            pytest.param(lambda frame: frame.replace(b"null}", b'"ok"}'), id="a finish as long as null"),
+            pytest.param(
+                lambda frame: frame.replace(
+                    b'"a"}', b'"b"},"finish_reason":"stop"},{"index":1,"finish_reason":"stop","delta":{"content":"c"}'
+                ),
+                id="two choices in one frame",
+            ),
+            pytest.param(
+                lambda frame: (
+                    frame.replace(b'"a"', b'"b"')
+                    .replace(b"}\n\n", b',"usage":{"x":"y"},"z":""}\n\n')
+                    .replace(b"null}", b'"stop"}')
+                ),
+                id="more at the end",
+            ),
+            pytest.param(
+                lambda frame: frame.replace(b'"a"', b'"') + frame.replace(b"null}", b'"stop"}'),
+                id="two frames, one broken",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("padded", [{}, {"obfuscation": "Xy"}])
+    def test_only_texts_may_differ_from_the_frames_before(self, other, padded):
+        meter = DIALECT.meter(True)
+        frame = chunk({"content": "a"}, **padded)
+        assert meter.feed(frame) + meter.feed(frame) == frame + frame
+        assert meter.feed(other(frame)) == other(frame)
+        assert meter.finish_reason in {"stop", "ok"}
+
+    def test_padding_may_differ(self):
+        meter = DIALECT.meter(True)
+        frames = [chunk({"content": "a" * size}, obfuscation="b" * (9 - size)) for size in range(1, 9)]
+        assert [meter.feed(frame) for frame in frames] == frames
+        assert meter.feed(frames[0].replace(b"bb", b'",')) == frames[0].replace(b"bb", b'",')
+        assert meter.malformed == 1
+
+    def test_a_frame_that_began_earlier_is_not_overtaken(self):
+        meter = DIALECT.meter(True)
+        frame = chunk({"content": "a"})
+        meter.feed(frame * 2)
+        assert meter.feed(b"data: ") == b""
+        assert meter.feed(frame) == b"data: " + frame
+
+    def test_a_byte_order_mark(self):
+        meter = DIALECT.meter(True)
+        assert meter.feed(b"\xef\xbb\xbf" + chunk({"content": "a"}, "stop")) != b""
+        assert (meter.content, meter.finish_reason) == (True, "stop")
+
     def test_a_missing_marker_is_synthesised(self):
         meter = DIALECT.meter(True)
         stream = chunk({"content": "a"}) + chunk({}, "stop")

@@ -66,6 +66,7 @@ def test_what_the_walk_cannot_follow_is_left(body):
 
 
 def test_a_shorter_first_messages_does_not_mislead():
-    # Stepping by the length of the last `messages` alone would land inside `pad`, before a nested `model`.
-    decoy = b'{"messages":[],"pad":{"z":1111111111111111111111111111111111,"model":"a"},"messages":%s,"model":"a"}'
-    assert splice(decoy.replace(b"%s", MESSAGES)) is None
+    # Stepping by the length of the last `messages` alone would land in `pad`, before a nested `model`.
+    filler = b"1" * (len(MESSAGES) - len(b'[],"pad":{"z":'))
+    body = b'{"messages":[],"pad":{"z":' + filler + b',"model":"a"},"messages":' + MESSAGES + b',"model":"a"}'
+    assert splice(body) is None

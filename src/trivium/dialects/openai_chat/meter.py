@@ -24,6 +24,9 @@ from trivium.wire.sse import BOM, Frame, FrameCutter, LimitExceeded, read_frame
 _PASSING = msgspec.json.Decoder(Passing)
 _SPOKEN = msgspec.json.Decoder(Spoken)
 _TEXT = b'"content":"'
+_PADDING = b'"obfuscation":"'
+"""Random text that hides the length of tokens from who listens; it differs from frame to frame, and comes last."""
+_PADDING_END = b'"}\n\n'
 _NO_TEMPLATE = b"\x00"
 """Begins no frame."""
 
@@ -77,14 +80,15 @@ class ChatMeter:
         return bool(self._finished) and not self._open
 
     def _ordinary(self, raw: bytes) -> bool:
-        """Whether a frame is the template with another text: the first quote after its beginning ends the text."""
-        before = self._before
-        return (
-            raw.startswith(before)
-            and raw.endswith(self._after)
-            and raw.find(b'"', len(before)) == len(raw) - len(self._after)
-            and raw.find(b"\n") == len(raw) - 2
-        )
+        """Whether this is one frame that is the template with another text (and padding): quotes and line ends
+        stand only where the template has them."""
+        if not raw.startswith(self._before):
+            return False
+        end = raw.find(b'"', len(self._before))
+        if not raw.startswith(self._after, end) or raw.find(b"\n") != len(raw) - 2:
+            return False
+        rest = end + len(self._after)
+        return rest == len(raw) or (raw.endswith(_PADDING_END) and raw.find(b'"', rest) == len(raw) - len(_PADDING_END))
 
     def _passes(self, raw: bytes) -> bool:
         """Read one frame with care; whether the caller shall see it."""
@@ -120,12 +124,7 @@ class ChatMeter:
             if choice.error is not None:
                 return self._fail(error_in_band(choice.error))
             self._choice(choice)
-        if (
-            self.content
-            and not chunk.usage
-            and not chunk.timings
-            and [choice.finish_reason for choice in choices] == [None]
-        ):
+        if self.content:
             self._learn(raw, frame)
         return True
 
@@ -145,13 +144,19 @@ class ChatMeter:
             self.content = _has_content(choice)
 
     def _learn(self, raw: bytes, frame: Frame) -> None:
-        """Take a frame whose only `content` is a plain text as the template of those to come."""
+        """Take a frame whose only `content` is a plain text as the template of those to come.
+
+        What it does to this meter is done, and doing it again would change nothing.
+        """
         at = raw.find(_TEXT) + len(_TEXT)
         if raw.count(_TEXT) != 1 or len(frame.data) + len("data: \n\n") != len(raw):
             return
         end = raw.find(b'"', at)
-        if end > at and raw[end - 1 : end] != b"\\":
-            self._before, self._after = raw[:at], raw[end:]
+        if raw[end - 1 : end] == b"\\":
+            return
+        padding = raw.find(_PADDING, end)
+        self._before = raw[:at]
+        self._after = raw[end:] if padding < 0 else raw[end : padding + len(_PADDING)]
 
 
 def _has_content(choice: Glimpse) -> bool:
