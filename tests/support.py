@@ -87,25 +87,26 @@ def ask_raw(
     model: str,
     *,
     stream: bool = False,
-    timeout_s: float = 0.3,
+    quiet_s: float = 10.0,
     headers: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Raw:
-    """One request over a socket of its own, read until the answer's end, the connection's end, or `timeout_s` of
-    silence."""
+    """One request over a socket of its own, read until the answer's end, the connection's end, or `quiet_s` of
+    silence after its first bytes."""
     payload = json.dumps(body(model, stream=stream, **more)).encode()
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
         sock.sendall(request_bytes(PATHS[dialect], payload, headers))
-        return read_raw(sock)
+        return read_raw(sock, quiet_s)
 
 
-def read_raw(sock: socket.socket) -> Raw:
+def read_raw(sock: socket.socket, quiet_s: float = 10.0) -> Raw:
     start = time.monotonic()
     data, reads = b"", list[float]()
     end: Literal["fin", "rst", "open"] = "fin"
     try:
         while not _complete(data) and (more := sock.recv(1 << 20)):
             data += more
+            sock.settimeout(quiet_s)
             reads.append(time.monotonic() - start)
         if _complete(data):
             end = "open"

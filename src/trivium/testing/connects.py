@@ -203,13 +203,14 @@ def _watch_uvloop() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Replace this process by `python -m MODULE ARGS…` with the recorder in it."""
+    """Replace this process by `python -m MODULE ARGS…`, the arguments after `--`, with the recorder in it."""
     parser = argparse.ArgumentParser("python -m trivium.testing.connects", description="Record what is contacted.")
     parser.add_argument("log", type=Path, help="lines of JSON are appended here")
     parser.add_argument("-m", dest="module", default="trivium.cli.main", help="the module to run")
-    parser.add_argument("arguments", nargs="*", help="its arguments, after --")
-    given = parser.parse_args(argv)
-    command = [sys.executable, "-m", given.module, *given.arguments]
+    own = sys.argv[1:] if argv is None else argv
+    cut = own.index("--") if "--" in own else len(own)
+    given = parser.parse_args(own[:cut])
+    command = [sys.executable, "-m", given.module, *own[cut + 1 :]]
     os.execve(sys.executable, command, os.environ | environment(given.log.absolute()))  # noqa: S606
 
 

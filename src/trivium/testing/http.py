@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._end()
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:
         self._end()
         self._on_lost(self)
 

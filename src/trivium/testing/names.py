@@ -90,7 +90,7 @@ def _getaddrinfo(host: Any, port: Any, *positional: Any, **named: Any) -> Any:
     return _answers(name, port, *positional, **named)
 
 
-def _answers(name: Name, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> list[Any]:  # noqa: A002, PLR0917
+def _answers(name: Name, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> list[Any]:  # noqa: A002
     if name.error:
         code: int = getattr(socket, name.error)
         raise socket.gaierror(code, "a fake name that cannot be resolved")

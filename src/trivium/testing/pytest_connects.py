@@ -30,12 +30,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def _watched(item: pytest.Item) -> Generator[None, object, object]:
     log = Path(item.config.stash[_DIRECTORY].name) / "log"
-    with record_connects() as acts:
-        result = yield
-    children = read_log(log)
-    log.unlink(missing_ok=True)
+    try:
+        with record_connects() as acts:
+            result = yield
+    finally:
+        children = read_log(log)
+        log.unlink(missing_ok=True)
     if found := unexpected([*acts, *children]):
-        pytest.fail("connected off this machine:\n" + "\n".join(f"{act.target} from {act.where}" for act in found))
+        lines = [f"{act.kind} {act.target} from {act.where}" for act in found]
+        pytest.fail("\n".join(["something off this machine was contacted:", *lines]), pytrace=False)
     return result
 
 

@@ -85,7 +85,7 @@ class FakeUpstream:
         self._seen: list[Seen] = []
         self._earlier: Counter[str] = Counter()
         self._connections: set[Connection] = set()
-        self._tasks: dict[Connection, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._accepted = 0
         self._busy = 0
         self._crashes: list[BaseException] = []
@@ -132,7 +132,7 @@ class FakeUpstream:
             self._seen.clear()
             self._earlier.clear()
 
-    def wait_until(self, true: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    def wait_until(self, true: Callable[[], bool], timeout_s: float = 10.0) -> None:
         """Wait for something that this server shall see. Raises TimeoutError."""
         end = time.monotonic() + timeout_s
         while not true():
@@ -180,13 +180,16 @@ class FakeUpstream:
         self._loop.close()
 
     async def _close(self) -> None:
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for connection in list(self._connections):
-            connection.transport.abort()
-        await asyncio.sleep(0)
+        await _turns(3)  # what was accepted just now becomes a connection, so that it can be closed
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        while self._connections:
+            for connection in list(self._connections):
+                connection.transport.abort()
+            await _turns(1)
+        await _turns(3)  # transports that never became connections (a failed handshake) close their sockets
 
     def _connection(self) -> Connection:
         with self._lock:
@@ -197,11 +200,11 @@ class FakeUpstream:
         with self._lock:
             self._connections.add(connection)
         task = self._loop.create_task(self._serve(connection))
-        self._tasks[connection] = task
+        self._tasks.add(task)
         task.add_done_callback(lambda task: self._served(connection, task))
 
     def _served(self, connection: Connection, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(connection, None)
+        self._tasks.discard(task)
         if not task.cancelled() and (crash := task.exception()) is not None:
             self._crashes.append(crash)
             connection.transport.abort()
@@ -266,6 +269,12 @@ class FakeUpstream:
         answer = answers.answer(question, number, self.text)
         call = Call(connection, voice, answer, question.stream, self.time_scale, earlier, self.port)
         await faults.answer(call, question.model)
+
+
+async def _turns(count: int) -> None:
+    """Let the loop turn."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 def _mark_gone(seen: Seen, work: asyncio.Future[None]) -> None:

@@ -146,9 +146,11 @@ def test_the_asynchronous_clients_are_served_too(up: FakeUpstream) -> None:
         async with openai.AsyncOpenAI(base_url=up.base_url, api_key="k") as client:
             stream = await client.chat.completions.create(model="ok", messages=MESSAGES, stream=True)
             one = "".join([part.choices[0].delta.content or "" async for part in stream])
-        async with anthropic.AsyncAnthropic(base_url=up.origin, api_key="k") as other:
-            async with other.messages.stream(model="ok", messages=MESSAGES, max_tokens=99) as events:
-                two = await events.get_final_text()
+        async with (
+            anthropic.AsyncAnthropic(base_url=up.origin, api_key="k") as other,
+            other.messages.stream(model="ok", messages=MESSAGES, max_tokens=99) as events,
+        ):
+            two = await events.get_final_text()
         return one, two
 
     assert asyncio.run(run()) == (answers.TEXT, answers.TEXT)
@@ -252,7 +254,7 @@ BAD: list[tuple[str, str, bytes, int]] = [
 
 @pytest.mark.parametrize(("method", "path", "payload", "status"), BAD)
 def test_bad_requests_are_refused(up: FakeUpstream, method: str, path: str, payload: bytes, status: int) -> None:
-    with socket.create_connection(("127.0.0.1", up.port), 2) as sock:
+    with socket.create_connection(("127.0.0.1", up.port), 10) as sock:
         sock.sendall(request_bytes(path, payload, method=method))
         raw = read_raw(sock)
     assert raw.status == status
@@ -264,7 +266,7 @@ def test_bad_requests_are_refused(up: FakeUpstream, method: str, path: str, payl
 def test_anthropics_version_header_is_required(up: FakeUpstream) -> None:
     payload = json.dumps(body("ok")).encode()
     request = request_bytes(PATHS["anthropic_messages"], payload).replace(b"anthropic-version", b"x-other")
-    with socket.create_connection(("127.0.0.1", up.port), 2) as sock:
+    with socket.create_connection(("127.0.0.1", up.port), 10) as sock:
         sock.sendall(request)
         assert read_raw(sock).status == 400
 
@@ -285,7 +287,7 @@ def test_what_arrived_is_kept(up: FakeUpstream) -> None:
 
 
 def test_it_notices_that_a_client_left(up: FakeUpstream) -> None:
-    with socket.create_connection(("127.0.0.1", up.port), 2) as sock:
+    with socket.create_connection(("127.0.0.1", up.port), 10) as sock:
         sock.sendall(request_bytes("/v1/chat/completions", json.dumps(body("gap-1000000", stream=True)).encode()))
         sock.recv(100)
         up.wait_until(lambda: up.busy == 1)
@@ -306,7 +308,7 @@ def test_a_client_that_leaves_after_the_answer_is_not_gone(up: FakeUpstream) -> 
 
 def test_connections_are_kept_alive(up: FakeUpstream) -> None:
     request = request_bytes("/v1/chat/completions", json.dumps(body("ok")).encode())
-    with socket.create_connection(("127.0.0.1", up.port), 2) as sock:
+    with socket.create_connection(("127.0.0.1", up.port), 10) as sock:
         for _ in range(3):
             sock.sendall(request)
             assert read_raw(sock).status == 200
