@@ -92,11 +92,11 @@ class Loader:
                 self._settle_lost(tag)
             # A living writer ends a segment before it begins the next.
             self._remove(paths if dead else paths[:-1])
-            if dead:
-                lock.path.unlink(missing_ok=True)
-            return loaded
         finally:
             lock.release()
+        if dead:
+            lock.path.unlink(missing_ok=True)
+        return loaded
 
     def _load_segment(self, tag: str, path: Path) -> int:
         loaded, chunk, size = 0, _CHUNK_BYTES, path.stat().st_size
@@ -171,8 +171,8 @@ class Loader:
                 if tag_of(path) not in found and time.time() - path.stat().st_mtime > _BEING_BORN_S:
                     lock = FileLock(path)
                     if lock.acquire():
-                        path.unlink()
                         lock.release()
+                        path.unlink()
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:

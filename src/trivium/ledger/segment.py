@@ -111,12 +111,12 @@ def parse(data: bytes) -> Stretch:
         if stop > end:
             break
         payload = data[at + FRAME.size : stop]
-        # No record is empty; zeros, which some file systems leave after a power cut, have a right checksum.
-        if not length or crc32(payload) != checksum:
+        if crc32(payload) != checksum:
             return Stretch(records, at, damaged=True)
         try:
             records.append(decode(payload))
         except msgspec.DecodeError:
+            # Zeros, which some file systems leave after a power cut, have a right checksum and are no record.
             return Stretch(records, at, damaged=True)
         at = stop
     return Stretch(records, at, damaged=False)
