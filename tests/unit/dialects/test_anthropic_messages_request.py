@@ -549,6 +549,7 @@ class TestPass:
         streamed = body(stream=True)
         head = DIALECT.peek(streamed)
         assert DIALECT.pass_request(streamed, head, "m", stream=True) is streamed
+        assert DIALECT.pass_request(streamed, head, "b", stream=True) == streamed.replace(b'"m"', b'"b"')
         assert json.loads(DIALECT.pass_request(streamed, head, "m", stream=False))["stream"] is False
         off = body(stream=False, x={"b": 1, "a": 2})
         passed = DIALECT.pass_request(off, DIALECT.peek(off), "m", stream=True)

@@ -227,7 +227,7 @@ class MessagesEncoder:
 
     def _start_call(self, event: ToolCallStart) -> None:
         call = _Call(event)
-        if self._call is None or (not self._waiting and self._call.is_complete()):
+        if self._call is None:
             self._close()
             self._open_call(call)
         else:

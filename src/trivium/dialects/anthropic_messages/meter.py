@@ -11,14 +11,15 @@ from trivium.types.usage import Usage
 from trivium.wire.sse import FrameCutter, LimitExceeded, read_frame
 
 _SILENT_BLOCKS = frozenset({"", "text", "thinking", "redacted_thinking"})
+_ORDINARY = b"event: content_block_delta\n"
 _CONTENT_DELTAS = frozenset({"input_json_delta", "citations_delta"})
 
 
 class MessagesMeter:
     """Whole frames pass, so that an error of ours can follow at any time; an incomplete one waits for its rest.
 
-    Once content has passed, only frames that hold `message_` or `error` are decoded: no event that
-    matters lacks these words, and a text that has them costs one decode.
+    Once content has passed, deltas are not looked at, and of the other frames only those that hold
+    `message_` or `error` are decoded: no event that matters lacks these words.
     """
 
     __slots__ = ("_cutter", "_wire_usage", "complete", "content", "error", "finish_reason", "upstream_id", "usage")
@@ -44,11 +45,12 @@ class MessagesMeter:
             self.error = UpstreamProtocolError(f"The upstream's stream cannot be read: {error}")
             return b""
         for position, raw in enumerate(frames):
-            if not self.content or raw.find(b"message_") >= 0 or raw.find(b"error") >= 0:
-                self._read(raw)
-                if self.error is not None:
-                    del frames[position:]
-                    break
+            if self.content and (raw.startswith(_ORDINARY) or not (b"message_" in raw or b"error" in raw)):
+                continue
+            self._read(raw)
+            if self.error is not None:
+                del frames[position:]
+                break
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def close(self) -> bytes:
