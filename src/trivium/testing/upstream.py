@@ -149,7 +149,7 @@ class FakeUpstream:
 
     def start(self) -> None:
         """Raises OSError if the port cannot be had."""
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop()
         try:
             server = self._loop.run_until_complete(
                 self._loop.create_server(self._connection, self.host, self.port, ssl=self._tls)
@@ -175,12 +175,16 @@ class FakeUpstream:
 
     def _run(self, server: asyncio.Server) -> None:
         self._loop.run_forever()
-        server.close()
-        self._loop.run_until_complete(self._close())
+        self._loop.run_until_complete(self._close(server))
         self._loop.close()
 
-    async def _close(self) -> None:
-        await _turns(3)  # what was accepted just now becomes a connection, so that it can be closed
+    async def _close(self, server: asyncio.Server) -> None:
+        # asyncio loses the socket of a connection that is accepted just before its server closes: first accept no
+        # more, then let what was accepted become a connection.
+        for listener in server.sockets:
+            self._loop.remove_reader(listener.fileno())
+        await _turns(3)
+        server.close()
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in tasks:
                 task.cancel()
