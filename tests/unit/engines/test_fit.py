@@ -20,7 +20,7 @@ def test_the_figures_of_a_measured_model() -> None:
 
 def test_an_automatic_context_shrinks_until_it_fits() -> None:
     roomy = fit(SMOLLM2, 0, context=None, slots=1, available=1000 * MIB)
-    tight = fit(SMOLLM2, 0, context=None, slots=1, available=220 * MIB)
+    tight = fit(SMOLLM2, 0, context=None, slots=1, available=250 * MIB)
     assert (roomy.context, roomy.fits) == (8192, True)
     assert (tight.context, tight.fits) == (2048, True)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from engines_help import gguf_bytes, write
 from trivium.config.schema import Engine
@@ -18,6 +17,7 @@ from trivium.engines import llamacpp, state, supervisor
 from trivium.engines.store import Store
 from trivium.engines.supervisor import EngineStatus, Pace, Running, Supervisor
 from trivium.errors import ConfigError, EngineUnavailable, NotFound
+from trivium.transport.platform import new_event_loop
 
 FAKE = Path(__file__).parents[2] / "fake_engine.py"
 QUICK = Pace(look_s=0.05, stall_s=3.0, hung_s=1.0)
@@ -211,6 +211,10 @@ def test_stopping_while_it_starts(home: Path, fake: Callable[[str], None]) -> No
     run(work())
 
 
+linux_only = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
+
+
+@linux_only
 def test_the_key_is_in_no_log_and_no_argument(home: Path, fake: Callable[[str], None]) -> None:
     fake("good")
 
@@ -228,6 +232,7 @@ def test_the_key_is_in_no_log_and_no_argument(home: Path, fake: Callable[[str], 
     run(work())
 
 
+@linux_only
 def test_an_engine_sees_no_key_of_ours(
     home: Path, fake: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,7 +247,7 @@ def test_an_engine_sees_no_key_of_ours(
     run(work())
 
 
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, new_event_loop], ids=["asyncio", "ours"])
 def test_it_runs_on_any_loop_in_any_thread(
     home: Path, fake: Callable[[str], None], loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
