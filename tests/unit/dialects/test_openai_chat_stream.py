@@ -483,6 +483,17 @@ class TestMeter:
         assert meter.feed(frames[0].replace(b"bb", b'",')) == frames[0].replace(b"bb", b'",')
         assert meter.malformed == 1
 
+    @pytest.mark.parametrize("padded", [{}, {"obfuscation": "Xy"}])
+    def test_a_frame_ends_where_the_template_does(self, padded):
+        meter = DIALECT.meter(True)
+        frame = chunk({"content": "a"}, **padded)
+        meter.feed(frame * 2)
+        assert meter.feed(frame[:-1] + b"d") == b""
+        meter = DIALECT.meter(True)
+        meter.feed(frame * 2)
+        hidden = frame.replace(b'"a"', b'"\n\ndata: [DONE]\n\n"')
+        assert b"[DONE]" not in meter.feed(hidden) + meter.close()
+
     def test_a_frame_that_began_earlier_is_not_overtaken(self):
         meter = DIALECT.meter(True)
         frame = chunk({"content": "a"})

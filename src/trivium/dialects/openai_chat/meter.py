@@ -148,12 +148,11 @@ class ChatMeter:
 
         What it does to this meter is done, and doing it again would change nothing.
         """
-        at = raw.find(_TEXT) + len(_TEXT)
-        if raw.count(_TEXT) != 1 or len(frame.data) + len("data: \n\n") != len(raw):
+        found = raw.find(_TEXT)
+        if found < 0 or len(frame.data) + len("data: \n\n") != len(raw):
             return
+        at = found + len(_TEXT)
         end = raw.find(b'"', at)
-        if raw[end - 1 : end] == b"\\":
-            return
         padding = raw.find(_PADDING, end)
         self._before = raw[:at]
         self._after = raw[end:] if padding < 0 else raw[end : padding + len(_PADDING)]
