@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from engines_help import ROWS
@@ -23,7 +22,7 @@ def model_blob() -> Path:
     """
     cache = Path(os.environ.get("TRIVIUM_TEST_CACHE") or Path.home() / ".cache" / "trivium-test")
     store = Store(cache / "models")
-    puller = Puller(store=store, connect=httpx2.Client, rows=ROWS, env=dict(os.environ))
+    puller = Puller(store=store, rows=ROWS, env=dict(os.environ))
     manifest = store.find(MODEL) or pull(puller, MODEL, progress=lambda _done, _total: None)
     return store.weights(manifest)
 

