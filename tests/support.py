@@ -16,9 +16,11 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from trivium.testing import FakeUpstream
+from trivium.testing.names import NXDOMAIN, SERVFAIL, Name
+from trivium.testing.unreachable import Broken, black_hole, refused_port, tls_fault
 
 Dialect = Literal["openai_chat", "anthropic_messages"]
 DIALECTS: tuple[Dialect, ...] = ("openai_chat", "anthropic_messages")
@@ -140,6 +142,54 @@ def provider(
     """A provider row that points at a fake upstream, or at a base URL that nobody serves."""
     url = upstream if isinstance(upstream, str) else upstream.base_url
     return {"id": id, "dialect": dialect, "base_url": url, "api_key": key, **more}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a primary is said to be, and what a process needs to get there as the test means it."""
+
+    base_url: str
+    ca_file: Path | None = None
+    """What it may trust, beside the system's store."""
+    names: Mapping[str, Name] = field(default_factory=dict[str, Name])
+    """For `names.fake_names` here or `names.environment` in a child."""
+
+
+FIXTURES = (
+    "refused",
+    "black-hole",
+    "tls-expired",
+    "tls-wrong-host",
+    "tls-self-signed",
+    "tls-stall",
+    "name-gone",
+    "name-sick",
+    "name-slow",
+)
+
+
+@contextlib.contextmanager
+def primary_at(fixture: str, upstream: FakeUpstream, scale: float = SCALE) -> Generator[Address]:
+    """The address of a primary that cannot be reached as `fixture` says, or of `upstream` for none."""
+    kind, _, detail = fixture.partition("-")
+    match kind:
+        case "":
+            yield Address(upstream.base_url)
+        case "refused":
+            with refused_port() as port:
+                yield Address(f"http://127.0.0.1:{port}/v1")
+        case "black":
+            with black_hole() as port:
+                yield Address(f"http://127.0.0.1:{port}/v1")
+        case "tls":
+            with tls_fault(cast("Broken", detail)) as server:
+                yield Address(server.base_url, server.ca_file)
+        case "name":
+            rows = {"gone": NXDOMAIN, "sick": SERVFAIL, "slow": Name(delay_s=5.0 / scale)}
+            host = f"{detail}.test"
+            yield Address(f"http://{host}:{upstream.port}/v1", names={host: rows[detail]})
+        case _:
+            raise ValueError(f"unknown fixture {fixture!r}")
 
 
 TIMEOUTS = {"connect": 3.0, "tls": 5.0, "headers": 12.0, "first_content": 12.0, "idle": 20.0, "total": 600.0}
