@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from faults import cases
 from support import FIXTURES, primary_at
 from trivium import errors
 from trivium.testing import FakeUpstream
