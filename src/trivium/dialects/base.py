@@ -48,7 +48,7 @@ class Head(Protocol):
     def max_output_tokens(self) -> int | None: ...
     @property
     def needs(self) -> frozenset[str]:
-        """Capabilities that the request needs and that show at first sight: `tools`, `json_schema`, `n`, `logprobs` …"""
+        """Capabilities that it needs and that show at first sight: `tools`, `json_schema`, `n`, `logprobs` …"""
         ...
 
     @property

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from trivium.config.schema import Engine
 from trivium.errors import EngineUnavailable, InternalError, TriviumError, Unavailable
 from trivium.gateway.runtime import Running
 from trivium.transport.platform import connect_local, serve_local
@@ -109,8 +110,8 @@ class Control:
 
     # ---- gateway.runtime.Owner
 
-    async def ensure(self, engine: str) -> Running:
-        return msgspec.convert(await self.call("ensure", engine=engine), Running)
+    async def ensure(self, engine: str, spec: Engine | None) -> Running:
+        return msgspec.convert(await self.call("ensure", engine=engine, spec=spec), Running)
 
     async def touch(self, engines: list[str]) -> None:
         await self.call("touch", engines=engines)

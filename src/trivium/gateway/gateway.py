@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +17,11 @@ from trivium.gateway.owner import Owner
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import Snapshot
 from trivium.ledger.journal import JournalWriter
-from trivium.transport.dial import Dialer
+from trivium.transport import tls
+from trivium.transport.dial import dial
 from trivium.transport.http1 import UpstreamConnection
+from trivium.transport.proxy import Proxies
+from trivium.transport.resolve import Resolver
 from trivium.transport.upstream import Upstream
 
 
@@ -50,16 +54,23 @@ class Gateway:
         )
         self._models = where.models / "manifests"
         self._models_at = self._models_changed()
-        self._dialer = Dialer(env=os.environ, offline=config.offline)
+        self._offline = config.offline
+        self._proxies = Proxies.from_env(os.environ)
+        self._tls = functools.partial(tls.context, tls.bundles_from_env(os.environ))
+        self._resolver = Resolver()
         self.runtime = Runtime(loop, snapshot_of(config), self.journal, self._dial, self.control, pipeline.sweep)
 
     async def _dial(
         self, upstream: Upstream, protocol: Callable[[], UpstreamConnection]
     ) -> tuple[Any, UpstreamConnection]:
-        return await self._dialer.dial(
+        return await dial(
             upstream.origin,
             protocol,
+            proxies=None if upstream.local else self._proxies,
+            tls=self._tls,
             trusted_origin=upstream.trusted_origin,
+            offline=self._offline,
+            resolver=self._resolver,
             connect_timeout_s=upstream.connect_s,
             tls_timeout_s=upstream.tls_s,
         )

@@ -17,6 +17,7 @@ import msgspec
 
 from trivium.access.bind import Binding
 from trivium.catalog.rows import Endpoint
+from trivium.config.schema import Engine
 from trivium.errors import ClientGone, Draining, LedgerUnavailable, TriviumError, UpstreamUnreachable
 from trivium.gateway.budget import DAY_S, DailyBudget
 from trivium.gateway.snapshot import Snapshot
@@ -62,7 +63,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 class Owner(Protocol):
     """The owner of the home, as its clients see it."""
 
-    async def ensure(self, engine: str) -> Running:
+    async def ensure(self, engine: str, spec: Engine | None) -> Running:
         """An engine that answers, started if need be. Raises EngineUnavailable."""
         ...
 
@@ -184,7 +185,7 @@ class Runtime:
         async def start() -> None:
             engine = endpoint.engine or ""
             try:
-                running = await self.owner.ensure(engine)
+                running = await self.owner.ensure(engine, exchange.snapshot.config.engines.get(engine))
                 self._engines[engine] = exchange.snapshot.bind(endpoint, Secret(running.api_key), running.base_url)
             except TriviumError as error:
                 ready(exchange, error)
