@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from trivium.telemetry.metrics import render
+from trivium.telemetry.metrics import Sample, render
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
 
-Samples = Callable[[], Iterable[tuple[str, dict[str, str], int]]]
+Samples = Callable[[], Iterable[Sample]]
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 
-import msgspec
-
-from trivium.config.listen import refusal
-from trivium.config.load import load
 from trivium.config.schema import Config
-from trivium.errors import ConfigError, UsageError
-from trivium.transport.platform import run
 
 
 def serve(
@@ -32,30 +25,12 @@ def serve(
     offline
         Open no connection off this machine.
     """
-    from trivium.server.serve import serve as run_server
+    from trivium.server.fleet import Orders
+    from trivium.server.master import serve as run_server
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-    def read() -> Config:
-        found = load(file=config, offline=offline, env=os.environ, cwd=Path.cwd())
-        return _overridden(found, listen, workers)
-
-    run(run_server(read(), read, _started))
-
-
-def _overridden(config: Config, listen: str | None, workers: int | None) -> Config:
-    server = config.server
-    if listen is not None:
-        try:
-            why = refusal(listen, guarded=bool(config.keys))
-        except ValueError as error:
-            raise UsageError(f"`--listen`: {error}") from error
-        if why:
-            raise ConfigError(why, remedy="Configure `[[keys]]`, or listen on 127.0.0.1.", key="listen")
-        server = msgspec.structs.replace(server, listen=listen)
-    if workers is not None:
-        server = msgspec.structs.replace(server, workers=workers)
-    return msgspec.structs.replace(config, server=server)
+    file = str(config.absolute()) if config is not None else None
+    run_server(Orders(config=file, listen=listen, workers=workers, offline=offline), _started)
 
 
 def _started(config: Config) -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+Sample = tuple[str, dict[str, str], int]
+"""Name, labels, value."""
+
 NAMES = {
     "trivium_requests_total": "Requests that are over, by the status that their caller saw.",
     "trivium_attempts_total": "Upstream calls that are over, by endpoint, road and outcome.",
@@ -57,7 +60,7 @@ class Metrics:
         else:
             counters.cost_nanos += cost
 
-    def samples(self) -> Iterable[tuple[str, dict[str, str], int]]:
+    def samples(self) -> Iterable[Sample]:
         """(name, labels, value) of everything counted; also what workers send to their master."""
         for status, count in sorted(self.requests.items()):
             yield "trivium_requests_total", {"status": str(status)}, count
@@ -72,7 +75,7 @@ class Metrics:
         yield "trivium_requests_in_flight", {}, self.in_flight
 
 
-def render(samples: Iterable[tuple[str, dict[str, str], int]]) -> str:
+def render(samples: Iterable[Sample]) -> str:
     """The exposition text; equal series (of several workers) are added up."""
     sums: dict[str, dict[str, int]] = {name: {} for name in NAMES}
     for name, labels, value in samples:

@@ -1,0 +1,164 @@
+"""The workers of a master: forked at first, spawned to replace, and what they have counted.
+
+The first workers are forked before the master has a thread, which is quick and shares memory; later ones
+are spawned, because a process with threads must not fork. Each has a listening socket of its own that the
+master keeps open, so that a replacement inherits what queues there, and the reading end of a pipe that ends
+when the master does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from trivium.telemetry.metrics import Sample
+
+log = logging.getLogger("trivium.master")
+
+QUICK_S = 2.0
+"""A worker that lives shorter than this is replaced after as long a pause, so that a crash loop costs little."""
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is told: how to read the configuration, and its two file descriptors."""
+
+    config: str | None
+    listen: str | None
+    workers: int | None
+    offline: bool
+    sock_fd: int = -1
+    life_fd: int = -1
+
+
+class Fleet:
+    """The workers that run, by process id; methods may be called from any thread.
+
+    `work` is a forked worker's whole life.
+    """
+
+    def __init__(self, orders: Orders, work: Callable[[socket.socket, int], None]) -> None:
+        self._orders = orders
+        self._work = work
+        self._lock = threading.Lock()
+        self._running: dict[int, socket.socket] = {}
+        self._samples: dict[int, list[Sample]] = {}
+        self._past: dict[tuple[str, frozenset[tuple[str, str]]], int] = {}
+        self._closing = False
+        self._life_read, self._life_write = os.pipe()
+
+    # ---- starting
+
+    def fork(self, sock: socket.socket) -> None:
+        """Start a worker by fork; only while this process has one thread. `watch` follows once all are forked."""
+        pid = os.fork()
+        if pid:
+            self._running[pid] = sock
+            return
+        status = 1
+        try:
+            os.close(self._life_write)
+            for other in self._running.values():
+                other.close()
+            self._work(sock, self._life_read)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def watch(self) -> None:
+        """Begin to replace workers that end."""
+        for pid in list(self._running):
+            self._follow(pid, lambda pid=pid: os.waitpid(pid, 0))
+
+    def spawn(self, sock: socket.socket) -> None:
+        """Start a worker as a new program."""
+        orders = msgspec.structs.replace(self._orders, sock_fd=sock.fileno(), life_fd=self._life_read)
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "trivium.server.worker_main", msgspec.json.encode(orders).decode()],
+            pass_fds=(sock.fileno(), self._life_read),
+            stdin=subprocess.DEVNULL,
+        )
+        with self._lock:
+            self._running[process.pid] = sock
+        self._follow(process.pid, process.wait)
+
+    def _follow(self, pid: int, wait: Callable[[], object]) -> None:
+        began = time.monotonic()
+
+        def follow() -> None:
+            wait()
+            self._ended(pid, time.monotonic() - began)
+
+        threading.Thread(target=follow, name=f"trivium-worker-{pid}", daemon=True).start()
+
+    def _ended(self, pid: int, lived_s: float) -> None:
+        with self._lock:
+            sock = self._running.pop(pid, None)
+            self._bury(pid)
+        if sock is None or self._closing:
+            return
+        log.warning("Worker %d ended and is replaced.", pid)
+        if lived_s < QUICK_S:
+            time.sleep(QUICK_S)
+        if not self._closing and sock.fileno() >= 0:
+            self.spawn(sock)
+
+    # ---- telling
+
+    def signal(self, number: int) -> None:
+        """Send a signal to every worker."""
+        with self._lock:
+            for pid in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+    def retire(self, sock: socket.socket) -> None:
+        """Let the worker of a socket finish, and close the socket: nobody listens there any more."""
+        with self._lock:
+            pid = next((pid for pid, mine in self._running.items() if mine is sock), None)
+            if pid is not None:
+                # Forgotten first, so that its end is not mended.
+                del self._running[pid]
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        sock.close()
+
+    def close(self, limit_s: float) -> None:
+        """Let all workers drain; those that take longer than `limit_s` are killed."""
+        self._closing = True
+        self.signal(signal.SIGTERM)
+        deadline = time.monotonic() + limit_s
+        while self._running and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.signal(signal.SIGKILL)
+
+    # ---- what they have counted
+
+    def counted(self, pid: int, samples: list[Sample]) -> None:
+        """A worker's own counters, since its start."""
+        with self._lock:
+            if pid in self._running:
+                self._samples[pid] = samples
+
+    def samples(self) -> Iterable[Sample]:
+        """The counters of all workers, past ones included."""
+        with self._lock:
+            yield from [(name, dict(labels), value) for (name, labels), value in self._past.items()]
+            for samples in self._samples.values():
+                yield from samples
+
+    def _bury(self, pid: int) -> None:
+        """Keep what a worker that ended had counted; its gauges end with it."""
+        for name, labels, value in self._samples.pop(pid, []):
+            if name.endswith("_total"):
+                key = (name, frozenset(labels.items()))
+                self._past[key] = self._past.get(key, 0) + value

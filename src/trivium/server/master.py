@@ -1,0 +1,169 @@
+"""`trivium serve`: a master and its workers.
+
+The master binds the sockets, forks the workers, and owns what they share: the home with its ledger and
+engines, the admin plane, the counters. Where processes cannot be forked, one process does both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from trivium.config.listen import split_address
+from trivium.config.schema import Config
+from trivium.errors import ConfigError, TriviumError
+from trivium.gateway.control import Handler
+from trivium.gateway.owner import Owner
+from trivium.server.admin_thread import AdminThread
+from trivium.server.fleet import Fleet, Orders
+from trivium.server.worker import Worker
+from trivium.server.worker_main import reader, work
+from trivium.telemetry.metrics import Sample
+from trivium.transport.platform import PORTABLE, listen, on_signals, run
+
+log = logging.getLogger("trivium.master")
+
+Started = Callable[[Config], None]
+
+GRACE_S = 3.0
+"""Beyond the drain time, before a worker that does not end is killed."""
+
+
+def serve(orders: Orders, started: Started) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigError if the configuration or an address cannot be used."""
+    read = reader(orders)
+    config = read()
+    admin = listening(config.server.admin, "admin")
+    if PORTABLE:
+        run(_alone(config, read, admin, started))
+        return
+
+    def worker(sock: socket.socket, life_fd: int) -> None:
+        admin.close()
+        run(work(config, read, sock, life_fd))
+
+    listening(config.server.listen, "listen").close()  # a shared port would join another server's in silence
+    fleet = Fleet(orders, worker)
+    sockets: list[socket.socket] = []
+    for _ in range(config.server.workers):
+        # Bound one by one, so that no worker holds the socket of a later one.
+        sockets.append(listening(config.server.listen, "listen", reuse_port=True))
+        fleet.fork(sockets[-1])
+    fleet.watch()
+    run(Master(config, read, fleet, sockets).main(admin, started))
+
+
+def listening(text: str, key: str, *, reuse_port: bool = False) -> socket.socket:
+    """A listening socket. Raises ConfigError if the address cannot be had."""
+    host, port = split_address(text)
+    try:
+        return listen(host, port, reuse_port=reuse_port)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {text}: {error.strerror or error}", remedy=f"Change `[server] {key}`.", key=key
+        ) from error
+
+
+class Master:
+    """The process that owns; its workers serve."""
+
+    def __init__(self, config: Config, read: Callable[[], Config], fleet: Fleet, sockets: list[socket.socket]) -> None:
+        self._config = config
+        self._read = read
+        self._fleet = fleet
+        self._sockets = sockets
+
+    async def main(self, admin: socket.socket, started: Started) -> None:
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": self._on_hangup})
+        owner = Owner(self._config, self._handlers())
+        owner.start()
+        started(self._config)
+        plane = AdminThread(admin, self._fleet.samples)
+        plane.start()
+        await stopping.wait()
+        await asyncio.to_thread(self._fleet.close, self._config.server.drain_s + GRACE_S)
+        plane.close()
+        await asyncio.to_thread(owner.close)
+
+    def _handlers(self) -> dict[str, Handler]:
+        async def metrics(message: dict[str, Any]) -> object:
+            told = msgspec.convert(message, _Counted)
+            self._fleet.counted(told.pid, told.samples)
+            return {}
+
+        async def reload(_message: dict[str, Any]) -> object:
+            await asyncio.to_thread(self.reload)
+            return {}
+
+        return {"metrics": metrics, "reload": reload}
+
+    def _on_hangup(self) -> None:
+        try:
+            self.reload()
+        except TriviumError as error:
+            log.error("The configuration was not changed: %s", error)
+
+    def reload(self) -> None:
+        """Check the configuration here, then have every worker read it. Raises ConfigError; nothing changes then.
+
+        Only another address or number of workers starts workers; those that are no longer needed finish first.
+        """
+        config = self._read()
+        before, self._config = self._config.server, config
+        if config.server.listen != before.listen:
+            listening(config.server.listen, "listen").close()
+            fresh = self._more(config, config.server.workers)
+        elif config.server.workers != before.workers:
+            fresh = [
+                *self._sockets[: config.server.workers],
+                *self._more(config, config.server.workers - before.workers),
+            ]
+        else:
+            self._fleet.signal(signal.SIGHUP)
+            return
+        old, self._sockets = self._sockets, fresh
+        self._fleet.signal(signal.SIGHUP)
+        for sock in fresh:
+            if sock not in old:
+                self._fleet.spawn(sock)
+        for sock in old:
+            if sock not in fresh:
+                self._fleet.retire(sock)
+
+    @staticmethod
+    def _more(config: Config, count: int) -> list[socket.socket]:
+        return [listening(config.server.listen, "listen", reuse_port=True) for _ in range(count)]
+
+
+class _Counted(msgspec.Struct, frozen=True):
+    pid: int
+    samples: list[Sample]
+
+
+async def _alone(config: Config, read: Callable[[], Config], admin: socket.socket, started: Started) -> None:
+    """One process that is master and worker."""
+    stopping = asyncio.Event()
+    worker = Worker(config, [listening(config.server.listen, "listen")], own=True)
+
+    def reload() -> None:
+        try:
+            worker.reload(read())
+        except TriviumError as error:
+            log.error("The configuration was not changed: %s", error)
+
+    on_signals(asyncio.get_running_loop(), {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": reload})
+    await worker.start()
+    started(config)
+    plane = AdminThread(admin, worker.gateway.runtime.metrics.samples)
+    plane.start()
+    await stopping.wait()
+    await worker.drain(worker.gateway.runtime.snapshot.config.server.drain_s)
+    plane.close()

@@ -1,0 +1,92 @@
+"""A worker's whole life, forked or spawned: serve one socket until the master says stop, or is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from trivium.config.load import load
+from trivium.config.schema import Config
+from trivium.errors import TriviumError
+from trivium.server.fleet import Orders
+from trivium.server.override import overridden
+from trivium.server.worker import Worker
+from trivium.transport.platform import on_signals, run
+
+log = logging.getLogger("trivium.worker")
+
+COUNT_S = 1.0
+"""How often the master is told what was counted."""
+ORPHAN_S = 30.0
+"""How long a worker without a master may take to finish what is in flight."""
+
+
+def reader(orders: Orders) -> Callable[[], Config]:
+    """What reads the configuration as the master did."""
+
+    def read() -> Config:
+        found = load(file=orders.config, offline=orders.offline, env=os.environ, cwd=Path.cwd())
+        return overridden(found, orders.listen, orders.workers)
+
+    return read
+
+
+async def work(config: Config, read: Callable[[], Config], sock: socket.socket, life_fd: int) -> None:
+    """Serve until SIGTERM, or until the pipe `life_fd` ends because the master did."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    drain_s = config.server.drain_s
+    worker = Worker(config, [sock], own=False)
+
+    def reload() -> None:
+        nonlocal drain_s
+        try:
+            worker.reload(read())
+            drain_s = worker.gateway.runtime.snapshot.config.server.drain_s
+        except TriviumError as error:
+            log.error("The configuration was not changed: %s", error)
+
+    def orphaned() -> None:
+        nonlocal drain_s
+        loop.remove_reader(life_fd)
+        drain_s = min(drain_s, ORPHAN_S)
+        stopping.set()
+
+    on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": lambda: None, "SIGHUP": reload})
+    loop.add_reader(life_fd, orphaned)
+    await worker.start()
+    counting = loop.create_task(_count(worker))
+    await stopping.wait()
+    counting.cancel()
+    await worker.drain(drain_s)
+
+
+async def _count(worker: Worker) -> None:
+    """Tell the master what was counted, now and then."""
+    while True:
+        samples = list(worker.gateway.runtime.metrics.samples())
+        with contextlib.suppress(TriviumError):
+            await worker.gateway.control.call("metrics", pid=os.getpid(), samples=samples)
+        await asyncio.sleep(COUNT_S)
+
+
+def main() -> None:
+    """The entry of a spawned worker; its orders are the one argument."""
+    orders = msgspec.json.decode(sys.argv[1], type=Orders)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    read = reader(orders)
+    sock = socket.socket(fileno=orders.sock_fd)
+    sock.setblocking(False)
+    run(work(read(), read, sock, orders.life_fd))
+
+
+if __name__ == "__main__":
+    main()
