@@ -31,6 +31,12 @@ COMMANDS = {
 for _name, _summary in COMMANDS.items():
     app.command(f"trivium.cli.{_name}:{_name}", name=_name, help=_summary)
 
+APPS = {
+    "models": "Models on this machine, models that could be, models of providers.",
+}
+for _name, _summary in APPS.items():
+    app.command(f"trivium.cli.{_name}:app", name=_name, help=_summary)
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0, 1 failed, 2 usage, 69 upstream unavailable, 78 configuration, 130 interrupted."""

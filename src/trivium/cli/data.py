@@ -1,0 +1,73 @@
+"""What several commands open in the same way: the owner's socket and the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from trivium.cli.terminal import Options
+from trivium.config.home import paths
+from trivium.config.schema import Config
+from trivium.errors import Unavailable
+from trivium.gateway.control import Control
+from trivium.ledger.store import Store
+from trivium.transport.platform import FileLock
+
+OPTIONS = Options()
+"""The shared options where none was given."""
+
+OWNER_S = 10.0
+"""How long a command waits for the owner of the home to answer."""
+
+
+def owned(config: Config) -> bool:
+    """Whether some program owns the home now."""
+    where = paths(config.home).run / "owner.lock"
+    if not where.exists():
+        return False
+    lock = FileLock(where)
+    if lock.acquire():
+        lock.release()
+        return False
+    return True
+
+
+def ask_owner(config: Config, op: str, **arguments: object) -> Any:
+    """One question to the owner of the home; raises what it answers, or Unavailable."""
+
+    async def ask() -> Any:
+        control = Control(paths(config.home).run / "control.sock")
+        try:
+            async with asyncio.timeout(OWNER_S):
+                return await control.call(op, **arguments)
+        except TimeoutError:
+            raise Unavailable(
+                f"The owner of `{config.home}` does not answer.", remedy="End the program that owns it, then try again."
+            ) from None
+        finally:
+            await control.close()
+
+    return asyncio.run(ask())
+
+
+@contextmanager
+def ledger(config: Config) -> Generator[Store]:
+    """The ledger, with everything loaded that any program of this home has written until now.
+
+    This run stands for election meanwhile: if nobody owns the home, it does. Raises LedgerUnavailable, Unavailable.
+    """
+    from trivium.gateway.owner import Owner
+
+    owner = Owner(config)
+    owner.start()
+    try:
+        ask_owner(config, "load")
+    finally:
+        owner.close()
+    store = Store.open(config.ledger.url or paths(config.home).ledger)
+    try:
+        yield store
+    finally:
+        store.close()

