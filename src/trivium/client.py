@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,15 +104,22 @@ class AsyncTrivium:
         data_class: str | None = None,
         strict: bool = False,
         timeout_s: float | None = None,
+        finished: Callable[[Response], object] | None = None,
         **parameters: Any,
     ) -> AsyncGenerator[Event]:
-        """Ask and yield the answer's events as they come; closing the iterator stops the upstream."""
+        """Ask and yield the answer's events as they come; closing the iterator stops the upstream.
+
+        `finished` is called before the last event, with what Trivium knows about the answer: who gave it, after how
+        many attempts, and what it cost. It has no choices: those were the events.
+        """
         request = request_of(messages, model, parameters, stream=True)
         flow = _Flow()
         exchange = pipeline.begin_request(self._open().runtime, flow, request, _wish(data_class, strict, timeout_s))
         try:
             while True:
                 event = await flow.next()
+                if finished is not None and isinstance(event, End):
+                    finished(completed(exchange, Response()))
                 yield event
                 if isinstance(event, End):
                     return
