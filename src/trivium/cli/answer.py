@@ -1,0 +1,139 @@
+"""An answer as the command line gives it: printed while it comes, then one line about its road and price."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trivium.cli.pull import offer_and_pull
+from trivium.cli.terminal import clean, duration, interactive, money, note, write
+from trivium.client import Trivium
+from trivium.config import shipped
+from trivium.config.home import paths
+from trivium.config.schema import Config
+from trivium.engines.gguf import GGUFError
+from trivium.engines.store import Store
+from trivium.errors import EngineUnavailable, TriviumError, UsageError
+from trivium.types.event import Failure, ReasoningDelta, RefusalDelta, TextDelta
+from trivium.types.response import Response
+from trivium.types.usage import Usage
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What was said and what is known about it; times in seconds."""
+
+    text: str
+    response: Response
+    ttft_s: float | None
+    duration_s: float
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Output tokens a second, from the first of them on; None where nothing was counted."""
+        usage, writing_s = self.response.usage, self.duration_s - (self.ttft_s or 0.0)
+        if usage is None or not usage.output_tokens or writing_s <= 0:
+            return None
+        return usage.output_tokens / writing_s
+
+
+def whole(client: Trivium, messages: Messages, model: str, parameters: Mapping[str, Any]) -> Answer:
+    """Wait for the whole answer; raises TriviumError."""
+    began = time.monotonic()
+    response = client.chat(messages, model, **parameters)
+    return Answer(text=response.text, response=response, ttft_s=None, duration_s=time.monotonic() - began)
+
+
+def streamed(client: Trivium, messages: Messages, model: str, parameters: Mapping[str, Any]) -> Answer:
+    """Print the answer while it comes; raises TriviumError, also after a part of it. Ctrl-C stops the upstream."""
+    began, first = time.monotonic(), None
+    said: list[str] = []
+    known = [Response()]
+    for event in client.stream(messages, model, finished=known.append, **parameters):
+        match event:
+            case TextDelta(text=text) | RefusalDelta(text=text):
+                first = first or time.monotonic()
+                said.append(text)
+                write(text)
+            case ReasoningDelta():
+                first = first or time.monotonic()
+            case Failure(error=error):
+                raise error
+            case _:
+                pass
+    now = time.monotonic()
+    ttft_s = None if first is None else first - began
+    return Answer(text="".join(said), response=known[-1], ttft_s=ttft_s, duration_s=now - began)
+
+
+def about(config: Config, answer: Answer) -> list[str]:
+    """What people are told after an answer: its road, endpoint, tokens, speed and cost; then whether it was a stand-in."""
+    response, speed = answer.response, answer.tokens_per_s
+    usage = response.usage or Usage()
+    parts = [
+        f"{response.access} · {response.endpoint}",
+        f"{usage.prompt_tokens} in, {usage.output_tokens} out{' (estimated)' if usage.estimated else ''}",
+        duration(answer.duration_s) if speed is None else f"{speed:.1f} tokens/s",
+        cost(response),
+    ]
+    if is_demo(config, response.endpoint):
+        parts.append("a demo model")
+    lines = [" · ".join(parts)]
+    if response.fallback:
+        lines.append(f"answered by {response.endpoint} because {response.fallback}")
+    return lines
+
+
+def cost(response: Response) -> str:
+    """The price of an answer in words: unknown stays unknown, and a local answer says what is not counted."""
+    if response.access != "local" or response.cost_nanos:
+        return f"cost {money(response.cost_nanos)}"
+    return "local; electricity not counted" + ("; earlier attempts unknown" if response.attempts > 1 else "")
+
+
+def is_demo(config: Config, endpoint: str) -> bool:
+    """Whether an endpoint is one of the models that only show that everything works."""
+    road, _, name = endpoint.partition("/")
+    engine = config.engines.get(name)
+    row = shipped.catalog().local_models.get(engine.model if engine else name)
+    return road == "local" and row is not None and "demo model" in row.note
+
+
+def model_named(config: Config, model: str) -> str:
+    """The model id that `-m` means: a GGUF file's path brings it into the store. Raises UsageError."""
+    path = Path(model).expanduser()
+    if not path.is_file():
+        if model.endswith(".gguf") and not model.startswith("hf:"):
+            raise UsageError(f"There is no file `{model}`.", remedy="Name an existing .gguf file, or `provider/model`.")
+        return model
+    try:
+        return f"local/{Store(paths(config.home).models).add_file(path).name}"
+    except (GGUFError, OSError) as error:
+        raise UsageError(f"`{model}` cannot be used: {error}", remedy="Name a whole .gguf file.") from error
+
+
+def bring_model(config: Config, client: Trivium, messages: Messages, model: str, data_class: str | None) -> None:
+    """Where nothing would answer only because a local model is not here, offer it. Raises EngineUnavailable."""
+    plan = client.plan(messages, model, data_class=data_class)
+    missing = [row.endpoint for row in plan.rejected if row.reason == "not_pulled"]
+    if plan.endpoints or not missing:
+        return
+    name = missing[0].partition("/")[2]
+    if interactive():
+        note("Nothing can answer yet: no key is set, and no model is on this machine.")
+        if offer_and_pull(config, name) is not None:
+            return
+    raise EngineUnavailable(
+        f"The model `{name}` is not on this machine, and nothing else can answer.",
+        remedy=f"Fetch it with `trivium models pull {name}`, or set a key with `trivium login PROVIDER`.",
+    )
+
+
+def printable(error: TriviumError) -> str:
+    """An error in one line, for a talk that goes on."""
+    return clean(f"{error.message} {error.remedy}".strip())

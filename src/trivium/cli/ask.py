@@ -1,0 +1,110 @@
+"""`trivium ask`: one question, one answer."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from trivium.cli.answer import Answer, about, bring_model, model_named, streamed, whole
+from trivium.cli.terminal import Options, note, print_json, write
+from trivium.client import Trivium
+from trivium.errors import UsageError
+
+OPTIONS = Options()
+STDIN_MAX = 32 << 20
+"""Characters; no model reads more."""
+
+
+def ask(
+    *question: str,
+    model: Annotated[str, Parameter(name=["--model", "-m"])] = "auto",
+    system: str | None = None,
+    stream: bool = True,
+    data_class: str | None = None,
+    max_tokens: int | None = None,
+    options: Options = OPTIONS,
+) -> None:
+    """Ask one question; the answer streams to stdout, its road and cost to stderr.
+
+    Parameters
+    ----------
+    question
+        The question. What is piped in is appended; `-` stands for it.
+    model
+        `provider/model`, a route, `auto`, or the path of a .gguf file.
+    system
+        The system prompt.
+    stream
+        Print the answer while it comes.
+    data_class
+        How far the question may travel: any, no_training, zero_retention, premises.
+    max_tokens
+        The longest answer, in tokens.
+    """
+    text = question_of(question, _piped("-" in question))
+    messages = [{"role": "user", "content": text}]
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": system})
+    parameters: dict[str, Any] = {"data_class": data_class}
+    if max_tokens is not None:
+        parameters["max_tokens"] = max_tokens
+    config = options.load()
+    model = model_named(config, model)
+    with Trivium(config) as client:
+        bring_model(config, client, messages, model, data_class)
+        if options.json or not stream:
+            answer = whole(client, messages, model, parameters)
+        else:
+            try:
+                answer = streamed(client, messages, model, parameters)
+            finally:
+                write("\n")
+    if options.json:
+        print_json(described(answer))
+        return
+    if not stream:
+        write(f"{answer.text}\n")
+    for line in about(config, answer):
+        note(line)
+
+
+def question_of(words: tuple[str, ...], piped: str) -> str:
+    """The question from the command's words and what was piped in. Raises UsageError for none."""
+    said = " ".join(word for word in words if word != "-").strip()
+    text = "\n\n".join(part for part in (said, piped.strip()) if part)
+    if not text:
+        raise UsageError("There is no question.", remedy='For example: trivium ask "What is a trivium?"')
+    return text
+
+
+def described(answer: Answer) -> dict[str, Any]:
+    """The answer as `--json` prints it; null is unknown."""
+    response = answer.response
+    return {
+        "id": response.id,
+        "text": answer.text,
+        "model": response.model,
+        "endpoint": response.endpoint,
+        "access": response.access,
+        "attempts": response.attempts,
+        "finish_reason": response.finish_reason,
+        "usage": response.usage,
+        "cost_usd": response.cost_usd,
+        "fallback": response.fallback,
+        "timings": {"duration_s": answer.duration_s, "tokens_per_s": answer.tokens_per_s},
+    }
+
+
+def _piped(asked_for: bool) -> str:
+    """What is piped in: a pipe or a file, never a terminal or /dev/null unless `-` asks for it."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):  # there is no standard input
+        return ""
+    if asked_for or stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode):
+        return sys.stdin.read(STDIN_MAX)
+    return ""
