@@ -53,6 +53,7 @@ def bind(
     base = base_url or row.base_url
     origin = parse_origin(base)
     local = endpoint.access == "local"
+    auth = "bearer" if base_url else row.auth  # an engine that we start wants the key that we made for it
     return Binding(
         endpoint=endpoint,
         dialect=dialect,
@@ -65,7 +66,7 @@ def bind(
             connect_s=timeouts.connect_s or (CONNECT_S_LOCAL if local else CONNECT_S_REMOTE),
             tls_s=timeouts.tls_s or (TLS_S_LOCAL if local else TLS_S_REMOTE),
         ),
-        head=_head(origin, path or dialect.path, row.auth, row.headers, dialect, credential),
+        head=_head(origin, path or dialect.path, auth, row.headers, dialect, credential),
         quirks=tuple(QUIRKS[name] for name in row.quirks),
     )
 
