@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 
 from trivium.cli.pull import offer_and_pull
-from trivium.cli.terminal import clean, duration, interactive, money, note, write
+from trivium.cli.terminal import duration, interactive, money, note, write
 from trivium.client import Trivium
 from trivium.config import shipped
 from trivium.config.home import paths
 from trivium.config.schema import Config
 from trivium.engines.gguf import GGUFError
 from trivium.engines.store import Store
-from trivium.errors import EngineUnavailable, TriviumError, UsageError
+from trivium.errors import EngineUnavailable, UsageError
 from trivium.types.event import Failure, ReasoningDelta, RefusalDelta, TextDelta
 from trivium.types.response import Response
 from trivium.types.usage import Usage
@@ -54,25 +54,29 @@ def streamed(client: Trivium, messages: Messages, model: str, parameters: Mappin
     began, first = time.monotonic(), None
     said: list[str] = []
     known = [Response()]
-    for event in client.stream(messages, model, finished=known.append, **parameters):
-        match event:
-            case TextDelta(text=text) | RefusalDelta(text=text):
-                first = first or time.monotonic()
-                said.append(text)
-                write(text)
-            case ReasoningDelta():
-                first = first or time.monotonic()
-            case Failure(error=error):
-                raise error
-            case _:
-                pass
+    try:
+        for event in client.stream(messages, model, finished=known.append, **parameters):
+            match event:
+                case TextDelta(text=text) | RefusalDelta(text=text):
+                    first = first or time.monotonic()
+                    said.append(text)
+                    write(text)
+                case ReasoningDelta():
+                    first = first or time.monotonic()
+                case Failure(error=error):
+                    raise error
+                case _:
+                    pass
+    finally:
+        if said:
+            write("" if said[-1].endswith("\n") else "\n")
     now = time.monotonic()
     ttft_s = None if first is None else first - began
     return Answer(text="".join(said), response=known[-1], ttft_s=ttft_s, duration_s=now - began)
 
 
 def about(config: Config, answer: Answer) -> list[str]:
-    """What people are told after an answer: its road, endpoint, tokens, speed and cost; then whether it was a stand-in."""
+    """What people are told after an answer: road, endpoint, tokens, speed, cost, and whether it was a fallback."""
     response, speed = answer.response, answer.tokens_per_s
     usage = response.usage or Usage()
     parts = [
@@ -87,6 +91,24 @@ def about(config: Config, answer: Answer) -> list[str]:
     if response.fallback:
         lines.append(f"answered by {response.endpoint} because {response.fallback}")
     return lines
+
+
+def described(answer: Answer) -> dict[str, Any]:
+    """The answer as `--json` prints it; null is unknown."""
+    response = answer.response
+    return {
+        "id": response.id,
+        "text": answer.text,
+        "model": response.model,
+        "endpoint": response.endpoint,
+        "access": response.access,
+        "attempts": response.attempts,
+        "finish_reason": response.finish_reason,
+        "usage": response.usage,
+        "cost_usd": response.cost_usd,
+        "fallback": response.fallback,
+        "timings": {"duration_s": answer.duration_s, "tokens_per_s": answer.tokens_per_s},
+    }
 
 
 def cost(response: Response) -> str:
@@ -132,8 +154,3 @@ def bring_model(config: Config, client: Trivium, messages: Messages, model: str,
         f"The model `{name}` is not on this machine, and nothing else can answer.",
         remedy=f"Fetch it with `trivium models pull {name}`, or set a key with `trivium login PROVIDER`.",
     )
-
-
-def printable(error: TriviumError) -> str:
-    """An error in one line, for a talk that goes on."""
-    return clean(f"{error.message} {error.remedy}".strip())

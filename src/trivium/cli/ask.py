@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from trivium.cli.answer import Answer, about, bring_model, model_named, streamed, whole
+from trivium.cli.answer import about, bring_model, described, model_named, streamed, whole
 from trivium.cli.terminal import Options, note, print_json, write
 from trivium.client import Trivium
 from trivium.errors import UsageError
@@ -26,6 +26,7 @@ def ask(
     stream: bool = True,
     data_class: str | None = None,
     max_tokens: int | None = None,
+    stdin: Annotated[bool, Parameter(name="-", negative="")] = False,
     options: Options = OPTIONS,
 ) -> None:
     """Ask one question; the answer streams to stdout, its road and cost to stderr.
@@ -33,7 +34,7 @@ def ask(
     Parameters
     ----------
     question
-        The question. What is piped in is appended; `-` stands for it.
+        The question. What is piped in is appended.
     model
         `provider/model`, a route, `auto`, or the path of a .gguf file.
     system
@@ -44,8 +45,10 @@ def ask(
         How far the question may travel: any, no_training, zero_retention, premises.
     max_tokens
         The longest answer, in tokens.
+    stdin
+        Read standard input, also where it is a terminal.
     """
-    text = question_of(question, _piped("-" in question))
+    text = question_of(question, _piped(stdin))
     messages = [{"role": "user", "content": text}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
@@ -59,10 +62,7 @@ def ask(
         if options.json or not stream:
             answer = whole(client, messages, model, parameters)
         else:
-            try:
-                answer = streamed(client, messages, model, parameters)
-            finally:
-                write("\n")
+            answer = streamed(client, messages, model, parameters)
     if options.json:
         print_json(described(answer))
         return
@@ -74,29 +74,11 @@ def ask(
 
 def question_of(words: tuple[str, ...], piped: str) -> str:
     """The question from the command's words and what was piped in. Raises UsageError for none."""
-    said = " ".join(word for word in words if word != "-").strip()
+    said = " ".join(words).strip()
     text = "\n\n".join(part for part in (said, piped.strip()) if part)
     if not text:
         raise UsageError("There is no question.", remedy='For example: trivium ask "What is a trivium?"')
     return text
-
-
-def described(answer: Answer) -> dict[str, Any]:
-    """The answer as `--json` prints it; null is unknown."""
-    response = answer.response
-    return {
-        "id": response.id,
-        "text": answer.text,
-        "model": response.model,
-        "endpoint": response.endpoint,
-        "access": response.access,
-        "attempts": response.attempts,
-        "finish_reason": response.finish_reason,
-        "usage": response.usage,
-        "cost_usd": response.cost_usd,
-        "fallback": response.fallback,
-        "timings": {"duration_s": answer.duration_s, "tokens_per_s": answer.tokens_per_s},
-    }
 
 
 def _piped(asked_for: bool) -> str:

@@ -24,6 +24,9 @@ COMMANDS = {
     "ask": "Ask one question.",
     "chat": "Talk with a model.",
     "serve": "Serve all dialects on one address.",
+    "usage": "Sum up requests, tokens and money.",
+    "log": "List requests, each with its attempts.",
+    "doctor": "Say what is reachable, which keys are set, what would answer, and what to do.",
     "login": "Keep the key of a provider.",
     "logout": "Forget the key of a provider.",
     "completion": "Print or install the completion for a shell.",
@@ -54,6 +57,9 @@ def main(arguments: list[str] | None = None) -> None:
         # Whoever read stdout has gone; nothing may be flushed into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        where = f"`{error.filename}`: " if error.filename else ""
+        _failed(TriviumError(f"{where}{error.strerror or error}."), words)
     except Exception as error:
         if os.environ.get("TRIVIUM_DEBUG") == "1":
             raise
