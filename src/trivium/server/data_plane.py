@@ -42,6 +42,7 @@ _HEADERS = {
 }
 _TIMEOUT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s|m)?", re.ASCII)
 _UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0}
+_YES, _NO = ("1", "true", "yes"), ("0", "false", "no")
 _REFUSALS: dict[int, type[TriviumError]] = {408: UploadTimeout, 413: PayloadTooLarge}
 
 
@@ -71,24 +72,27 @@ class DataPlane:
         path, _, _ = request.target.partition(b"?")
         place = self._places.get(path)
         dialect = place.dialect if place else dialect_named(paths.dialect_of(path))
+        extra = b""
         try:
-            self._handle(connection, request, path, place)
+            if self._hosts is not None:
+                check_host(request.headers, self._hosts)
+            extra = cors_of(request.headers, self._origins)
+            if place is not None and request.method not in place.methods and request.method != b"OPTIONS":
+                extra += b"allow: %b\r\n" % b", ".join(place.methods)  # RFC 9110, 15.5.6
+            self._handle(connection, request, path, place, extra)
         except TriviumError as error:
-            refuse(connection, dialect, error, self._runtime.new_id())
+            refuse(connection, dialect, error, self._runtime.new_id(), extra)
         except Exception as error:
             # The outermost boundary: a defect of ours must not cost other callers their server.
             self._runtime.report(error)
             refuse(connection, dialect, InternalError("An internal error."), self._runtime.new_id())
 
     def _handle(
-        self, connection: CallerConnection, request: HttpRequest, path: bytes, place: paths.Place | None
+        self, connection: CallerConnection, request: HttpRequest, path: bytes, place: paths.Place | None, cors: bytes
     ) -> None:
-        if self._hosts is not None:
-            check_host(request.headers, self._hosts)
         if request.method == b"OPTIONS":
-            self._preflight(connection, request.headers)
+            self._preflight(connection, cors)
             return
-        cors = cors_of(request.headers, self._origins)
         if place is not None and place.kind in ("health", "ready"):
             self._health(connection, place)
             return
@@ -101,15 +105,15 @@ class DataPlane:
         if place.kind == "generate":
             self._generate(connection, request, place.dialect, key, cors)
         elif place.kind == "models":
-            self._models(connection, request.headers, key)
+            self._models(connection, request.headers, key, cors)
         else:
-            self._plan(connection, request, place.dialect, key)
+            self._plan(connection, request, place.dialect, key, cors)
 
     def refuse(self, connection: CallerConnection, target: bytes, status: int, message: str) -> None:
         path, _, _ = target.partition(b"?")
         error = _REFUSALS.get(status, InvalidRequest)(message)
         dialect = dialect_named(paths.dialect_of(path))
-        connection.whole(status, JSON, dialect.encode_error(error, self._runtime.new_id()))
+        refuse(connection, dialect, error, self._runtime.new_id())
 
     # ---- the kinds of request
 
@@ -142,20 +146,22 @@ class DataPlane:
         return Wish(
             key=key,
             data_class=max(asked, self._policy_class, key.data_class if key else DataClass.ANY),
-            strict=told.get("strict", "").strip().lower() in ("1", "true", "yes"),
+            strict=_strict(told.get("strict", "0")),
             timeout_s=_timeout(told.get("timeout")),
             forwarded=forwarded,
         )
 
-    def _models(self, connection: CallerConnection, headers: Headers, key: Key | None) -> None:
+    def _models(self, connection: CallerConnection, headers: Headers, key: Key | None, cors: bytes) -> None:
         anthropic = any(name.lower() == b"anthropic-version" for name, _ in headers)
         dialect = dialect_named("anthropic_messages" if anthropic else "openai_chat")
-        connection.whole(200, JSON, dialect.models_answer(model_rows(self._runtime.snapshot, key)))
+        connection.whole(200, JSON + cors, dialect.models_answer(model_rows(self._runtime.snapshot, key)))
 
-    def _plan(self, connection: CallerConnection, request: HttpRequest, dialect: Dialect, key: Key | None) -> None:
+    def _plan(
+        self, connection: CallerConnection, request: HttpRequest, dialect: Dialect, key: Key | None, cors: bytes
+    ) -> None:
         wish = self._wish(request.headers, dialect, key)
         parsed = dialect.parse_request(request.body)
-        connection.whole(200, JSON, msgspec.json.encode(view(self._runtime.snapshot, parsed, wish)))
+        connection.whole(200, JSON + cors, msgspec.json.encode(view(self._runtime.snapshot, parsed, wish)))
 
     def _health(self, connection: CallerConnection, place: paths.Place) -> None:
         if place.kind == "ready" and self._runtime.draining:
@@ -163,10 +169,18 @@ class DataPlane:
         else:
             connection.whole(200, JSON, b'{"status":"ok"}')
 
-    def _preflight(self, connection: CallerConnection, headers: Headers) -> None:
-        cors = cors_of(headers, self._origins)
+    def _preflight(self, connection: CallerConnection, cors: bytes) -> None:
         allow = b"access-control-allow-methods: GET, POST\r\naccess-control-allow-headers: *, authorization\r\n"
         connection.whole(204, cors + allow if cors else b"", b"")
+
+
+def _strict(text: str) -> bool:
+    word = text.strip().lower()
+    if word not in _YES and word not in _NO:
+        raise InvalidRequest(
+            f"`{text[:40]}` is no value of `x-trivium-strict`.", remedy="Use `1` or `0`.", param="strict"
+        )
+    return word in _YES
 
 
 def _timeout(text: str | None) -> float | None:

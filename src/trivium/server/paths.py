@@ -42,4 +42,5 @@ def table() -> dict[bytes, Place]:
 
 def dialect_of(path: bytes) -> str:
     """The dialect in which a path that does not exist is refused."""
-    return "anthropic_messages" if path.startswith(b"/v1/messages") else "openai_chat"
+    path = path.removeprefix(DOUBLED[:-1])
+    return "anthropic_messages" if path.startswith((b"/v1/messages", b"/messages")) else "openai_chat"

@@ -26,7 +26,8 @@ def test_a_plain_answer(trivium: World, at: str) -> None:
     done = trivium.anthropic().messages.create(**asking(f"{at}/ok"))
     assert [(block.type, block.text) for block in done.content] == [("text", TEXT)]
     assert (done.type, done.role, done.stop_reason) == ("message", "assistant", "end_turn")
-    assert done.usage.input_tokens > 0 and done.usage.output_tokens == 6
+    assert done.usage.input_tokens > 0
+    assert done.usage.output_tokens == 6
 
 
 @everywhere
@@ -37,7 +38,8 @@ def test_a_stream_event_by_event(trivium: World, at: str) -> None:
     assert kinds[:2] == ["message_start", "content_block_start"]
     assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
     assert "".join(event.delta.text for event in events if event.type == "content_block_delta") == TEXT
-    assert events[-2].delta.stop_reason == "end_turn" and events[-2].usage.output_tokens == 6
+    assert events[-2].delta.stop_reason == "end_turn"
+    assert events[-2].usage.output_tokens == 6
 
 
 @everywhere
@@ -46,7 +48,8 @@ def test_the_client_accumulates_a_stream(trivium: World, at: str) -> None:
         said = "".join(stream.text_stream)
         done = stream.get_final_message()
     assert said == stream.get_final_text() == TEXT
-    assert done.stop_reason == "end_turn" and done.usage.output_tokens == 6
+    assert done.stop_reason == "end_turn"
+    assert done.usage.output_tokens == 6
     assert stream.request_id
 
 
@@ -129,7 +132,8 @@ def test_cached_tokens_and_thinking(trivium: World, at: str, stream: bool) -> No
     else:
         done = client.create(**asking(f"{at}/cached-reasoning"))
     assert [block.type for block in done.content] == ["thinking", "text"]
-    assert done.usage.cache_read_input_tokens > 0 and done.usage.input_tokens > 0
+    assert done.usage.cache_read_input_tokens > 0
+    assert done.usage.input_tokens > 0
     assert abs(done.usage.cache_read_input_tokens - done.usage.input_tokens) <= 1
     assert done.usage.output_tokens > 6
 
@@ -158,7 +162,9 @@ def test_an_upstream_error(
             trivium.anthropic().messages.create(**asking(f"{at}/{model}"), stream=stream)
         assert caught.value.status_code == status
         body: Any = caught.value.body
-        assert body["type"] == "error" and body["error"]["type"] and body["error"]["message"]
+        assert body["type"] == "error"
+        assert body["error"]["type"]
+        assert body["error"]["message"]
         assert caught.value.request_id
 
 
@@ -185,7 +191,8 @@ def test_no_such_model(trivium: World) -> None:
         trivium.anthropic().messages.create(**asking("claude-nonexistent"))
     body: Any = caught.value.body
     assert body["error"]["type"] == "not_found_error"
-    assert "claude-nonexistent" in body["error"]["message"] and "provider/model" in body["error"]["message"]
+    assert "claude-nonexistent" in body["error"]["message"]
+    assert "provider/model" in body["error"]["message"]
 
 
 # ---- cancel
@@ -249,7 +256,8 @@ def test_what_the_caller_says_to_anthropic_reaches_it(trivium: World) -> None:
     betas = {"anthropic-beta": "tools-2099-01-01"}
     trivium.anthropic().messages.create(**asking("ant/echo"), extra_headers=betas, extra_body={"novel": {"a": 1}})
     seen = trivium.last("echo")
-    assert seen.headers["anthropic-beta"] == "tools-2099-01-01" and seen.json["novel"] == {"a": 1}
+    assert seen.headers["anthropic-beta"] == "tools-2099-01-01"
+    assert seen.json["novel"] == {"a": 1}
     assert seen.headers["authorization"] == "Bearer test-key"  # its own key, never the caller's
 
 
@@ -265,8 +273,10 @@ def test_the_list_of_models(trivium: World) -> None:
 def test_the_embedded_model(trivium: World) -> None:
     raw: Any = trivium.anthropic().messages.with_raw_response.create(**asking(LOCAL, max_tokens=8))
     done = raw.parse()
-    assert done.content[0].text and done.stop_reason in ("end_turn", "max_tokens")
-    assert done.usage.input_tokens > 0 and 0 < done.usage.output_tokens <= 8
+    assert done.content[0].text
+    assert done.stop_reason in ("end_turn", "max_tokens")
+    assert done.usage.input_tokens > 0
+    assert 0 < done.usage.output_tokens <= 8
     assert raw.headers["x-trivium-access"] == "local"
 
 

@@ -28,7 +28,8 @@ def test_a_plain_answer(trivium: World, at: str) -> None:
     assert done.choices[0].message.content == TEXT
     assert (done.choices[0].message.role, done.choices[0].finish_reason) == ("assistant", "stop")
     assert done.object == "chat.completion"
-    assert done.usage and done.usage.total_tokens == done.usage.prompt_tokens + done.usage.completion_tokens
+    assert done.usage
+    assert done.usage.total_tokens == done.usage.prompt_tokens + done.usage.completion_tokens
     assert done.usage.completion_tokens == 6
 
 
@@ -50,7 +51,8 @@ def test_the_client_accumulates_a_stream(trivium: World, at: str) -> None:
     with trivium.openai().chat.completions.stream(model=f"{at}/tools2", messages=ASK, tools=TOOLS) as stream:
         kinds = {event.type for event in stream}
         done = stream.get_final_completion()
-    assert "chunk" in kinds and "tool_calls.function.arguments.done" in kinds
+    assert "chunk" in kinds
+    assert "tool_calls.function.arguments.done" in kinds
     assert [call.function.name for call in done.choices[0].message.tool_calls or []] == ["weather", "news"]
 
 
@@ -160,7 +162,8 @@ def test_an_upstream_error(
     with pytest.raises(error) as caught:
         trivium.openai().chat.completions.create(model=f"{at}/{model}", messages=ASK, stream=stream)
     assert caught.value.response.headers["x-request-id"]
-    assert caught.value.message and caught.value.type
+    assert caught.value.message
+    assert caught.value.type
     if error is openai.InternalServerError:
         assert caught.value.status_code == 502
     if kind:
@@ -192,7 +195,8 @@ def test_no_such_model(trivium: World) -> None:
     for name, said in (("gpt-nonexistent", "provider/model"), ("local/none", "trivium models")):
         with pytest.raises(openai.NotFoundError) as caught:
             trivium.openai().chat.completions.create(model=name, messages=ASK)
-        assert name.rpartition("/")[2] in caught.value.message and said in caught.value.message
+        assert name.rpartition("/")[2] in caught.value.message
+        assert said in caught.value.message
 
 
 # ---- cancel
@@ -227,7 +231,8 @@ def test_headers_out(trivium: World, at: str) -> None:
     assert raw.headers["x-trivium-attempts"] == "1"
     cost = (usage.prompt_tokens + 10 * usage.completion_tokens) / 1e6
     assert float(raw.headers["x-trivium-cost-usd"]) == pytest.approx(cost)
-    assert "x-trivium-fallback" not in raw.headers and "x-trivium-dropped" not in raw.headers
+    assert "x-trivium-fallback" not in raw.headers
+    assert "x-trivium-dropped" not in raw.headers
     unpriced = trivium.openai().chat.completions.with_raw_response.create(model=f"{at}/ok", messages=ASK)
     assert unpriced.headers["x-trivium-cost-usd"] == "unknown"
 
@@ -304,7 +309,8 @@ def test_the_plan(trivium: World) -> None:
     assert [row["endpoint"] for row in plan["endpoints"]] == ["oai/503", "ant/ok"]
     homely: Any = client.post("/plan", cast_to=object, body={"model": "homely", "messages": ASK})
     assert [(row["endpoint"], row["reason"]) for row in homely["rejected"]] == [("oai/ok", "data_class")]
-    assert homely["endpoints"] == [] and homely["data_class"] == "premises"
+    assert homely["endpoints"] == []
+    assert homely["data_class"] == "premises"
     assert trivium.upstream.count() == before
     assert DIALECT_OF.keys() == set(PROVIDERS)
 
@@ -319,7 +325,9 @@ def test_the_embedded_model(trivium: World) -> None:
     done = raw.parse()
     assert done.choices[0].message.content
     assert done.choices[0].finish_reason in ("stop", "length")
-    assert done.usage and done.usage.prompt_tokens > 0 and 0 < done.usage.completion_tokens <= 8
+    assert done.usage
+    assert done.usage.prompt_tokens > 0
+    assert 0 < done.usage.completion_tokens <= 8
     assert (raw.headers["x-trivium-access"], raw.headers["x-trivium-endpoint"]) == ("local", LOCAL)
 
 
@@ -331,7 +339,8 @@ def test_a_stream_of_the_embedded_model(trivium: World) -> None:
     )
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
     assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason]
-    assert chunks[-1].usage and chunks[-1].usage.completion_tokens > 0
+    assert chunks[-1].usage
+    assert chunks[-1].usage.completion_tokens > 0
 
 
 def test_leaving_the_embedded_model_frees_it(trivium: World) -> None:
