@@ -119,11 +119,18 @@ def cost(response: Response) -> str:
 
 
 def is_demo(config: Config, endpoint: str) -> bool:
-    """Whether an endpoint is one of the models that only show that everything works."""
+    """Whether an endpoint is one of the models that only show that everything works, under whichever name."""
     road, _, name = endpoint.partition("/")
+    if road != "local":
+        return False
     engine = config.engines.get(name)
-    row = shipped.catalog().local_models.get(engine.model if engine else name)
-    return road == "local" and row is not None and "demo model" in row.note
+    name = engine.model if engine else name
+    rows = shipped.catalog().local_models
+    manifest = Store(paths(config.home).models).find(name)
+    row = rows.get(name)
+    if manifest is not None:
+        row = next((r for r in rows.values() if manifest.weights.digest == f"sha256:{r.sha256}"), None)
+    return row is not None and "demo model" in row.note
 
 
 def model_named(config: Config, model: str) -> str:

@@ -1,0 +1,146 @@
+"""`trivium ask` against the fake upstream, and once against the real demo model."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import support
+from cli_help import command, configured, said_error, trivium
+from trivium.cli.answer import cost, is_demo
+from trivium.cli.ask import question_of
+from trivium.config.schema import Config, Engine
+from trivium.errors import UsageError
+from trivium.testing import FakeUpstream
+from trivium.types.response import Response
+
+MODEL = "smollm2-135m"
+
+
+def test_the_answer_is_stdout_and_the_rest_is_stderr(tmp_path: Path) -> None:
+    with FakeUpstream() as up:
+        done = trivium(tmp_path, "ask", "-m", "primary/x", "--config", configured(tmp_path, up), "Where", "is", "it?")
+    assert (done.returncode, done.stdout) == (0, f"{up.text}\n")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("direct · primary/x · ")
+    assert line.endswith(" · cost unknown")
+    assert up.requests[0].json["stream"] is True
+
+
+def test_json_is_one_object_and_what_is_unknown_is_null(tmp_path: Path) -> None:
+    with FakeUpstream() as up:
+        words = ("ask", "--json", "-m", "primary/x", "--system", "Be brief.", "--max-tokens", "3", "hi")
+        done = trivium(tmp_path, *words, "--config", configured(tmp_path, up))
+    answer = json.loads(done.stdout)
+    assert (answer["endpoint"], answer["access"], answer["attempts"]) == ("primary/x", "direct", 1)
+    assert answer["usage"]["output_tokens"] == 3
+    assert (answer["cost_usd"], answer["fallback"]) == (None, None)
+    assert answer["id"].startswith("gen-")
+    assert answer["timings"]["duration_s"] > 0
+    sent = up.requests[0].json
+    assert [message["role"] for message in sent["messages"]] == ["system", "user"]
+
+
+def test_what_is_piped_in_is_appended(tmp_path: Path) -> None:
+    with FakeUpstream() as up:
+        words = ("ask", "--no-stream", "-m", "primary/echo", "--config", configured(tmp_path, up))
+        both = trivium(tmp_path, *words, "Sum this up:", stdin="a\nb\n")
+        only = trivium(tmp_path, *words, "-", stdin="just this")
+    assert both.stdout == "Sum this up:\n\na\nb\n"
+    assert only.stdout == "just this\n"
+
+
+def test_no_question_is_a_usage_error() -> None:
+    assert question_of(("a", "b"), "") == "a b"
+    with pytest.raises(UsageError):
+        question_of((), " \n")
+
+
+def test_a_fallback_says_who_answered_and_why(tmp_path: Path) -> None:
+    with FakeUpstream() as up, support.refused_port() as port:
+        rows = [support.provider(f"http://127.0.0.1:{port}/v1"), support.provider(up, "second")]
+        route = {"name": "both", "targets": ["primary/x", "second/x"]}
+        (tmp_path / "test.toml").write_text(support.config(rows, [route]))
+        done = trivium(tmp_path, "ask", "-m", "both", "--config", "test.toml", "hi")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1] == "answered by second/x because primary could not be reached"
+
+
+def test_a_cut_answer_fails_after_its_part(tmp_path: Path) -> None:
+    with FakeUpstream() as up:
+        words = ("ask", "-m", "primary/cut-after-3", "--config", configured(tmp_path, up), "hi")
+        done = trivium(tmp_path, *words)
+    assert done.returncode == 69
+    assert done.stdout == "The capital of \n"
+    assert done.stderr.startswith("trivium: ")
+
+
+def test_escape_sequences_of_a_model_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    with FakeUpstream(text="\x1b]0;owned\x07red \x1b[31malert") as up:
+        done = trivium(tmp_path, "ask", "-m", "primary/x", "--config", configured(tmp_path, up), "hi")
+    assert "\x1b" not in done.stdout
+    assert "\x07" not in done.stdout
+
+
+def test_an_interruption_stops_the_upstream(tmp_path: Path) -> None:
+    with FakeUpstream() as up:
+        words = command("ask", "-m", "primary/stall-after-3", "--config", configured(tmp_path, up), "hi")
+        process = subprocess.Popen(
+            words, env=support.environment(tmp_path), stdin=subprocess.DEVNULL, stdout=-1, stderr=-1, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.read(4) == "The "
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+        up.wait_until(lambda: up.requests[0].client_gone_at is not None)
+    assert process.returncode == 130
+    assert said == ""
+
+
+def test_without_anything_that_answers_the_remedy_is_named(tmp_path: Path) -> None:
+    done = trivium(tmp_path, "ask", "--json", "--offline", "hi")
+    assert done.returncode == 69
+    error = said_error(done)
+    assert error["kind"] == "engine_unavailable"
+    assert f"trivium models pull {MODEL}" in error["remedy"]
+
+
+@pytest.mark.parametrize("words", [("-m", "missing.gguf"), ("-m", "./notes.gguf")])
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "notes.gguf").write_text("not a model")
+    done = trivium(tmp_path, "ask", *words, "hi")
+    assert done.returncode == 2
+    assert words[1].removeprefix("./") in done.stderr
+
+
+def test_the_real_model_answers_from_a_file_and_is_called_a_demo(tmp_path: Path, model_blob: Path) -> None:
+    file = tmp_path / f"{MODEL}.gguf"
+    file.symlink_to(model_blob)
+    done = trivium(tmp_path, "ask", "-m", str(file), "--max-tokens", "8", "Where is the Louvre?")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("local · local/")
+    assert "local; electricity not counted" in line
+    assert "tokens/s" in line
+    assert line.endswith("a demo model")
+
+
+def test_costs_are_said_as_they_are_known() -> None:
+    assert cost(Response(access="direct")) == "cost unknown"
+    assert cost(Response(access="direct", cost_nanos=0)) == "cost $0"
+    assert cost(Response(access="local", cost_nanos=1_500_000, attempts=1)).startswith("cost $0.0015")
+    assert cost(Response(access="local", attempts=1)) == "local; electricity not counted"
+    assert "unknown" in cost(Response(access="local", attempts=2))
+
+
+def test_the_demo_model_is_known_by_its_weights(tmp_path: Path) -> None:
+    config = Config(home=tmp_path, engines={"tiny": Engine(id="tiny", model=MODEL)})
+    assert is_demo(config, "local/tiny")
+    assert is_demo(config, f"local/{MODEL}")
+    assert not is_demo(config, f"openai/{MODEL}")
+    assert not is_demo(config, "local/other")

@@ -1,0 +1,89 @@
+"""Exit codes, errors for people and programs, and the `.env` that was merely found."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli_help import said_error, trivium
+from trivium.cli.main import COMMANDS, main
+from trivium.config.trust import trust
+
+
+def exit_code(*words: str) -> int | str | None:
+    with pytest.raises(SystemExit) as raised:
+        main(list(words))
+    return raised.value.code
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRIVIUM_HOME", str(tmp_path / "home"))
+
+
+def test_help_names_every_command_and_imports_none(tmp_path: Path) -> None:
+    loud = "import sys; from trivium.cli.main import main\ntry: main(['--help'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loud], capture_output=True, text=True, check=True)
+    assert all(f" {name} " in done.stdout for name in COMMANDS)
+    loaded = {name.rpartition(".")[2] for name in done.stdout.split() if name.startswith("trivium.")}
+    assert loaded == {"cli", "main", "errors"}
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["ask", "--nonsense", "hi"], ["completion", "tcsh"], ["ask"]])
+def test_usage_errors_exit_2_without_a_traceback(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(*words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("trivium: ")
+    assert "Traceback" not in said.err
+
+
+def test_a_bad_configuration_exits_78_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text("[server]\nlisten_on = 1\n")
+    done = trivium(tmp_path, "ask", "--json", "--config", str(file), "hi")
+    assert done.returncode == 78
+    error = said_error(done)
+    assert error["kind"] == "configuration"
+    assert (error["file"], error["line"]) == (str(file), 2)
+    assert done.stdout == ""
+
+
+def test_a_defect_is_one_line_unless_debugging(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("trivium.cli.main.app", broken)
+    assert exit_code("ask") == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    monkeypatch.setenv("TRIVIUM_DEBUG", "1")
+    with pytest.raises(RuntimeError):
+        main(["ask"])
+
+
+def test_an_interruption_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trivium.cli.main.app", interrupted)
+    assert exit_code("ask") == 130
+
+
+def test_a_found_env_file_counts_only_when_trusted(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("TRIVIUM_CONFIG=missing.toml\n")
+    before = trivium(tmp_path, "ask")
+    assert before.returncode == 2
+    assert "not trusted" in before.stderr
+    trust(tmp_path, file)
+    after = trivium(tmp_path, "ask", "hi")
+    assert after.returncode == 78
+    assert "missing.toml" in after.stderr
+    own = trivium(tmp_path, "ask", "hi", env={"TRIVIUM_CONFIG": "other.toml"})
+    assert "other.toml" in own.stderr

@@ -1,0 +1,49 @@
+"""What may reach a terminal, and how figures are said."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trivium.cli.terminal import clean, duration, money, print_table, size
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain\ttext\n", "plain\ttext\n"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07after", "after"),
+        ("\x1b]52;c;ZXZpbA==\x1b\\after", "after"),
+        ("\x9b2Jgone", "gone"),
+        ("a\rb\x08\x00\x7f", "ab"),
+        ("abc\u202edef\u2066", "abcdef"),
+        ("\x1b", ""),
+        ("日本 👩‍👩‍👧", "日本 👩‍👩‍👧"),
+    ],
+)
+def test_control_characters_do_not_pass(text: str, shown: str) -> None:
+    assert clean(text) == shown
+
+
+@given(st.lists(st.text(alphabet="\x1b\x9b\x9d[]0;mJ\x07\\a\n\r", max_size=8)))
+def test_no_slicing_lets_an_escape_through(pieces: list[str]) -> None:
+    shown = "".join(map(clean, pieces))
+    assert not {char for char in shown if (char < " " and char not in "\n\t") or "\x7f" <= char <= "\x9f"}
+
+
+def test_figures_keep_what_is_unknown() -> None:
+    assert (money(None), money(0)) == ("unknown", "$0")
+    assert (duration(None), duration(0.0124), duration(3.42), duration(300), duration(9000)) == (
+        "unknown", "12 ms", "3.4 s", "5 min", "2.5 h",
+    )  # fmt: skip
+    assert (size(None), size(999), size(1000), size(144_811_456)) == ("unknown size", "999 B", "1 kB", "145 MB")
+
+
+def test_a_table_shows_cells_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("name", "cost"), [("[bold]x[/bold]\x1b[2J", None)], right=("cost",))
+    said = capsys.readouterr().out
+    assert "[bold]x[/bold]" in said
+    assert "unknown" in said
+    assert "\x1b[2J" not in said
