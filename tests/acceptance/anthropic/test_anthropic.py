@@ -180,9 +180,11 @@ def test_a_rate_limit_tells_when_to_come_back(trivium: World, at: str) -> None:
 @pytest.mark.parametrize("model", ["error-midstream-2", "cut-after-2", "clean-cut-after-2", "stall-after-2"])
 def test_a_broken_stream_ends_with_an_error(trivium: World, at: str, model: str) -> None:
     got: list[str] = []
-    with pytest.raises(anthropic.APIError):
-        with trivium.anthropic().messages.stream(**asking(f"{at}/{model}")) as stream:
-            got += stream.text_stream
+    with (
+        pytest.raises(anthropic.APIError),
+        trivium.anthropic().messages.stream(**asking(f"{at}/{model}")) as stream,
+    ):
+        got.extend(stream.text_stream)
     assert "The capital ".startswith("".join(got))
 
 
