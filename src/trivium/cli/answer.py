@@ -154,7 +154,7 @@ def bring_model(config: Config, client: Trivium, messages: Messages, model: str,
         return
     name = missing[0].partition("/")[2]
     if interactive():
-        note("Nothing can answer yet: no key is set, and no model is on this machine.")
+        note("Nothing can answer yet, but this model could, on this machine:")
         if offer_and_pull(config, name) is not None:
             return
     raise EngineUnavailable(

@@ -11,7 +11,7 @@ from trivium.cli.terminal import note
 Shell = Literal["bash", "zsh", "fish"]
 
 
-def completion(shell: Shell, *, install: Annotated[bool, Parameter(negative="")] = False) -> None:
+def completion(shell: Shell, /, *, install: Annotated[bool, Parameter(negative="")] = False) -> None:
     """Print the completion script of a shell; `source <(trivium completion bash)` loads it.
 
     Parameters

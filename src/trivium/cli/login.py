@@ -28,6 +28,7 @@ REFUSED = (400, 401, 403)
 
 def login(
     provider: str,
+    /,
     *more: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     options: Options = OPTIONS,
 ) -> None:

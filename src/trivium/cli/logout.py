@@ -10,7 +10,7 @@ from trivium.errors import NotFound
 OPTIONS = Options()
 
 
-def logout(provider: str, *, options: Options = OPTIONS) -> None:
+def logout(provider: str, /, *, options: Options = OPTIONS) -> None:
     """Forget the key that `trivium login` kept.
 
     Parameters

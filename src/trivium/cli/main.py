@@ -46,7 +46,10 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         _read_dotenv(Path.cwd() / ".env")
-        app(words, exit_on_error=False, print_error=False)
+        try:
+            app(words, exit_on_error=False, print_error=False)
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe is understood
     except TriviumError as error:
         _failed(error, words)
     except CycloptsError as error:

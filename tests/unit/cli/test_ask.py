@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,31 @@ def test_without_anything_that_answers_the_remedy_is_named(tmp_path: Path) -> No
     error = said_error(done)
     assert error["kind"] == "engine_unavailable"
     assert f"trivium models pull {MODEL}" in error["remedy"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_person_is_shown_what_would_come_and_may_say_no(tmp_path: Path) -> None:
+    import pty
+
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        command("ask", "--offline", "hi"),
+        env=support.environment(tmp_path) | {"TERM": "dumb"},
+        stdin=follower,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+    )
+    os.close(follower)
+    said = b""
+    while b"[y/N]" not in said:
+        said += os.read(leader, 4096)
+    os.write(leader, b"n\n")
+    assert process.stdout is not None
+    assert process.stdout.read() == b""
+    assert process.wait(20) == 69
+    process.stdout.close()
+    os.close(leader)
+    assert all(word in said for word in (MODEL.encode(), b"Licence", b"Source", b"Size"))
 
 
 @pytest.mark.parametrize("words", [("-m", "missing.gguf"), ("-m", "./notes.gguf")])

@@ -75,6 +75,13 @@ def test_an_interruption_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
     assert exit_code("ask") == 130
 
 
+def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
+    for words in ("completion bash", "--help"):
+        line = f"{sys.executable} -m trivium.cli.main {words} | true; echo ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert (done.stdout.strip(), done.stderr) == ("0", "")
+
+
 def test_a_found_env_file_counts_only_when_trusted(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("TRIVIUM_CONFIG=missing.toml\n")
