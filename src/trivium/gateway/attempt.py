@@ -267,7 +267,7 @@ class Attempt:
             raise UpstreamProtocolError(f"The upstream answered 200 with `{shown}` instead of JSON.")
         if exchange.dialect is dialect and streamed == exchange.stream:
             if streamed:
-                return PassedStream(self, dialect, wants_usage=exchange.wants_usage, price=self.cost_of)
+                return PassedStream(self, dialect, wants_usage=exchange.wants_usage, bill=self.bill)
             return PassedAnswer(self, dialect)
         return Events(dialect.decoder() if streamed else WholeSource(dialect), self._target())
 
@@ -282,8 +282,9 @@ class Attempt:
             include_usage=exchange.wants_usage,
             input_tokens_estimate=len(exchange.body) // BYTES_PER_TOKEN,
         )
-        make = StreamTarget if exchange.stream else WholeTarget
-        return make(self, exchange.dialect, context)
+        if exchange.stream:
+            return StreamTarget(self, exchange.dialect, context, self.bill)
+        return WholeTarget(self, exchange.dialect, context)
 
     def _fail_by_status(self) -> None:
         body = b"".join(self._error_body or ())[:ERROR_BYTES_MAX]
@@ -387,18 +388,28 @@ class Attempt:
         price = self.endpoint.price
         return None if price is None else price.cost(usage)
 
+    def bill(self, usage: Usage) -> int | None:
+        """What the caller's request costs once this attempt ends with `usage`."""
+        cost, before = self.cost_of(usage), self.exchange.total_cost_nanos
+        return None if cost is None or before is None else before + cost
+
     def _usage(self, outcome: Outcome) -> Usage | None:
         """What the upstream reported, else an estimate of what went by; None where it did no work."""
         relay = self.relay
-        if relay is not None and relay.usage is not None and (outcome == "ok" or relay.usage.output_tokens):
-            return relay.usage
-        if outcome != "ok" and (relay is None or not relay.output_estimate):
+        reported = relay.usage if relay is not None else None
+        if reported is not None and (outcome == "ok" or (relay is not None and relay.finish_reason)):
+            return reported
+        went_by = relay.output_estimate if relay is not None else 0
+        if reported is not None:
+            # A figure from the middle of an answer (Anthropic's first event says one token) is a lower bound.
+            output = max(reported.output_tokens, went_by)
+            return msgspec.structs.replace(reported, output_tokens=output, estimated=True)
+        if outcome != "ok" and not went_by:
             return None
-        return Usage(
-            input_tokens=len(self.exchange.body) // BYTES_PER_TOKEN,
-            output_tokens=relay.output_estimate if relay else 0,
-            estimated=True,
-        )
+        return Usage(input_tokens=self._input_estimate(), output_tokens=went_by, estimated=True)
+
+    def _input_estimate(self) -> int:
+        return len(self.exchange.body) // BYTES_PER_TOKEN
 
     def _unbilled(self) -> bool:
         """Whether a failure certainly cost nothing: an error status, or a request that was never sent."""
@@ -408,10 +419,11 @@ class Attempt:
         """Look at the deadlines; called by the sweep, a few times a second."""
         if self._settled:
             return
-        if self._active:
+        exchange, relay = self.exchange, self.relay
+        if self._active or exchange.paused:
+            # What is not read because the caller does not read is no silence of the upstream.
             self._active = False
             self._seen_at = now
-        exchange, relay = self.exchange, self.relay
         if now >= exchange.deadline:
             self.fail(UpstreamTimeout(f"`{self.endpoint.id}` did not finish within the request's total deadline."))
         elif not self._stream or self._opening is not None:

@@ -73,6 +73,7 @@ class Exchange:
         "losses",
         "max_output_tokens",
         "outbox",
+        "paused",
         "plan",
         "position",
         "quiet_since",
@@ -129,6 +130,8 @@ class Exchange:
         self.released = False
         """The caller has content: nothing can be taken back."""
         self.quiet_since = self.started
+        self.paused = False
+        """The caller does not take what it is sent, so the upstream is not read."""
         self.usage: Usage | None = None
         self.cost_nanos = 0
         self.cost_unknown = False
@@ -185,6 +188,7 @@ class Exchange:
 
     def on_caller_writable(self, *, writable: bool) -> None:
         """Back-pressure: what a slow caller does not take is not read from the upstream."""
+        self.paused = not writable
         connection = self.attempt.connection if self.attempt is not None else None
         if connection is not None:
             if writable:

@@ -300,7 +300,13 @@ def caller_gone(exchange: Exchange) -> None:
 
 def sweep(exchange: Exchange, now: float) -> None:
     """Look at the deadlines of a request in flight, and keep its caller company."""
-    if exchange.attempt is not None:
+    ending = exchange.runtime.ending
+    if ending is not None:
+        if exchange.attempt is not None:
+            exchange.attempt.fail(ending)
+        else:
+            close(exchange, ending)
+    elif exchange.attempt is not None:
         exchange.attempt.expire(now)
     elif now >= exchange.deadline and not exchange.closed:
         close(exchange, UpstreamTimeout("The request did not finish within its total deadline."))

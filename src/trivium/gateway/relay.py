@@ -11,8 +11,11 @@ what its dialect promises; nothing that it raised over has reached the caller.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Protocol
+
+import msgspec
 
 from trivium.dialects.base import AnswerContext, Dialect
 from trivium.errors import UpstreamCut, UpstreamProtocolError
@@ -23,6 +26,12 @@ from trivium.types.usage import Usage
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 HELD_BYTES_MAX = 4 * 1024 * 1024
 """What may come before the first content; more is no stream but an attack."""
+_THOUGHT = re.compile(rb'"(?:reasoning|reasoning_content|thinking)"\s*:\s*"[^"]')
+_USAGE = re.compile(rb'"usage"\s*:\s*\{(?=\s*")')
+"""Inside a JSON string its quotes would be escaped, so that no text of an answer matches either."""
+
+Bill = Callable[[Usage], int | None]
+"""What the caller pays for a usage, in nano-dollars and over all attempts; None where that is unknown."""
 
 
 class Outlet(Protocol):
@@ -90,6 +99,8 @@ class PassedAnswer:
 
     def end(self) -> None:
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        if not (body.isascii() or _is_utf8(body)):
+            raise UpstreamProtocolError("The upstream's answer is not UTF-8, so it is no JSON.")
         read = self._dialect.read_answer(body)
         self.content = True
         self.usage = read.usage
@@ -102,15 +113,15 @@ class PassedAnswer:
 class PassedStream:
     """A stream in the caller's own dialect: a meter looks, the bytes pass."""
 
-    def __init__(
-        self, outlet: Outlet, dialect: Dialect, *, wants_usage: bool, price: Callable[[Usage], int | None]
-    ) -> None:
+    def __init__(self, outlet: Outlet, dialect: Dialect, *, wants_usage: bool, bill: Bill) -> None:
         self.thinking = False
         self.losses: tuple[str, ...] = ()
         self.output_estimate = 0
         self._outlet = outlet
         self._meter = dialect.meter(wants_usage)
-        self._price = price
+        self._bill = bill
+        self._wants_usage = wants_usage
+        self._billed: Usage | None = None
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._released = False
@@ -135,6 +146,8 @@ class PassedStream:
         meter = self._meter
         out = meter.feed(data)
         self.output_estimate += data.count(b"\n\n")
+        if meter.usage is not self._billed and meter.finish_reason and self._wants_usage:
+            out = self._with_cost(out)
         if not self._released:
             self._hold(out)
         elif meter.complete:
@@ -144,8 +157,17 @@ class PassedStream:
         if meter.error is not None:
             raise meter.error
 
+    def _with_cost(self, out: bytes) -> bytes:
+        """The usage that was asked for, with what it costs; an upstream's own word about that stays."""
+        usage = self._billed = self._meter.usage
+        if usage is None or usage.cost_usd is not None or (nanos := self._bill(usage)) is None:
+            return out
+        place = max((found.end() for found in _USAGE.finditer(out)), default=0)
+        return b'%b"cost":%b,%b' % (out[:place], _usd(nanos), out[place:]) if place else out
+
     def _hold(self, out: bytes) -> None:
         meter = self._meter
+        self.thinking = self.thinking or _THOUGHT.search(out) is not None
         self._held.append(out)
         self._held_bytes += len(out)
         if self._held_bytes > HELD_BYTES_MAX:
@@ -172,6 +194,19 @@ class PassedStream:
         self._outlet.complete(rest)
 
 
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _usd(nanos: int) -> bytes:
+    """Nano-dollars as a JSON number of dollars, exactly."""
+    return b"%d.%09d" % divmod(nanos, 1_000_000_000)
+
+
 class Target(Protocol):
     """Where events go."""
 
@@ -184,9 +219,10 @@ class Target(Protocol):
 class StreamTarget:
     """A stream in the caller's dialect. Held until the first content, like every stream."""
 
-    def __init__(self, outlet: Outlet, dialect: Dialect, context: AnswerContext) -> None:
+    def __init__(self, outlet: Outlet, dialect: Dialect, context: AnswerContext, bill: Bill) -> None:
         self._outlet = outlet
         self._encoder = dialect.encoder(context)
+        self._bill = bill
         self._held: list[Event] = []
         self._released = False
         self.losses: tuple[str, ...] = ()
@@ -198,14 +234,23 @@ class StreamTarget:
                 return
             self._released = True
             held, self._held = self._held, []
-            self._outlet.release(self._encoder.encode(held))
+            self._outlet.release(self._encode(held))
             return
-        data = self._encoder.encode(events)
+        data = self._encode(events)
         if data:
             self._outlet.chunk(data)
 
+    def _encode(self, events: list[Event]) -> bytes:
+        return self._encoder.encode(self._priced(event) for event in events)
+
+    def _priced(self, event: Event) -> Event:
+        if not isinstance(event, UsageReport) or event.usage.cost_usd is not None:
+            return event
+        nanos = self._bill(event.usage)
+        return event if nanos is None else UsageReport(msgspec.structs.replace(event.usage, cost_usd=nanos / 1e9))
+
     def finish(self) -> None:
-        last = self._encoder.encode([*self._held, End()])
+        last = self._encode([*self._held, End()])
         self.losses = self._encoder.losses
         self._outlet.complete(last)
 

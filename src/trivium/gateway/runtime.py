@@ -18,7 +18,14 @@ import msgspec
 from trivium.access.bind import Binding
 from trivium.catalog.rows import Endpoint
 from trivium.config.schema import Engine
-from trivium.errors import ClientGone, Draining, LedgerUnavailable, TriviumError, UpstreamUnreachable
+from trivium.errors import (
+    Draining,
+    LedgerUnavailable,
+    TriviumError,
+    UpstreamError,
+    UpstreamRateLimited,
+    UpstreamUnreachable,
+)
 from trivium.gateway.budget import DAY_S, DailyBudget
 from trivium.gateway.snapshot import Snapshot
 from trivium.ledger.record import Record
@@ -95,6 +102,8 @@ class Runtime:
         self.id_time_ms = 0
         self.budget = DailyBudget(snapshot.config.defaults.budget_nanos_day)
         self.draining = False
+        self.ending: TriviumError | None = None
+        """Set once requests in flight may finish no more."""
         self._breakers: dict[str, BreakerState] = {}
         self._engines: dict[str, Binding] = {}
         self._used: set[str] = set()
@@ -217,7 +226,7 @@ class Runtime:
         """Count a failure against its endpoint if it is the endpoint's fault and says something about the next one."""
         endpoint = attempt.endpoint
         state = self._breakers.get(endpoint.id)
-        if isinstance(error, ClientGone) or not error.retryable or error.status == 429:
+        if not isinstance(error, UpstreamError) or not error.retryable or isinstance(error, UpstreamRateLimited):
             if state is not None:
                 state.abandoned()
             return
@@ -312,11 +321,10 @@ class Runtime:
             self.budget.limit_nanos = snapshot.config.defaults.budget_nanos_day
 
     def cut_all(self) -> None:
-        """End every request in flight with an error that its caller can tell from an answer."""
-        error = Draining("This server is shutting down.", remedy="Try again.")
+        """End every request in flight, also one that waits, with an error that its caller can tell from an answer."""
+        self.ending = Draining("This server is shutting down.", remedy="Try again.")
         for exchange in list(self.exchanges):
-            if exchange.attempt is not None:
-                exchange.attempt.fail(error)
+            self._sweep_exchange(exchange, self.now())
 
     def close(self) -> None:
         """Let go of everything; requests in flight end as their callers see it: cut."""

@@ -13,6 +13,7 @@ import msgspec
 from trivium.errors import (
     TriviumError,
     UpstreamContextLength,
+    UpstreamError,
     UpstreamOverloaded,
     UpstreamRateLimited,
     UpstreamRefused,
@@ -44,8 +45,8 @@ def after_failure(error: TriviumError, *, tries: int, retries: int, left_s: floa
     `tries` counts attempts at this endpoint so far, `retries` how many more than one it may have; `left_s` is what is
     left of the request's total deadline; `jitter` is in [0, 1).
     """
-    if isinstance(error, UpstreamRefused | UpstreamRejected):
-        return STOP  # the request itself is at fault, or must not be routed around
+    if not isinstance(error, UpstreamError) or isinstance(error, UpstreamRefused | UpstreamRejected):
+        return STOP  # we or the request itself are at fault, or it must not be routed around
     if isinstance(error, UpstreamContextLength):
         return AT_ONCE  # another endpoint may have a larger window
     if tries > retries:

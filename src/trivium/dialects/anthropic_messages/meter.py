@@ -91,6 +91,9 @@ class MessagesMeter:
                 self._count(wire.usage)
             case "message_stop":
                 self.complete = bool(self.finish_reason)
+                if not self.complete:
+                    # Passed, this marker would make a cut answer look whole.
+                    self.error = UpstreamProtocolError("The upstream ended its answer without a stop reason.")
             case "error":
                 self.error = classify(200, wire.error)
             case _:

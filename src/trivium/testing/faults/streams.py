@@ -142,9 +142,9 @@ async def cr(call: Call) -> None:
     await _with_line_ends(call, [b"\r"])
 
 
-@fault("mixed-newlines", 16, "the stream's lines end with LF, CR LF and CR in turn")
+@fault("mixed-newlines", 16, "the stream's lines end with CR, CR LF and LF in turn")
 async def mixed_newlines(call: Call) -> None:
-    await _with_line_ends(call, [b"\n", b"\r\n", b"\r"])
+    await _with_line_ends(call, [b"\r", b"\r\n", b"\n"])  # in this order, no CR and LF of two lines make one end
 
 
 @fault("bom", 16, "a byte order mark stands before the stream")
