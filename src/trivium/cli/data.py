@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from trivium.cli.terminal import Options
 from trivium.config.home import paths
+from trivium.config.quantity import seconds
 from trivium.config.schema import Config
-from trivium.errors import Unavailable
+from trivium.errors import Unavailable, UsageError
 from trivium.gateway.control import Control
 from trivium.ledger.store import Store
 from trivium.transport.platform import FileLock
@@ -50,6 +53,22 @@ def ask_owner(config: Config, op: str, **arguments: object) -> Any:
             await control.close()
 
     return asyncio.run(ask())
+
+
+def since_ms(text: str | None) -> int:
+    """`7d`, `12h` before now, or an ISO date, as Unix milliseconds; None is the beginning. Raises UsageError."""
+    if text is None:
+        return 0
+    try:
+        return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError:
+        pass
+    try:
+        return round((time.time() - seconds(text)) * 1000)
+    except ValueError:
+        raise UsageError(
+            f"`--since {text[:40]}` is no time.", remedy="Write `7d`, `12h`, `30m`, or a date such as 2026-11-23."
+        ) from None
 
 
 @contextmanager

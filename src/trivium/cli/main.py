@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 from cyclopts import App, CycloptsError
@@ -44,6 +45,9 @@ for _name, _summary in APPS.items():
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0, 1 failed, 2 usage, 69 upstream unavailable, 78 configuration, 130 interrupted."""
     words = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a character that a terminal cannot show is no reason to fail
+            stream.reconfigure(errors="replace")
     try:
         _read_dotenv(Path.cwd() / ".env")
         try:

@@ -1,0 +1,86 @@
+"""`trivium log`: requests, the newest first, each with its attempts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from trivium.cli.data import OPTIONS, ledger, since_ms
+from trivium.cli.terminal import Options, duration, money, note, print_json, print_table
+from trivium.errors import NotFound
+from trivium.ledger import query
+from trivium.ledger.query import LogRow
+
+
+def log(
+    *,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 20,
+    since: str | None = None,
+    id: str | None = None,  # noqa: A002  # the option's name
+    options: Options = OPTIONS,
+) -> None:
+    """List requests, the newest first. What was said is not kept, so it is not shown.
+
+    Parameters
+    ----------
+    limit
+        How many at most.
+    since
+        From when: `7d`, `12h`, or a date such as 2026-11-23.
+    id
+        One request, by the generation id that its answer carried.
+    """
+    with ledger(options.load()) as store:
+        rows = query.log(store, limit=max(0, limit), since_ms=since_ms(since), id=id)
+    if id is not None and not rows:
+        raise NotFound(f"No ended request has the id `{id[:80]}`.", remedy="`trivium log` lists the latest.")
+    if options.json:
+        print_json({"rows": rows})
+        return
+    print_table(
+        ("time", "asked for", "answered by", "outcome", "in", "out", "cost", "took"),
+        [_cells(row) for row in rows],
+        right=("in", "out", "cost", "took"),
+    )
+    if id is not None:
+        _show_attempts(rows[0])
+    elif not rows:
+        note("No request has ended yet.")
+
+
+def _cells(row: LogRow) -> list[object]:
+    outcome = row.error or row.outcome
+    return [
+        f"{row.time[:19].replace('T', ' ')}",
+        row.requested_model,
+        row.endpoint or "-",
+        f"{outcome} (fallback: {row.fallback})" if row.fallback else outcome,
+        row.input_tokens,
+        row.output_tokens,
+        money(row.cost_nanos),
+        duration(row.duration_ms / 1000),
+    ]
+
+
+def _show_attempts(row: LogRow) -> None:
+    print_table(
+        ("attempt", "endpoint", "road", "outcome", "status", "cost", "price of", "first content", "took"),
+        [
+            (
+                attempt.attempt,
+                attempt.endpoint,
+                attempt.road,
+                attempt.error or attempt.outcome or "under way",
+                attempt.upstream_status or "-",
+                money(attempt.cost_nanos),
+                attempt.price_version,
+                "-" if attempt.ttft_ms is None else duration(attempt.ttft_ms / 1000),
+                duration(attempt.duration_ms / 1000),
+            )
+            for attempt in row.attempts
+        ],
+        right=("status", "cost", "first content", "took"),
+    )
+    dropped = ", ".join(row.dropped) or "nothing"
+    note(f"id {row.id}, dialect {row.dialect}, data class {row.data_class}, dropped: {dropped}")
