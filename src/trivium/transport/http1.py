@@ -1,14 +1,16 @@
 """The upstream's side of HTTP/1.1: one kept-alive connection that carries one request at a time.
 
 Callbacks only, no task and no future per request. All chunks parsed from one read are handed on in
-one call, so that they can leave in one write. llhttp (in httptools) parses; what it does not bound is
-bounded here: the size of a head. Source: RFC 9112.
+one call, so that they can leave in one write. llhttp (in httptools) parses; what it lets pass is refused
+here: heads and trailers without end, a second answer to one request, a change of protocols. A connection
+is kept only if nothing about the last answer was odd. Source: RFC 9112.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+from typing import Protocol
 
 import httptools
 
@@ -16,57 +18,82 @@ from trivium.errors import UpstreamCut, UpstreamError, UpstreamProtocolError
 from trivium.transport.upstream import Headers, Receiver, Upstream
 
 HEAD_BYTES_MAX = 64 * 1024
-"""Far above any provider's head, small enough that a hostile one costs nothing."""
+"""Far above any provider's head, small enough that a hostile one costs nothing. One read may exceed it."""
 DRAIN_BYTES_MAX = 64 * 1024
 """What may follow an answer's terminal event before the connection is not worth keeping."""
 
 
+class Owner(Protocol):
+    """Who keeps connections between requests."""
+
+    def on_idle(self, connection: UpstreamConnection) -> None:
+        """It can carry another request, or was lost while nobody waited for an answer."""
+        ...
+
+    def on_draining(self, connection: UpstreamConnection) -> None:
+        """Its receiver has left before the end of the message; abort it if that does not come soon."""
+        ...
+
+
 class UpstreamConnection(asyncio.Protocol):
-    """A connection to one origin. `release` gets it back when it can carry another request."""
+    """A connection to one origin. `owner` gets it back when it can carry another request."""
 
     __slots__ = (
-        "_chunked",
         "_complete",
         "_drained",
-        "_head_bytes",
+        "_excess",
+        "_framing_bytes",
         "_head_ready",
+        "_head_told",
         "_headers",
+        "_keep_alive",
         "_length_known",
+        "_owner",
         "_parser",
         "_parts",
+        "_paused",
         "_reused",
+        "_status",
         "_touched",
         "closed",
         "idle_until",
         "keep_alive_s",
         "receiver",
-        "release",
         "transport",
         "upstream",
     )
 
-    def __init__(self, upstream: Upstream, release: Callable[[UpstreamConnection], None]) -> None:
+    def __init__(self, upstream: Upstream, owner: Owner) -> None:
         self.upstream = upstream
-        self.release = release
+        self._owner = owner
         self.transport: asyncio.Transport = None  # pyright: ignore[reportAttributeAccessIssue]  # set by connection_made
         self.receiver: Receiver | None = None
         self.closed = False
         self.idle_until = 0.0
-        self.keep_alive_s = 0.0
+        """On the loop's clock: until when it may wait for a request, or for the end of a message nobody reads."""
+        self.keep_alive_s = math.inf
+        """How long the upstream says that it keeps an idle connection."""
         self._parser = httptools.HttpResponseParser(self)
         self._parts: list[bytes] = []
-        self._headers: Headers = []
+        self._paused = False
         self._reused = False
         self._reset()
 
     def _reset(self) -> None:
-        self._headers = []
-        self._head_bytes = 0
+        self._headers: Headers = []
+        self._status = 0
+        self._framing_bytes = 0
+        """Bytes read since the last byte of a body."""
         self._head_ready = False
+        self._head_told = False
         self._length_known = False
         self._complete = False
+        self._keep_alive = False
+        self._excess = False
+        """Bytes came that belong to no answer of ours."""
         self._touched = False
         self._drained = -1
+        """Bytes read since the receiver left; -1: it has not."""
 
     # ---- what an attempt calls
 
@@ -78,10 +105,19 @@ class UpstreamConnection(asyncio.Protocol):
     def detach(self) -> None:
         """The receiver has all it wants: keep the connection if the message ends soon, and close it if not."""
         self.receiver = None
+        if self.closed:
+            return
         if self._complete:
             self._finish_message()
-        else:
-            self._drained = 0
+            return
+        self._drained = 0
+        self.resume_reading()
+        self._owner.on_draining(self)
+
+    @property
+    def draining(self) -> bool:
+        """Whether it waits for the end of a message that nobody reads."""
+        return self._drained >= 0 and not self.closed
 
     def abort(self) -> None:
         """Close at once; the upstream notices that nobody listens."""
@@ -90,11 +126,13 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.abort()
 
     def pause_reading(self) -> None:
-        if not self.closed:
+        if not self.closed and not self._paused:
+            self._paused = True
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if not self.closed:
+        if not self.closed and self._paused:
+            self._paused = False
             self.transport.resume_reading()
 
     # ---- asyncio.Protocol
@@ -110,15 +148,21 @@ class UpstreamConnection(asyncio.Protocol):
         self._touched = True
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(UpstreamProtocolError("The upstream changed protocols without being asked."))
+            return
         except httptools.HttpParserError as error:
-            self._fail(UpstreamProtocolError(f"The upstream sent what is not HTTP/1.1: {error}."))
-            return
-        if not self._head_ready:
-            # One read is bounded by the loop, so the limit is exceeded by one read at most.
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES_MAX:
+            if not self._complete:
+                self._fail(UpstreamProtocolError(f"The upstream sent what is not HTTP/1.1: {error}."))
+                return
+            self._excess = True
+        if not (self._parts or self._complete):
+            self._framing_bytes += len(data)
+            if self._framing_bytes > HEAD_BYTES_MAX:
                 self._fail(UpstreamProtocolError(f"The upstream's head is longer than {HEAD_BYTES_MAX} bytes."))
-            return
+                return
+            if not self._head_ready:
+                return
         self._deliver()
 
     def _deliver(self) -> None:
@@ -126,11 +170,12 @@ class UpstreamConnection(asyncio.Protocol):
         if receiver is None:
             self._drain()
             return
-        if self._headers:
-            headers, self._headers = self._headers, []
-            receiver.on_head(self._parser.get_status_code(), headers)
+        if not self._head_told:
+            self._head_told = True
+            receiver.on_head(self._status, self._headers)
         if self._parts and self.receiver is receiver:
             parts, self._parts = self._parts, []
+            self._framing_bytes = 0
             receiver.on_body(parts[0] if len(parts) == 1 else b"".join(parts))
         if self._complete and self.receiver is receiver:
             self.receiver = None
@@ -141,7 +186,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _drain(self) -> None:
         """Read past what follows an answer that was complete for its receiver."""
-        if self.closed or self._drained < 0:
+        if not self.draining:
             return
         self._drained += sum(map(len, self._parts))
         self._parts.clear()
@@ -151,22 +196,23 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
 
     def _finish_message(self) -> None:
-        keep = self._parser.should_keep_alive() and self._length_known
+        # An answer before the end of its request leaves a connection on which the rest would follow.
+        keep = self._keep_alive and not self._excess and not self.closed and not self.transport.get_write_buffer_size()
         self._reset()
         self._parts.clear()
-        if keep and not self.closed:
+        if keep:
+            self.resume_reading()
             self._reused = True
-            self.release(self)
-        else:
-            self.closed = True
-            self.transport.close()
+            self._owner.on_idle(self)
+        elif not self.closed:
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         was_closed, self.closed = self.closed, True
         receiver, self.receiver = self.receiver, None
         if receiver is None:
             if not was_closed:
-                self.release(self)
+                self._owner.on_idle(self)
             return
         if exc is None and self._head_ready and not self._length_known:
             receiver.on_end()  # a body without a length ends with its connection (RFC 9112, 6.3)
@@ -185,9 +231,15 @@ class UpstreamConnection(asyncio.Protocol):
     # ---- httptools; nothing here may raise
 
     def on_message_begin(self) -> None:
-        self._headers = []
+        if self._complete:
+            self._excess = True
+        elif not self._head_ready:
+            self._headers = []
+            self._length_known = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_ready:
+            return  # a trailer, or what follows the answer
         size = len(name)
         if (size == 14 and name.lower() == b"content-length") or (size == 17 and name.lower() == b"transfer-encoding"):
             self._length_known = True
@@ -197,23 +249,25 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status >= 200:
+        if status >= 200 and not self._head_ready:
             self._head_ready = True
-            if not self._headers:
-                self._headers.append((b"", b""))  # a head without fields is still a head
+            self._status = status
             if status in (204, 304):
                 self._length_known = True
 
     def on_body(self, data: bytes) -> None:
-        self._parts.append(data)
+        if self._head_ready and not self._complete:
+            self._parts.append(data)
 
     def on_message_complete(self) -> None:
-        if self._head_ready:
+        if self._head_ready and not self._complete:
             self._complete = True
+            # Only here: behind the message llhttp has forgotten its length, and says no to everything.
+            self._keep_alive = self._length_known and self._parser.should_keep_alive()
 
 
 def _keep_alive_timeout(value: bytes) -> float:
-    """Seconds of `Keep-Alive: timeout=N`; 0 if it says none."""
-    _, found, rest = value.partition(b"timeout=")
-    digits = rest[:6].split(b",")[0].strip()
-    return float(digits) if found and digits.isdigit() else 0.0
+    """Seconds of `Keep-Alive: timeout=N`; infinite if it says none."""
+    _, found, rest = value.lower().partition(b"timeout=")
+    digits = rest[:10].split(b",")[0].strip()
+    return float(digits) if found and digits.isdigit() else math.inf

@@ -7,19 +7,24 @@ shorter than servers usually keep theirs (5 s with uvicorn, 60 s and more with t
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from trivium.errors import NoEndpoint, UpstreamError
+from trivium.errors import NoEndpoint, UpstreamError, UpstreamUnreachable
 from trivium.transport.address import Origin
 from trivium.transport.http1 import UpstreamConnection
 from trivium.transport.upstream import Receiver, Upstream
 from trivium.types.data import DataClass
 
+log = logging.getLogger("trivium.transport")
+
 IDLE_S_LOCAL = 4.0
 IDLE_S_REMOTE = 50.0
 IDLE_CONNECTIONS_MAX = 1024
 """Per origin; more are closed after use."""
+DRAIN_S = 1.0
+"""How long a message may go on that its receiver no longer reads."""
 
 
 Dial = Callable[[Upstream, Callable[[], UpstreamConnection]], Coroutine[Any, Any, tuple[Any, UpstreamConnection]]]
@@ -39,6 +44,8 @@ class Pool:
         self._dial = dial
         self._idle: dict[Origin, list[UpstreamConnection]] = {}
         self._opening: set[asyncio.Task[None]] = set()
+        self._draining: set[UpstreamConnection] = set()
+        self._draining_timer: asyncio.TimerHandle | None = None
 
     def hand_out(
         self, upstream: Upstream, data_class: DataClass, receiver: Receiver, payload: bytes, *, fresh: bool = False
@@ -58,7 +65,9 @@ class Pool:
         now = self._loop.time()
         while idle and not fresh:
             connection = idle.pop()
-            if connection.idle_until > now and not connection.closed:
+            # A connection that was vetted less strictly than this upstream asks for is none for it.
+            vetted = upstream.trusted_origin or not connection.upstream.trusted_origin
+            if vetted and connection.idle_until > now and not connection.closed:
                 connection.send(receiver, payload)
                 return connection
             connection.abort()
@@ -69,19 +78,26 @@ class Pool:
 
     async def _connect(self, upstream: Upstream, receiver: Receiver, payload: bytes) -> None:
         def protocol() -> UpstreamConnection:
-            return UpstreamConnection(upstream, self._release)
+            return UpstreamConnection(upstream, self)
 
         try:
             _, connection = await self._dial(upstream, protocol)
-        except UpstreamError as error:
+            if connection.closed:
+                raise UpstreamUnreachable(f"`{upstream.origin.host}` closed the connection at once.")
+        except Exception as error:
+            if not isinstance(error, UpstreamError):
+                # A defect of ours; the request must end all the same.
+                log.exception("opening a connection failed unexpectedly")
+                error = UpstreamUnreachable(f"`{upstream.origin.host}`: {error or type(error).__name__}.")
             error.endpoint = upstream.endpoint
             receiver.on_unreachable(error)
             return
         connection.send(receiver, payload)
         receiver.on_connected(connection)
 
-    def _release(self, connection: UpstreamConnection) -> None:
-        """A connection is idle again, or was lost while idle."""
+    # ---- transport.http1.Owner
+
+    def on_idle(self, connection: UpstreamConnection) -> None:
         upstream = connection.upstream
         idle = self._idle.setdefault(upstream.origin, [])
         if connection.closed:
@@ -91,14 +107,29 @@ class Pool:
             connection.abort()
         else:
             lifetime = IDLE_S_LOCAL if upstream.local else IDLE_S_REMOTE
-            if connection.keep_alive_s:
-                lifetime = min(lifetime, max(0.0, connection.keep_alive_s - 1))
-            connection.idle_until = self._loop.time() + lifetime
+            connection.idle_until = self._loop.time() + min(lifetime, connection.keep_alive_s - 1)
             idle.append(connection)
 
+    def on_draining(self, connection: UpstreamConnection) -> None:
+        connection.idle_until = self._loop.time() + DRAIN_S
+        self._draining.add(connection)
+        if self._draining_timer is None:
+            # Of its own, because nobody sweeps for a pool without requests.
+            self._draining_timer = self._loop.call_later(DRAIN_S, self._drained)
+
+    def _drained(self) -> None:
+        self._draining_timer = None
+        self.sweep()
+        if self._draining:
+            self._draining_timer = self._loop.call_later(DRAIN_S / 2, self._drained)
+
     def sweep(self) -> None:
-        """Close what has been idle for too long; called a few times a second at most."""
+        """Close what has been idle or draining for too long; called a few times a second at most."""
         now = self._loop.time()
+        for connection in [one for one in self._draining if not one.draining or one.idle_until <= now]:
+            self._draining.discard(connection)
+            if connection.draining:
+                connection.abort()
         for origin, idle in list(self._idle.items()):
             expired = [connection for connection in idle if connection.idle_until <= now]
             if expired:
@@ -112,8 +143,14 @@ class Pool:
             connection.abort()
 
     def close(self) -> None:
-        """Give up what is being opened and close what is idle; connections in use belong to their attempts."""
+        """Give up what is being opened, close what is idle or draining; those in use belong to their attempts."""
         for task in list(self._opening):
             task.cancel()
         for origin in list(self._idle):
             self.forget(origin)
+        for connection in self._draining:
+            connection.abort()
+        self._draining.clear()
+        if self._draining_timer is not None:
+            self._draining_timer.cancel()
+            self._draining_timer = None

@@ -1,16 +1,17 @@
 """The caller's side of HTTP/1.1: one connection, its requests one after another.
 
 Strict where leniency is how requests are smuggled: llhttp refuses `Content-Length` beside
-`Transfer-Encoding`, bare line feeds and folded fields; sizes and times are bounded here. The
-connection keeps reading while a request is in flight, or its caller's leaving would go unnoticed;
-bytes of later requests wait unparsed. Source: RFC 9112.
+`Transfer-Encoding`, bare line feeds and folded fields. What it lets pass is mended here: bodies behind `Upgrade`,
+trailers among the fields, codings before `chunked`, foreign versions, `Host` missing or twice, and all sizes and times.
+The connection keeps reading while a request is in flight, or its caller's leaving would go unnoticed; bytes of later
+requests wait unparsed. The end of the caller's stream is its leaving, as it is for nginx: a program that hangs up
+sends nothing else, and an answer that nobody reads costs money. Source: RFC 9112.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol
 
 import httptools
@@ -32,6 +33,8 @@ UPLOAD_S = 30.0
 """How long a request may take to arrive; a slow-loris upload is cut off then."""
 IDLE_S = 300.0
 """How long a caller may keep a connection without a request."""
+CLOSE_S = 10.0
+"""How long a caller may take to read the last answer; a connection that has not closed by then is dropped."""
 
 REASONS = {
     200: b"OK", 202: b"Accepted", 204: b"No Content", 400: b"Bad Request", 401: b"Unauthorized",
@@ -39,7 +42,7 @@ REASONS = {
     408: b"Request Timeout", 411: b"Length Required", 413: b"Content Too Large", 415: b"Unsupported Media Type",
     421: b"Misdirected Request", 429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
     499: b"Client Closed Request", 500: b"Internal Server Error", 501: b"Not Implemented", 502: b"Bad Gateway",
-    503: b"Service Unavailable", 504: b"Gateway Timeout",
+    503: b"Service Unavailable", 504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
 }  # fmt: skip
 
 
@@ -75,21 +78,27 @@ class CallerConnection(asyncio.Protocol):
         "_ahead",
         "_ahead_bytes",
         "_arriving",
-        "_body_bytes",
-        "_body_parts",
-        "_chunked_answer",
+        "_body",
+        "_chunked",
         "_closing",
         "_connections",
+        "_deaf",
+        "_framing_bytes",
         "_head_bytes",
+        "_head_done",
+        "_head_only",
         "_headers",
+        "_host",
         "_keep_alive",
         "_parser",
         "_queue",
         "_reading",
-        "_refused",
+        "_refusal",
         "_service",
         "_since",
         "_target",
+        "_version",
+        "_writable",
         "busy",
         "gone",
         "stream",
@@ -106,14 +115,20 @@ class CallerConnection(asyncio.Protocol):
         self._arriving = False
         self._since = 0.0
         """When this connection began to wait for bytes, on the loop's clock; 0: `expire` has not looked since."""
-        self._queue: deque[tuple[HttpRequest, bool]] = deque()
+        self._queue: deque[tuple[HttpRequest, bool, bool]] = deque()
+        """Requests with their `_keep_alive` and `_chunked`."""
         self._ahead: list[bytes] = []
         self._ahead_bytes = 0
         self._reading = True
+        self._writable = True
+        self._deaf = False
+        """The last request was read, or the first that cannot be: what follows is thrown away."""
+        self._refusal: tuple[bytes, int, str] | None = None
         self._closing = False
         self._keep_alive = True
-        self._chunked_answer = False
-        self._refused: tuple[int, str] | None = None
+        self._chunked = True
+        self._head_only = False
+        self._version = ""
         self._parser = httptools.HttpRequestParser(self)
         self._clear()
 
@@ -121,8 +136,10 @@ class CallerConnection(asyncio.Protocol):
         self._target = b""
         self._headers: Headers = []
         self._head_bytes = 0
-        self._body_parts: list[bytes] = []
-        self._body_bytes = 0
+        self._framing_bytes = 0
+        self._head_done = False
+        self._host = b""
+        self._body: bytes | bytearray = b""
 
     # ---- asyncio.Protocol
 
@@ -132,6 +149,8 @@ class CallerConnection(asyncio.Protocol):
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
         if self.busy or self._queue or self._ahead:
             self._hold(data)
         else:
@@ -145,30 +164,62 @@ class CallerConnection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def _feed(self, data: bytes) -> None:
-        if self._closing:
-            return
+        body = len(self._body)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Upgrades are optional (RFC 9110, 7.8); the request itself is complete and is answered.
-            self._parser = httptools.HttpRequestParser(self)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed_without_upgrade(data[upgrade.args[0] :])
+            return
         except httptools.HttpParserError as error:
-            self._refuse(400, f"This is not a well-formed HTTP/1.1 request: {error}.")
-        if self._refused is None and self._head_bytes > HEAD_BYTES_MAX:
-            self._refused = (431, f"The request's head is longer than {HEAD_BYTES_MAX} bytes.")
-        if self._refused is not None and not self._closing:
-            self._refuse(*self._refused)
-        if not self.busy:
+            self._reject(400, f"This is not a well-formed HTTP/1.1 request: {error}.")
+        if self._arriving:
+            self._bound_framing(0 if len(self._body) > body else len(data))
+        self._next()
+
+    def _bound_framing(self, size: int) -> None:
+        """Bound what llhttp's binding gathers unseen: a field without an end, in the head or behind the last chunk."""
+        self._framing_bytes = self._framing_bytes + size if size else 0
+        if self._framing_bytes > HEAD_BYTES_MAX:
+            self._reject(431, f"The request's head is longer than {HEAD_BYTES_MAX} bytes.")
+
+    def _feed_without_upgrade(self, rest: bytes) -> None:
+        """Read a request once more without its `Upgrade`, which we ignore (RFC 9110, 7.8); llhttp skips its body."""
+        if self._deaf:
             self._next()
+            return
+        method = self._parser.get_method()
+        if method == b"CONNECT":
+            self._reject(501, "This server is no proxy.")
+            self._next()
+            return
+        fields = b"".join(b"%b: %b\r\n" % field for field in self._headers if field[0].lower() != b"upgrade")
+        version = self._version.encode()
+        self._parser = httptools.HttpRequestParser(self)
+        self._feed(b"%b %b HTTP/%b\r\n%b\r\n%b" % (method, self._target, version, fields, rest))
+
+    def _reject(self, status: int, message: str) -> None:
+        """Refuse the request that is arriving, once those before it are answered; nothing after it is read."""
+        if not self._deaf:
+            self._deaf = True
+            self._arriving = False
+            self._refusal = (self._target, status, message)
 
     def _next(self) -> None:
-        if self._queue and not self.gone:
-            request, self._keep_alive = self._queue.popleft()
+        if self.busy or self._closing or not self._writable:
+            return
+        if self._queue:
+            request, self._keep_alive, self._chunked = self._queue.popleft()
+            self._head_only = request.method == b"HEAD"
             self.busy = True
             self._service.handle(self, request)
+        elif self._refusal is not None:
+            target, status, message = self._refusal
+            self._keep_alive = self._head_only = False
+            self.busy = True
+            self._service.refuse(self, target, status, message)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.gone = True
+        self.gone = self._closing = self._deaf = True
         self._connections.discard(self)
         self._queue.clear()
         self._ahead.clear()
@@ -177,16 +228,21 @@ class CallerConnection(asyncio.Protocol):
             stream.on_caller_gone()
 
     def pause_writing(self) -> None:
+        self._writable = False
         if self.stream is not None:
             self.stream.on_caller_writable(writable=False)
 
     def resume_writing(self) -> None:
+        self._writable = True
         if self.stream is not None:
             self.stream.on_caller_writable(writable=True)
+        self._next()
 
     # ---- httptools; nothing here may raise
 
     def on_message_begin(self) -> None:
+        if self._deaf:
+            return
         self._clear()
         self._arriving = True
         self._since = 0.0
@@ -196,43 +252,75 @@ class CallerConnection(asyncio.Protocol):
         self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_done:
+            return  # a trailer may not pass for a field of the head (RFC 9110, 6.5.1)
         self._head_bytes += len(name) + len(value)
         if len(self._headers) < HEADERS_MAX:
             self._headers.append((name, value))
         else:
-            self._refused = (431, f"The request has more than {HEADERS_MAX} header fields.")
+            self._reject(431, f"The request has more than {HEADERS_MAX} header fields.")
 
     def on_headers_complete(self) -> None:
+        self._version = self._parser.get_http_version()
+        if self._parser.should_upgrade():
+            return
+        self._head_done = True
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._reject(431, f"The request's head is longer than {HEAD_BYTES_MAX} bytes.")
+        hosts = 0
+        expects = False
         for name, value in self._headers:
             size = len(name)
-            if size == 14 and name.lower() == b"content-length" and int(value) > BODY_BYTES_MAX:
-                self._refused = (413, f"The request's body is larger than {BODY_BYTES_MAX} bytes.")
-            elif size == 6 and name.lower() == b"expect" and value.lower() == b"100-continue" and not self.busy:
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if size == 4 and name.lower() == b"host":
+                hosts += 1
+                self._host = value
+            elif size == 14 and name.lower() == b"content-length":
+                if len(value) > 18 or int(value) > BODY_BYTES_MAX:
+                    self._reject(413, f"The request's body is larger than {BODY_BYTES_MAX} bytes.")
+            elif size == 17 and name.lower() == b"transfer-encoding":
+                if value.strip().lower() != b"chunked":
+                    self._reject(501, "No transfer coding but `chunked` is understood.")
+            elif size == 6 and name.lower() == b"expect":
+                expects = value.strip().lower() == b"100-continue"
+        if self._version != "1.1":
+            if self._version != "1.0":
+                self._reject(505, "This server speaks HTTP/1.1.")
+        elif hosts != 1:
+            self._reject(400, "A request has one `Host`.")
+        elif expects and not self._queue and not self._deaf:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
-        self._body_bytes += len(data)
-        if self._body_bytes > BODY_BYTES_MAX:
-            self._refused = (413, f"The request's body is larger than {BODY_BYTES_MAX} bytes.")
-        elif self._refused is None:
-            self._body_parts.append(data)
+        if self._deaf:
+            return
+        if len(self._body) + len(data) > BODY_BYTES_MAX:
+            self._reject(413, f"The request's body is larger than {BODY_BYTES_MAX} bytes.")
+        elif not self._body:
+            self._body = data
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += data
 
     def on_message_complete(self) -> None:
-        self._arriving = False
-        self._since = 0.0
-        if self._refused is not None:
+        if self._deaf or self._parser.should_upgrade():
             return
         if len(self._queue) >= PIPELINE_MAX:
-            self._refused = (400, f"More than {PIPELINE_MAX} requests were sent ahead.")
+            self._reject(400, f"More than {PIPELINE_MAX} requests were sent ahead.")
             return
-        parts = self._body_parts
+        target = self._target
+        if target[0] != 0x2F and not (target := _origin_form(target, self._host)):
+            self._reject(400, "The request's target is no path, and no URL of its `Host`.")
+            return
+        self._arriving = False
+        self._since = 0.0
         request = HttpRequest(
-            method=self._parser.get_method(),
-            target=self._target,
-            headers=self._headers,
-            body=parts[0] if len(parts) == 1 else b"".join(parts),
+            method=self._parser.get_method(), target=target, headers=self._headers, body=bytes(self._body)
         )
-        self._queue.append((request, self._parser.should_keep_alive()))
+        chunked = self._version == "1.1"
+        keep_alive = chunked and self._parser.should_keep_alive()
+        self._deaf = not keep_alive
+        self._queue.append((request, keep_alive, chunked))
 
     # ---- what the service calls
 
@@ -242,29 +330,43 @@ class CallerConnection(asyncio.Protocol):
             return
         close = b"" if self._keep_alive else b"connection: close\r\n"
         reason = REASONS.get(status, b"Unknown")
-        self.transport.write(
-            b"HTTP/1.1 %d %b\r\n%b%bcontent-length: %d\r\n\r\n%b" % (status, reason, head, close, len(body), body)
-        )
+        if status == 204:
+            self.transport.write(b"HTTP/1.1 204 %b\r\n%b%b\r\n" % (reason, head, close))
+        else:
+            shown = b"" if self._head_only else body
+            self.transport.write(
+                b"HTTP/1.1 %d %b\r\n%b%bcontent-length: %d\r\n\r\n%b" % (status, reason, head, close, len(body), shown)
+            )
         self._done()
 
     def begin(self, status: int, head: bytes, first: bytes) -> None:
-        """Begin a chunked answer, with its first bytes in the same write."""
+        """Begin an answer of unknown length, with its first bytes in the same write.
+
+        It goes in chunks, or until the connection closes for a caller of HTTP/1.0. Not for HEAD.
+        """
         if self.gone:
             return
+        framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
         close = b"" if self._keep_alive else b"connection: close\r\n"
-        start = b"HTTP/1.1 %d %b\r\n%b%btransfer-encoding: chunked\r\n\r\n" % (status, REASONS[status], head, close)
-        self.transport.write(b"%b%x\r\n%b\r\n" % (start, len(first), first) if first else start)
+        start = b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (status, REASONS.get(status, b"Unknown"), head, close, framing)
+        self.transport.write(start + self._framed(first))
+
+    def _framed(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if data and self._chunked else data
 
     def chunk(self, data: bytes) -> None:
         """One chunk; `data` is not empty."""
         if not self.gone:
-            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def end(self, last: bytes = b"") -> None:
-        """The clean end of a chunked answer, with its last bytes in the same write."""
+        """The clean end of an answer of unknown length, with its last bytes in the same write."""
         if self.gone:
             return
-        self.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n")
+        if self._chunked:
+            self.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n")
+        elif last:
+            self.transport.write(last)
         self._done()
 
     def cut(self, last: bytes = b"") -> None:
@@ -278,48 +380,54 @@ class CallerConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close once everything written has left."""
-        self._closing = True
+        self._closing = self._deaf = True
+        self._since = 0.0
         self.transport.close()
 
     def _done(self) -> None:
         self.busy = False
         self.stream = None
         if not self._keep_alive or self._closing:
-            self.close()
-            return
-        if self._queue:
+            self._close_after(refusing=self._refusal is not None)
+        elif self._queue or self._refusal is not None:
             # Through the loop, so that a pipeline of cheap requests does not recurse.
             asyncio.get_running_loop().call_soon(self._next)
         elif self._ahead:
             asyncio.get_running_loop().call_soon(self._feed_ahead)
+
+    def _close_after(self, *, refusing: bool) -> None:
+        """Close; after a refusal only our side, or a reset for what is still arriving would outrun the answer
+        (RFC 9112, 9.6)."""
+        if refusing and not self._closing and self.transport.can_write_eof():
+            self._closing = True
+            self._since = 0.0
+            if not self._reading:
+                self._reading = True
+                self.transport.resume_reading()
+            self.transport.write_eof()
+        else:
+            self.close()
 
     def _feed_ahead(self) -> None:
         data, self._ahead, self._ahead_bytes = b"".join(self._ahead), [], 0
         if not self._reading and not self.gone:
             self._reading = True
             self.transport.resume_reading()
-        if data and not self.gone:
+        if data and not self._deaf:
             self._feed(data)
-
-    def _refuse(self, status: int, message: str) -> None:
-        """Say what is wrong, after the answers of earlier requests, and close."""
-        self._keep_alive = False
-        self._closing = True
-        self._queue.clear()
-        if self.busy:
-            self.transport.close()
-            return
-        self.busy = True
-        self._service.refuse(self, self._target, status, message)
 
     def expire(self, now: float) -> None:
         """Refuse a request that takes too long to arrive, and close what nobody uses; called now and then."""
-        if self.busy or self._closing:
+        if self.busy and not self._closing:
             self._since = 0.0
         elif not self._since:
             self._since = now
+        elif self._closing:
+            if now - self._since > CLOSE_S:
+                self.transport.abort()
         elif self._arriving and now - self._since > UPLOAD_S:
-            self._refuse(408, f"The request did not arrive within {UPLOAD_S:.0f} s.")
+            self._reject(408, f"The request did not arrive within {UPLOAD_S:.0f} s.")
+            self._next()
         elif now - self._since > IDLE_S:
             self.close()
 
@@ -330,4 +438,10 @@ class CallerConnection(asyncio.Protocol):
             self.close()
 
 
-Factory = Callable[[], CallerConnection]
+def _origin_form(target: bytes, host: bytes) -> bytes:
+    """The path of a URL whose authority is `Host`, and `*` as it is; empty for anything else (RFC 9112, 3.2)."""
+    scheme, _, rest = target.partition(b"://")
+    authority, _, path = rest.partition(b"/")
+    if scheme.lower() in (b"http", b"https") and authority.lower() == host.lower():
+        return b"/" + path
+    return target if target == b"*" else b""
