@@ -1,0 +1,105 @@
+"""The breaker against a model of what it promises, on a virtual clock."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from trivium.routing.breaker import COOLDOWN_S_MAX, BreakerState
+from trivium.routing.route import Breaker
+from trivium.testing.clock import Clock
+
+RULE = Breaker(failures=3, cooldown_s=15.0)
+
+
+class BreakerMachine(RuleBasedStateMachine):
+    """Attempts go only where the breaker allows, as the pipeline's do, and end in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock(1000.0)
+        self.state = BreakerState()
+        self.in_flight = 0
+        self.run = 0
+        """Failures since the last success, as an onlooker counts them."""
+        self.probing = False
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, 14.9, 15.0, 31.0, 400.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @precondition(lambda self: self.state.allows(self.clock.now()))
+    @rule()
+    def send(self) -> None:
+        half_open = bool(self.state.open_until_s)
+        assert not (half_open and self.probing)
+        self.state.sent(self.clock.now())
+        self.in_flight += 1
+        self.probing = half_open
+
+    @precondition(lambda self: self.in_flight)
+    @rule()
+    def succeed(self) -> None:
+        self.in_flight -= 1
+        self.state.succeeded()
+        self.run, self.probing = 0, False
+        assert self.state.allows(self.clock.now())
+
+    @precondition(lambda self: self.in_flight)
+    @rule()
+    def fail(self) -> None:
+        self.in_flight -= 1
+        was_probing, was_open = self.probing, bool(self.state.open_until_s)
+        self.state.failed(self.clock.now(), RULE)
+        self.run += 1
+        self.probing = False
+        if was_probing or (self.run >= RULE.failures and not was_open):
+            assert not self.state.allows(self.clock.now())
+            assert RULE.cooldown_s <= self.state.open_until_s - self.clock.now() <= COOLDOWN_S_MAX
+
+    @precondition(lambda self: self.in_flight)
+    @rule()
+    def abandon(self) -> None:
+        self.in_flight -= 1
+        self.state.abandoned()
+        self.probing = False
+
+    @invariant()
+    def closed_below_the_threshold(self) -> None:
+        if self.run < RULE.failures:
+            assert self.state.allows(self.clock.now())
+
+    @invariant()
+    def lets_somebody_through_in_the_end(self) -> None:
+        if not self.probing:
+            assert self.state.allows(self.clock.now() + COOLDOWN_S_MAX)
+
+
+TestBreaker = BreakerMachine.TestCase
+TestBreaker.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+def test_the_cool_down_doubles_up_to_its_bound() -> None:
+    clock, state = Clock(), BreakerState()
+    for _ in range(RULE.failures):
+        state.failed(clock.now(), RULE)
+    found: list[float] = []
+    for _ in range(7):
+        found.append(state.open_until_s - clock.now())
+        clock.advance(found[-1])
+        state.sent(clock.now())
+        state.failed(clock.now(), RULE)
+    assert found == [15.0, 30.0, 60.0, 120.0, 240.0, 300.0, 300.0]
+
+
+def test_one_probe_at_a_time() -> None:
+    clock, state = Clock(), BreakerState()
+    for _ in range(RULE.failures):
+        state.failed(clock.now(), RULE)
+    clock.advance(15.0)
+    assert state.allows(clock.now())
+    state.sent(clock.now())
+    assert not state.allows(clock.now())
+    state.abandoned()
+    assert state.allows(clock.now())

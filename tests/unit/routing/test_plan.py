@@ -1,0 +1,130 @@
+"""Plans: every candidate is in one once, and a constraint only ever takes endpoints away."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trivium.catalog.rows import Endpoint, Provider
+from trivium.routing.plan import Facts, Plan, Rejected, plan
+from trivium.routing.route import Route
+from trivium.types.data import DataClass
+
+CAPABILITIES = ("tools", "images", "json_schema")
+ACCESSES = ("direct", "routed", "local")
+WEIGHTS = (None, "one", "two")
+
+
+def endpoint(name: str = "acme/small", **changes: object) -> Endpoint:
+    provider = Provider(id="acme", access=changes.pop("access", "direct"))  # type: ignore[arg-type]
+    fields: dict[str, object] = {
+        "id": name,
+        "provider": provider,
+        "model": "small",
+        "price": None,
+        "context": None,
+        "max_output": None,
+        "capabilities": frozenset(CAPABILITIES),
+        "ceiling": DataClass.PREMISES,
+    }
+    return Endpoint(**(fields | changes))  # type: ignore[arg-type]
+
+
+sizes = st.none() | st.integers(1, 1000)
+subsets = st.frozensets(st.sampled_from(CAPABILITIES))
+endpoints = st.builds(
+    endpoint,
+    name=st.just("x"),
+    access=st.sampled_from(ACCESSES),
+    context=sizes,
+    max_output=sizes,
+    capabilities=subsets,
+    ceiling=st.sampled_from(DataClass),
+    weights=st.sampled_from(WEIGHTS),
+    family=st.sampled_from(WEIGHTS),
+)
+candidates = st.lists(endpoints | st.just(Rejected("x", "credential", "no key")), max_size=6).map(
+    lambda found: [
+        msgspec.structs.replace(c, **{"id" if isinstance(c, Endpoint) else "endpoint": f"acme/{index}"})
+        for index, c in enumerate(found)
+    ]
+)
+facts = st.builds(
+    Facts,
+    model=st.just("route"),
+    data_class=st.sampled_from(DataClass),
+    needs=subsets,
+    input_tokens=st.integers(0, 1000),
+    max_output_tokens=sizes,
+    roads=st.lists(st.sampled_from(ACCESSES), unique=True).map(tuple),
+    road=st.none() | st.sampled_from(ACCESSES),
+)
+ROUTE = Route(name="route", targets=())
+
+
+def ids(found: Plan) -> list[str]:
+    return [e.id for e in found.endpoints]
+
+
+@given(facts, candidates)
+def test_every_candidate_is_in_the_plan_once_and_in_order(given_facts: Facts, given_candidates: list) -> None:
+    found = plan(given_facts, ROUTE, given_candidates)
+    names = [c.id if isinstance(c, Endpoint) else c.endpoint for c in given_candidates]
+    assert sorted(ids(found) + [r.endpoint for r in found.rejected]) == sorted(names)
+    assert ids(found) == [name for name in names if name in ids(found)]
+    assert all(r.reason and r.detail for r in found.rejected)
+    assert plan(given_facts, ROUTE, given_candidates) == found
+
+
+@given(facts, candidates, facts)
+def test_a_further_constraint_adds_no_endpoint(given_facts: Facts, given_candidates: list, more: Facts) -> None:
+    tighter = [
+        {"data_class": max(given_facts.data_class, more.data_class)},
+        {"needs": given_facts.needs | more.needs},
+        {"input_tokens": given_facts.input_tokens + more.input_tokens},
+        {"max_output_tokens": (given_facts.max_output_tokens or 0) + (more.max_output_tokens or 1)},
+        {"roads": tuple(set(given_facts.roads) & set(more.roads)) or given_facts.roads or more.roads},
+        {"road": given_facts.road or more.road},
+    ]
+    before = set(ids(plan(given_facts, ROUTE, given_candidates)))
+    for change in tighter:
+        after = plan(msgspec.structs.replace(given_facts, **change), ROUTE, given_candidates)
+        assert set(ids(after)) <= before, change
+
+
+@given(facts, candidates)
+def test_a_stricter_likeness_adds_no_endpoint(given_facts: Facts, given_candidates: list) -> None:
+    free = set(ids(plan(given_facts, ROUTE, given_candidates)))
+    for likeness in ("same-weights", "same-family"):
+        route = msgspec.structs.replace(ROUTE, fallback=likeness)
+        assert set(ids(plan(given_facts, route, given_candidates))) <= free
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "reason"),
+    [
+        ({"ceiling": DataClass.ANY}, {"data_class": DataClass.NO_TRAINING}, "data_class"),
+        ({"capabilities": frozenset[str]()}, {"needs": frozenset({"tools"})}, "capability"),
+        ({"context": 100}, {"input_tokens": 120}, "context_length"),
+        ({"max_output": 100}, {"max_output_tokens": 101}, "context_length"),
+        ({"access": "routed"}, {"roads": ("direct", "local")}, "allowed_roads"),
+        ({"access": "routed"}, {"road": "direct"}, "road"),
+    ],
+)
+def test_a_reason(changes: dict, asked: dict, reason: str) -> None:
+    found = plan(Facts(model="route", **asked), ROUTE, [endpoint(**changes)])
+    assert [r.reason for r in found.rejected] == [reason]
+
+
+def test_an_estimate_is_given_the_benefit_of_the_doubt() -> None:
+    assert ids(plan(Facts(model="route", input_tokens=111), ROUTE, [endpoint(context=100)])) == ["acme/small"]
+
+
+def test_unknown_weights_are_like_nothing() -> None:
+    route = msgspec.structs.replace(ROUTE, fallback="same-weights")
+    two = [endpoint("acme/a"), endpoint("acme/b")]
+    assert ids(plan(Facts(model="route"), route, two)) == ["acme/a"]
+    two = [endpoint("acme/a", weights="one"), endpoint("acme/b", weights="one"), endpoint("acme/c", weights="two")]
+    assert ids(plan(Facts(model="route"), route, two)) == ["acme/a", "acme/b"]
