@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from trivium.cli.answer import about, bring_model, described, model_named, streamed, whole
-from trivium.cli.terminal import Options, note, print_json, write
+from trivium.cli.terminal import Options, from_stdin, note, print_json, write
 from trivium.client import Trivium
 from trivium.errors import UsageError
 
@@ -88,5 +88,5 @@ def _piped(asked_for: bool) -> str:
     except (AttributeError, OSError, ValueError):  # there is no standard input
         return ""
     if asked_for or stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode):
-        return sys.stdin.read(STDIN_MAX)
+        return from_stdin(lambda: sys.stdin.read(STDIN_MAX))
     return ""

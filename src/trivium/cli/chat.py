@@ -13,7 +13,7 @@ import msgspec
 from cyclopts import Parameter
 
 from trivium.cli.answer import about, bring_model, described, model_named, streamed, whole
-from trivium.cli.terminal import Options, money, note, print_error, print_json
+from trivium.cli.terminal import Options, from_stdin, money, note, print_error, print_json
 from trivium.client import Trivium
 from trivium.config.home import make_private, paths
 from trivium.config.schema import Config
@@ -239,7 +239,7 @@ def _reader(file: Path | None) -> Callable[[], str]:
 
 
 def _next_line() -> str:
-    line = sys.stdin.readline()
+    line = from_stdin(sys.stdin.readline)
     if not line:
         raise EOFError
     return line

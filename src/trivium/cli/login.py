@@ -11,7 +11,7 @@ from typing import Annotated
 import httpx2
 from cyclopts import Parameter
 
-from trivium.cli.terminal import Options, note, print_json
+from trivium.cli.terminal import Options, from_stdin, note, print_json
 from trivium.config import credentials, shipped
 from trivium.config.home import paths
 from trivium.config.origin import origin_of
@@ -103,7 +103,7 @@ def _asked(name: str) -> str:
     """The key, from a terminal without echo, else one line of standard input."""
     if sys.stdin.isatty():
         return getpass.getpass(f"Key of {name} (not shown): ", stream=sys.stderr)
-    return sys.stdin.readline()
+    return from_stdin(sys.stdin.readline)
 
 
 def _overruled(bound: BoundProvider) -> str:

@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from trivium.errors import ConfigError, TriviumError
+from trivium.errors import ConfigError, TriviumError, UsageError
 from trivium.types.money import dollars
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ def note(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout; structs and paths are understood."""
-    text = msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2 if sys.stdout.isatty() else 0)
-    print(text.decode())
+    print(_json(value, indent=2 if sys.stdout.isatty() else 0))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
@@ -124,11 +123,25 @@ def print_error(error: TriviumError, *, json: bool) -> None:
         said = {"kind": error.kind, "message": error.message, "remedy": error.remedy, "param": error.param}
         if isinstance(error, ConfigError):
             said |= {"file": error.file, "line": error.line, "key": error.key}
-        print(msgspec.json.encode({"error": said}).decode(), file=sys.stderr)
+        print(_json({"error": said}, indent=0), file=sys.stderr)
         return
     print(f"trivium: {clean(error.message)}", file=sys.stderr)
     if error.remedy:
         print(clean(error.remedy), file=sys.stderr)
+
+
+def _json(value: Any, *, indent: int) -> str:
+    """JSON that is safe on a terminal too: its own rules let DEL, C1 and overrides of direction pass as they are."""
+    text = msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=indent).decode()
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def from_stdin(read: Callable[[], str]) -> str:
+    """What `read` reads from standard input. Raises UsageError for what is no text."""
+    try:
+        return read()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"Standard input is not {error.encoding} text.", remedy="Pipe in plain text.") from error
 
 
 def confirm(question: str) -> bool:

@@ -56,6 +56,17 @@ def test_what_is_piped_in_is_appended(tmp_path: Path) -> None:
     assert only.stdout == "just this\n"
 
 
+def test_what_is_no_text_is_refused_and_what_cannot_be_shown_is_replaced(tmp_path: Path) -> None:
+    with FakeUpstream(text="Zürich 東京") as up:
+        words = command("ask", "-m", "primary/x", "--config", configured(tmp_path, up), "hi")
+        env = support.environment(tmp_path) | {"PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8:strict"}
+        bad = subprocess.run(words, env=env, input=b"\xff\xfe", capture_output=True, check=False, timeout=60)
+        env["PYTHONIOENCODING"] = "ascii"
+        shown = subprocess.run(words, env=env, input=b"", capture_output=True, check=False, timeout=60)
+    assert (bad.returncode, bad.stderr.startswith(b"trivium: ")) == (2, True)
+    assert (shown.returncode, shown.stdout) == (0, b"Z?rich ??\n")
+
+
 def test_no_question_is_a_usage_error() -> None:
     assert question_of(("a", "b"), "") == "a b"
     with pytest.raises(UsageError):

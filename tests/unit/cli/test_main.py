@@ -76,10 +76,9 @@ def test_an_interruption_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
-    for words in ("completion bash", "--help"):
-        line = f"{sys.executable} -m trivium.cli.main {words} | true; echo ${{PIPESTATUS[0]}}"
-        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, cwd=tmp_path)
-        assert (done.stdout.strip(), done.stderr) == ("0", "")
+    line = f"{sys.executable} -m trivium.cli.main completion bash | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert (done.stdout.strip(), done.stderr) == ("0", "")
 
 
 def test_a_found_env_file_counts_only_when_trusted(tmp_path: Path) -> None:

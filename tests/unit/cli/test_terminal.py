@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivium.cli.terminal import clean, duration, money, print_table, size
+from trivium.cli.terminal import clean, duration, money, print_json, print_table, size
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,14 @@ def test_control_characters_do_not_pass(text: str, shown: str) -> None:
 def test_no_slicing_lets_an_escape_through(pieces: list[str]) -> None:
     shown = "".join(map(clean, pieces))
     assert not {char for char in shown if (char < " " and char not in "\n\t") or "\x7f" <= char <= "\x9f"}
+
+
+def test_json_stays_json_and_lets_no_control_character_through(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "\x1b[2J\x9b2J\x7f\u202e\n東京"
+    print_json({"text": text})
+    said = capsys.readouterr().out
+    assert json.loads(said) == {"text": text}
+    assert clean(said) == said
 
 
 def test_figures_keep_what_is_unknown() -> None:
