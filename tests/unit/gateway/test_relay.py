@@ -1,0 +1,173 @@
+"""Relays without sockets: what is held, released, completed, and what a caller is told that it costs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from trivium.dialects import get as dialect_named
+from trivium.dialects.base import AnswerContext
+from trivium.errors import UpstreamCut, UpstreamProtocolError
+from trivium.gateway.relay import Events, PassedAnswer, PassedStream, StreamTarget
+from trivium.types.event import Event
+from trivium.types.response import Response
+from trivium.types.usage import Usage
+from trivium.wire.sse import SSEParser
+
+CHAT = dialect_named("openai_chat")
+MESSAGES = dialect_named("anthropic_messages")
+
+
+class Outlet:
+    def __init__(self) -> None:
+        self.released = b""
+        self.last: bytes | None = None
+
+    def release(self, first: bytes) -> None:
+        assert not self.released
+        self.released = first
+
+    def chunk(self, data: bytes) -> None:
+        assert self.released
+        self.released += data
+
+    def objects(self, events: list[Event]) -> None:
+        raise AssertionError
+
+    def complete(self, last: bytes | Response | list[Event]) -> None:
+        assert isinstance(last, bytes)
+        self.last = last
+
+    @property
+    def events(self) -> list[Any]:
+        frames = SSEParser().feed(self.released + (self.last or b""))
+        return [json.loads(frame.data) for frame in frames if frame.data != b"[DONE]"]
+
+
+def chat(delta: dict[str, Any] | None = None, finish: str | None = None, **more: Any) -> bytes:
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
+    return b"data: %b\n\n" % json.dumps({"id": "c", "choices": choices, **more}).encode()
+
+
+def passed(outlet: Outlet, *, wants_usage: bool = True, nanos: int | None = 1_234_567) -> PassedStream:
+    return PassedStream(outlet, CHAT, wants_usage=wants_usage, bill=lambda _: nanos)
+
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+ANSWER = [chat({"content": "Hi"}), chat({}, "stop"), chat(usage=USAGE), b"data: [DONE]\n\n"]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_usage_that_was_asked_for_has_its_cost(together: bool) -> None:
+    outlet = Outlet()
+    relay = passed(outlet)
+    for piece in [b"".join(ANSWER)] if together else ANSWER:
+        relay.feed(piece)
+    assert outlet.events[-1]["usage"] == {"cost": 0.001234567, **USAGE}
+    assert b"0.001234567" in outlet.released + (outlet.last or b"")
+
+
+@pytest.mark.parametrize(
+    ("usage", "nanos", "shown"),
+    [
+        (USAGE, None, USAGE),
+        ({**USAGE, "cost": 0.5}, 7, {**USAGE, "cost": 0.5}),
+        (USAGE, 0, {"cost": 0.0, **USAGE}),
+        (USAGE, 2_000_000_001, {"cost": 2.000000001, **USAGE}),
+    ],
+)
+def test_a_cost_is_only_said_where_it_is_known_and_nobody_said_it(usage: Any, nanos: int | None, shown: Any) -> None:
+    outlet = Outlet()
+    relay = passed(outlet, nanos=nanos)
+    for piece in [*ANSWER[:2], chat(usage=usage), ANSWER[3]]:
+        relay.feed(piece)
+    assert outlet.events[-1]["usage"] == shown
+
+
+def test_an_answer_that_speaks_of_usage_is_not_edited() -> None:
+    outlet = Outlet()
+    relay = passed(outlet)
+    text = 'Write {"usage":{"a":1}} or {"usage": {"a":1}}, "thinking":"x".'
+    for piece in [chat({"content": text}), *ANSWER[1:]]:
+        relay.feed(piece)
+    assert outlet.events[0]["choices"][0]["delta"]["content"] == text
+
+
+def test_the_last_figures_of_an_anthropic_stream_have_a_cost() -> None:
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 3, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+        {"type": "message_stop"},
+    ]
+    outlet = Outlet()
+    relay = PassedStream(outlet, MESSAGES, wants_usage=True, bill=lambda _: 5_000)
+    for event in events:
+        relay.feed(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+    assert outlet.events[0] == events[0]
+    assert outlet.events[4]["usage"] == {"cost": 0.000005, "output_tokens": 2}
+
+
+def test_a_translated_stream_has_its_cost_too() -> None:
+    outlet = Outlet()
+    context = AnswerContext(id="gen", model="m", created=1, include_usage=True)
+    relay = Events(CHAT.decoder(), StreamTarget(outlet, MESSAGES, context, lambda _: 5_000))
+    for piece in ANSWER:
+        relay.feed(piece)
+    delta = next(event for event in outlet.events if event["type"] == "message_delta")
+    assert delta["usage"]["cost"] == 0.000005
+    assert relay.usage is not None
+    assert relay.usage.cost_usd is None  # what the ledger keeps as the upstream's own word
+
+
+@pytest.mark.parametrize(
+    ("frame", "thinks"),
+    [
+        (chat({"role": "assistant", "content": ""}), False),
+        (chat({"reasoning_content": None}), False),
+        (chat({"reasoning_content": ""}), False),
+        (chat({"reasoning_content": "Hm"}), True),
+        (chat({"reasoning": "Hm"}), True),
+        (b": keep-alive\n\n", False),
+    ],
+)
+def test_thinking_is_a_sign_of_life_and_no_content(frame: bytes, thinks: bool) -> None:
+    outlet = Outlet()
+    relay = passed(outlet)
+    relay.feed(frame)
+    assert (relay.thinking, relay.content, outlet.released) == (thinks, False, b"")
+
+
+def test_nothing_is_released_before_content_and_nothing_false_after_a_cut() -> None:
+    outlet = Outlet()
+    relay = passed(outlet)
+    relay.feed(chat({"role": "assistant", "content": ""}))
+    assert outlet.released == b""
+    relay.feed(chat({"content": "Hi"}))
+    assert outlet.released == chat({"role": "assistant", "content": ""}) + chat({"content": "Hi"})
+    with pytest.raises(UpstreamCut):
+        relay.end()
+    assert outlet.last is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"choices": []}', b"\xff", b'{"choices": [{"message": {"content": "\xff"}}]}']
+)
+def test_a_whole_answer_that_is_none(body: bytes) -> None:
+    outlet = Outlet()
+    relay = PassedAnswer(outlet, CHAT)
+    relay.feed(body)
+    with pytest.raises(UpstreamProtocolError):
+        relay.end()
+    assert outlet.last is None
+
+
+def test_usage_of_a_relay_is_the_upstreams_own() -> None:
+    relay = passed(Outlet(), nanos=7)
+    for piece in ANSWER:
+        relay.feed(piece)
+    assert relay.usage == Usage(input_tokens=3, output_tokens=2)
