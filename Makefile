@@ -26,7 +26,7 @@ help: ## list the targets
 
 demo: $(VENV)/runtime.stamp ## a question answered by a real model on this machine, without a key
 	$(BIN)/trivium models pull smollm2-135m --yes
-	$(BIN)/trivium ask --model local/smollm2-135m "What is the capital of France?"
+	$(BIN)/trivium ask --model local/smollm2-135m --max-tokens 60 "What is the capital of France?"
 
 setup: $(VENV)/dev.stamp ## the environment for work on the code
 
@@ -40,7 +40,8 @@ faults: $(VENV)/dev.stamp ## the fault suite, one combination of each case at th
 	$(BIN)/pytest tests/faults -m "long or not long" --timeout 1800 $(ARGS)
 
 bench: $(VENV)/dev.stamp ## measure the data plane beside its peers
-	$(BIN)/python bench/run.py $(ARGS)
+	$(BIN)/python bench/bench.py --install nginx litellm rolter
+	$(BIN)/python bench/bench.py --rounds 5 direct nginx trivium rolter litellm $(ARGS)
 
 lint: $(VENV)/dev.stamp ## style, types, import contracts
 	$(BIN)/ruff check
