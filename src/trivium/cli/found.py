@@ -31,11 +31,11 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 def look(config: Config) -> list[Found]:
     """Look for every server of the catalog that runs on this machine; takes a second at most."""
-    asked = [(bound, origin) for bound in config.providers.values() if (origin := _on_loopback(bound)) is not None]
-    if not asked:
+    places = {id_: origin for id_, bound in config.providers.items() if (origin := _on_loopback(bound)) is not None}
+    if not places:
         return []
-    with ThreadPoolExecutor(len(asked)) as pool:
-        return list(pool.map(lambda pair: _look_at(pair[0].row.id, pair[1]), asked))
+    with ThreadPoolExecutor(len(places)) as pool:
+        return list(pool.map(_look_at, places.keys(), places.values()))
 
 
 def _on_loopback(bound: BoundProvider) -> Origin | None:

@@ -44,7 +44,12 @@ def is_usable(config: Config, bound: BoundProvider) -> bool:
 
 def lines(config: Config) -> list[str]:
     """The destinations for people, one a line."""
-    return [f"{place.provider}: {place.origin} ({', '.join(_facts(place))})" for place in destinations(config)]
+    return [line(place) for place in destinations(config)]
+
+
+def line(place: Destination) -> str:
+    """One destination for people."""
+    return f"{place.provider}: {place.origin} ({', '.join(_facts(place))})"
 
 
 def _facts(place: Destination) -> Iterable[str]:

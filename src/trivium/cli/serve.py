@@ -35,3 +35,6 @@ def serve(
 
 def _started(config: Config) -> None:
     print(f"Trivium listens on http://{config.server.listen}/v1", file=sys.stderr, flush=True)
+    from trivium.cli.reach import lines
+
+    print("A prompt may go to:", *(f"  {line}" for line in lines(config)), sep="\n", file=sys.stderr, flush=True)

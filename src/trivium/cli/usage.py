@@ -33,9 +33,7 @@ def usage(*, by: str = "day,model", since: str | None = None, options: Options =
     print_table((*groups, *figures), [_cells(groups, row) for row in rows], right=figures)
     unknown, held = sum(row.unknown_cost for row in rows), sum(row.held_nanos for row in rows)
     if unknown:
-        note(
-            f"The cost of {unknown} attempts is unknown and not in the sums; at most {money(held)} where it has a bound."
-        )
+        note(f"The cost of {unknown} attempts is unknown and not in the sums; known bounds: {money(held)}.")
 
 
 def groups_of(text: str) -> tuple[By, ...]:

@@ -1,0 +1,190 @@
+"""`trivium doctor`: what is reachable, which keys are set, what would answer, and what to do about the rest."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trivium import __version__
+from trivium.cli import found, reach
+from trivium.cli.data import OPTIONS, owned
+from trivium.cli.terminal import Options, print_json, size
+from trivium.config.home import paths
+from trivium.config.schema import Config
+from trivium.engines.store import Store
+from trivium.errors import LedgerUnavailable, TriviumError
+from trivium.gateway.explain import PlanView, view
+from trivium.gateway.gateway import snapshot_of
+from trivium.ledger import store as ledger
+from trivium.routing.names import AUTO
+from trivium.transport import egress
+from trivium.types.message import Message, Text
+from trivium.types.request import Request
+
+_ROOM_BYTES = 1_000_000_000
+_PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+def doctor(*, probe: bool = False, options: Options = OPTIONS) -> None:
+    """Look at everything that an answer needs. Without --probe, no connection leaves this machine.
+
+    Parameters
+    ----------
+    probe
+        Try the key of each provider with a call that is free.
+    """
+    config = options.load()
+    report = examine(config)
+    if probe:
+        report["keys"] = [key | {"probe": _probe(config, key["provider"])} for key in report["keys"]]
+    report["remedies"] = remedies(report)
+    if options.json:
+        print_json(report)
+    else:
+        for line in words(report):
+            print(line)
+
+
+def examine(config: Config) -> dict[str, Any]:
+    """The facts, as they are printed with `--json`. Opens connections to this machine only; never names a key."""
+    plan = _plan(config)
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "home": {"path": str(config.home), "free_bytes": _free(config.home), "owned": owned(config)},
+        "config": _file(config),
+        "offline": config.offline,
+        "keys": [
+            {"provider": id_, "from": bound.credential_from}
+            for id_, bound in config.providers.items()
+            if bound.credential is not None
+        ],
+        # Their values may hold a password.
+        "environment": [n for n in (*_PROXY_NAMES, *_CA_NAMES) if os.environ.get(n) or os.environ.get(n.upper())],
+        "engine": {
+            "xllamacpp": importlib.util.find_spec("xllamacpp") is not None,
+            "models": [manifest.name for manifest in Store(paths(config.home).models).list()],
+        },
+        "servers": found.look(config),
+        "destinations": reach.destinations(config),
+        "auto": plan,
+        "ledger": _ledger(config),
+    }
+
+
+def remedies(report: dict[str, Any]) -> list[str]:
+    """What to do, the most useful first; nothing where all is well."""
+    checks: list[tuple[bool, str]] = [
+        (not report["engine"]["xllamacpp"], "Install the local engine: pip install 'trivium[local]'"),
+        (
+            not report["engine"]["models"],
+            "Fetch a model, so that the last road is open: trivium models pull smollm2-135m",
+        ),
+        (
+            report["auto"] is None or not report["auto"].endpoints,
+            "Nothing would answer `auto`: set a provider's key (`trivium login PROVIDER`) or fetch a model.",
+        ),
+        (
+            not report["config"]["trusted"],
+            f"Read {report['config']['file']}; then: trivium config trust {report['config']['file']}",
+        ),
+        (report["home"]["free_bytes"] < _ROOM_BYTES, f"Make room on the disk of {report['home']['path']}."),
+        (report["ledger"]["trouble"] != "", f"Mend the ledger: {report['ledger']['trouble']}"),
+    ]
+    refused = [key["provider"] for key in report["keys"] if key.get("probe", "").startswith("refused")]
+    return [text for wrong, text in checks if wrong] + [f"Set a new key: trivium login {name}" for name in refused]
+
+
+def words(report: dict[str, Any]) -> list[str]:
+    """The report for people."""
+    home, config, engine, plan = report["home"], report["config"], report["engine"], report["auto"]
+    trusted = "" if config["trusted"] else " (not trusted: routes and defaults only)"
+    ready = "ready" if engine["xllamacpp"] else "not installed"
+    first = plan.endpoints[0].endpoint if plan and plan.endpoints else "nothing"
+    lines = [
+        f"Trivium {report['version']}, Python {report['python']}, {report['platform']}",
+        f"Home           {home['path']}, {size(home['free_bytes'])} free",
+        f"Configuration  {config['file'] or 'none, which is fine'}{trusted}",
+        f"Environment    {', '.join(report['environment']) or 'no proxy, no CA of its own'}",
+        f"Local engine   {ready}; models: {', '.join(engine['models']) or 'none'}",
+        f"Ledger         {report['ledger']['trouble'] or report['ledger']['path']}",
+        f"`auto` asks    {first}",
+    ]
+    sections: list[tuple[str, list[str]]] = [
+        ("Keys", [f"{key['provider']}: from {key['from']} {key.get('probe', '')}".rstrip() for key in report["keys"]]),
+        (
+            "Servers on this machine",
+            [f"{s.provider}: {s.origin} {s.state} {s.version}".rstrip() for s in report["servers"]],
+        ),
+        ("Where a prompt may go", [reach.line(place) for place in report["destinations"]]),
+        ("Then `auto` asks", [planned.endpoint for planned in (plan.endpoints[1:] if plan else ())]),
+        ("Not for `auto`", [f"{r.endpoint}: {r.detail}" for r in (plan.rejected if plan else ())]),
+        ("To do", report["remedies"]),
+    ]
+    for title, items in sections:
+        lines += ["", title, *(f"  {item}" for item in items or ["nothing"])]
+    return lines
+
+
+def _plan(config: Config) -> PlanView | None:
+    from trivium.gateway.exchange import Wish
+
+    request = Request(model=AUTO, messages=(Message(role="user", parts=(Text(text="Hello"),)),))
+    try:
+        return view(snapshot_of(config), request, Wish())
+    except TriviumError:
+        return None
+
+
+def _file(config: Config) -> dict[str, Any]:
+    return {
+        "file": str(config.file) if config.file else None,
+        "trusted": config.trusted,
+        "notes": config.notes,
+    }
+
+
+def _free(home: Path) -> int:
+    there = next(folder for folder in (home, *home.parents) if folder.exists())
+    return shutil.disk_usage(there).free
+
+
+def _ledger(config: Config) -> dict[str, str]:
+    where = config.ledger.url or str(paths(config.home).ledger)
+    trouble = ""
+    if config.ledger.url or paths(config.home).ledger.exists():
+        try:
+            ledger.Store.open(where).close()
+        except LedgerUnavailable as error:
+            trouble = str(error)
+    return {"path": where, "trouble": trouble}
+
+
+def _probe(config: Config, provider: str) -> str:
+    """What the provider says to its key, by a call that is free."""
+    import httpx2
+
+    from trivium.transport.address import parse_origin
+
+    bound = config.providers[provider]
+    row, credential = bound.row, bound.credential
+    if row.key_check is None or credential is None:
+        return "no free call is known"
+    trusted = [parse_origin(row.base_url)] if bound.trusted_origin else []
+    forms: dict[str, Callable[[str], dict[str, str]]] = {"bearer": lambda key: {"authorization": f"Bearer {key}"}}
+    headers = forms.get(row.auth, lambda key: {row.auth: key})(credential.reveal())
+    try:
+        with egress.client(env=os.environ, offline=config.offline, trusted=trusted) as client:
+            status = client.get(row.base_url + row.key_check, headers=row.headers | headers).status_code
+    except (TriviumError, httpx2.HTTPError) as error:
+        return f"not reached: {error}"
+    return (
+        "accepted" if status == 200 else f"refused with status {status}" if status in (401, 403) else f"status {status}"
+    )
