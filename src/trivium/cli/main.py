@@ -28,6 +28,9 @@ COMMANDS = {
     "usage": "Sum up requests, tokens and money.",
     "log": "List requests, each with its attempts.",
     "doctor": "Say what is reachable, which keys are set, what would answer, and what to do.",
+    "routes": "List the routes and aliases.",
+    "advise": "Compare the three roads by cost, latency, control and privacy.",
+    "explain": "Show who would be asked, without asking.",
     "login": "Keep the key of a provider.",
     "logout": "Forget the key of a provider.",
     "completion": "Print or install the completion for a shell.",
@@ -36,6 +39,9 @@ for _name, _summary in COMMANDS.items():
     app.command(f"trivium.cli.{_name}:{_name}", name=_name, help=_summary)
 
 APPS = {
+    "providers": "Who can be named, and every fact of one.",
+    "engines": "Local engines: which there are, and how they are.",
+    "config": "The configuration: check, trust, show, reload.",
     "models": "Models on this machine, models that could be, models of providers.",
 }
 for _name, _summary in APPS.items():

@@ -1,0 +1,92 @@
+"""`trivium config`: check, trust, show and reload the configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cyclopts import App
+
+from trivium.cli.data import OPTIONS, ask_owner, owned
+from trivium.cli.terminal import Options, print_json
+from trivium.config import trust as trusted
+from trivium.config.home import home_of
+from trivium.config.load import FILE_NAME, load
+from trivium.config.schema import Config
+from trivium.errors import Unavailable, UsageError
+from trivium.types.secret import Secret
+
+HIDDEN = "hidden"
+
+app = App(name="config", help="The configuration: check, trust, show, reload.")
+
+
+@app.command
+def check(file: Path | None = None, *, options: Options = OPTIONS) -> None:
+    """Read a configuration as a trusted one, and say what is wrong: file, line, key, the nearest valid word."""
+    named = file or options.config
+    config = load(file=named, offline=options.offline, env=os.environ, cwd=Path.cwd())
+    said = {"file": str(config.file) if config.file else None, "trusted": config.trusted, "notes": config.notes}
+    if options.json:
+        print_json(said)
+    else:
+        print(*config.notes, f"{said['file'] or 'No file'}: nothing is wrong.", sep="\n")
+
+
+@app.command
+def trust(path: Path = Path(FILE_NAME)) -> None:
+    """Allow a file that was found in a working directory to say everything, as it is now; a change ends it."""
+    try:
+        digest = trusted.trust(home_of(os.environ), path)
+    except OSError as error:
+        raise UsageError(f"`{path}` cannot be read: {error.strerror}.", remedy="Name the file to trust.") from error
+    print(f"{path.resolve()} is trusted as it is now (sha256 {digest[:16]}…).")
+
+
+@app.command
+def distrust(path: Path = Path(FILE_NAME)) -> None:
+    """Take the permission of a file back."""
+    had = trusted.distrust(home_of(os.environ), path)
+    print(f"{path.resolve()} is {'no longer' if had else 'not'} trusted.")
+
+
+@app.command
+def show(*, options: Options = OPTIONS) -> None:
+    """Print the configuration as it was understood, as JSON; secrets are hidden."""
+    print_json(redacted(options.load()))
+
+
+@app.command
+def schema() -> None:
+    """Print the JSON Schema of trivium.toml, for editors."""
+    from trivium.config.jsonschema import schema as made
+
+    print_json(made())
+
+
+@app.command
+def reload(*, options: Options = OPTIONS) -> None:
+    """Have the running `trivium serve` read its configuration anew; no request is dropped."""
+    config = options.load()
+    if not owned(config):
+        raise Unavailable("Nobody serves this home.", remedy="Start `trivium serve`.")
+    ask_owner(config, "reload")
+    print("The configuration was read anew.")
+
+
+def redacted(config: Config) -> dict[str, Any]:
+    """What was configured, without secrets: keys, hashes, and the values of headers."""
+    said: dict[str, Any] = msgspec.to_builtins(config, enc_hook=_plain)
+    for provider in said["providers"].values():
+        row = provider["row"]
+        row["headers"] = dict.fromkeys(row.get("headers", {}), HIDDEN)
+    for key in said["keys"]:
+        key |= {name: HIDDEN for name in key if "hash" in name or "digest" in name}
+    said["ledger"]["url"] = HIDDEN if "@" in said["ledger"]["url"] else said["ledger"]["url"]
+    return said
+
+
+def _plain(value: Any) -> Any:
+    return HIDDEN if isinstance(value, Secret) else str(value)

@@ -1,0 +1,65 @@
+"""`trivium engines`: local servers that Trivium starts, as their owner sees them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from cyclopts import App
+
+from trivium.cli.data import OPTIONS, ask_owner, owned
+from trivium.cli.terminal import Options, print_json, print_table, size
+from trivium.config.home import paths
+from trivium.config.schema import Config
+from trivium.engines.store import Store
+from trivium.engines.supervisor import EngineStatus
+from trivium.errors import EngineUnavailable
+
+app = App(name="engines", help="Local engines: which there are, and how they are.")
+
+
+@app.default
+def list_engines(*, options: Options = OPTIONS) -> None:
+    """List engines: those that run, those that are configured, and every model of the store."""
+    rows = status(options.load())
+    if options.json:
+        print_json({"rows": rows})
+        return
+    print_table(
+        ("engine", "model", "state", "pid", "context", "memory", "tokens/s"),
+        [
+            (
+                r.id,
+                r.model,
+                r.state,
+                r.pid or "-",
+                r.context or "-",
+                size(r.rss) if r.rss else "-",
+                r.tokens_per_s or "-",
+            )
+            for r in rows
+        ],
+    )
+
+
+app.command(list_engines, name="list")
+
+
+@app.command
+def stop(name: str, *, options: Options = OPTIONS) -> None:
+    """Stop an engine; the next request for it starts it again."""
+    config = options.load()
+    if not owned(config):
+        raise EngineUnavailable("No engine runs: nobody owns this home.", remedy="Nothing needs to be stopped.")
+    ask_owner(config, "stop_engine", engine=name)
+    print(f"`{name}` is stopped.")
+
+
+def status(config: Config) -> list[EngineStatus]:
+    """Every engine by name: as the owner says, else as it could be started."""
+    told: Any = ask_owner(config, "engines") if owned(config) else []
+    running = {engine.id: engine for engine in msgspec.convert(told, list[EngineStatus])}
+    could = {engine.id: engine.model for engine in config.engines.values()}
+    could |= {manifest.name: manifest.name for manifest in Store(paths(config.home).models).list()}
+    idle = {id_: EngineStatus(id=id_, model=model, state="stopped") for id_, model in could.items()}
+    return list((idle | running).values())

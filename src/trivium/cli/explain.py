@@ -1,0 +1,70 @@
+"""`trivium explain`: who would be asked, in which order, and why the others would not. Nothing is sent."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from trivium.cli.data import OPTIONS
+from trivium.cli.terminal import Options, print_json, print_table
+from trivium.dialects import get
+from trivium.errors import UsageError
+from trivium.gateway.exchange import Wish
+from trivium.gateway.explain import PlanView, view
+from trivium.gateway.gateway import snapshot_of
+from trivium.types.data import DATA_CLASSES, DataClass
+from trivium.types.message import Message, Text
+from trivium.types.request import Request
+
+
+def explain(model: str = "auto", *, data_class: str = "any", options: Options = OPTIONS) -> None:
+    """Show the plan for a model or a request, without running it.
+
+    Parameters
+    ----------
+    model
+        A model, route or alias; or FILE.json with a chat-completions body; or `-` for one on standard input.
+    data_class
+        any, no_training, zero_retention or premises.
+    """
+    plan = view(snapshot_of(options.load()), request_of(model), Wish(data_class=class_of(data_class)))
+    if options.json:
+        print_json(plan)
+    else:
+        _show(plan)
+
+
+def request_of(what: str) -> Request:
+    """The request that a name, a file or `-` stands for; raises UsageError, InvalidRequest."""
+    if what == "-":
+        return get("openai_chat").parse_request(sys.stdin.buffer.read())
+    if what.endswith(".json"):
+        try:
+            return get("openai_chat").parse_request(Path(what).read_bytes())
+        except OSError as error:
+            raise UsageError(f"`{what}` cannot be read: {error.strerror}.") from error
+    return Request(model=what, messages=(Message(role="user", parts=(Text(text="Hello"),)),))
+
+
+def class_of(word: str) -> DataClass:
+    """The data class of that name; raises UsageError."""
+    if word not in DATA_CLASSES:
+        raise UsageError(f"`{word[:40]}` is no data class.", remedy=f"Write one of {', '.join(DATA_CLASSES)}.")
+    return DATA_CLASSES[word]
+
+
+def _show(plan: PlanView) -> None:
+    print(f"{plan.requested}: route {plan.route}, strategy {plan.strategy}, data class {plan.data_class}")
+    print_table(
+        ("try", "endpoint", "road", "cost up to", "notes"),
+        [
+            (number, e.endpoint, e.access, _cost(e.expected_cost_usd), ", ".join(e.notes))
+            for number, e in enumerate(plan.endpoints, 1)
+        ],
+    )
+    if plan.rejected:
+        print_table(("rejected", "reason", "detail"), [(r.endpoint, r.reason, r.detail) for r in plan.rejected])
+
+
+def _cost(usd: float | None) -> str | None:
+    return None if usd is None else f"${usd:.6f}"

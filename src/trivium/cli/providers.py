@@ -1,0 +1,79 @@
+"""`trivium providers`: who can be named, and every fact of one, with its source and date."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from cyclopts import App
+
+from trivium.catalog.rows import Provider
+from trivium.cli.data import OPTIONS
+from trivium.cli.reach import is_usable
+from trivium.cli.terminal import Options, print_json, print_table
+from trivium.errors import NotFound
+
+app = App(name="providers", help="Who can be named as `provider/model`.")
+
+
+@app.default
+def list_providers(*, options: Options = OPTIONS) -> None:
+    """List every provider: its road, where its key was found, and how far data may travel there."""
+    config = options.load()
+    rows = [
+        {
+            "provider": id_,
+            "name": bound.row.name,
+            "road": bound.row.access,
+            "key": bound.credential_from or ("not needed" if bound.row.auth == "none" else "not set"),
+            "data_class": bound.row.data.ceiling.word,
+            "default_model": bound.row.default_model,
+            "usable": is_usable(config, bound),
+        }
+        for id_, bound in config.providers.items()
+    ]
+    if options.json:
+        print_json({"rows": rows})
+        return
+    print_table(
+        ("provider", "road", "key", "data class up to", "default model"),
+        [(row["provider"], row["road"], row["key"], row["data_class"], row["default_model"]) for row in rows],
+    )
+
+
+app.command(list_providers, name="list")
+
+
+@app.command
+def show(provider: str, *, options: Options = OPTIONS) -> None:
+    """Every fact of a provider; what nobody states is unknown."""
+    bound = options.load().providers.get(provider)
+    if bound is None:
+        raise NotFound(f"There is no provider `{provider[:80]}`.", remedy="`trivium providers` lists them.")
+    facts = facts_of(bound.row) | {"key_from": bound.credential_from or None, "trusted_origin": bound.trusted_origin}
+    if options.json:
+        print_json(facts)
+    else:
+        print_table(("fact", "value"), [(name, _words(value)) for name, value in facts.items()])
+
+
+def facts_of(row: Provider) -> dict[str, Any]:
+    """All fields of a row. The values of its headers may be secrets and are not among them."""
+    facts = {name: getattr(row, name) for name in row.__struct_fields__}
+    return msgspec.to_builtins(facts | {"headers": dict.fromkeys(row.headers, "hidden"), "data": _data(row)})
+
+
+def _data(row: Provider) -> dict[str, Any]:
+    return {name: getattr(row.data, name) for name in row.data.__struct_fields__}
+
+
+def _words(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str | int | float):
+        return str(value)
+    pairs = value.items() if hasattr(value, "items") else ()
+    said = [f"{name}: {'unknown' if item is None else item}" for name, item in pairs] or [str(item) for item in value]
+    return ", ".join(said) or "none"
