@@ -236,7 +236,9 @@ def test_no_dangerous_construction() -> None:
                     found.append(place(file, node, "`assert` vanishes under `python -O`; raise"))
                 case ast.Call(func=func) if dotted(func) in FORBIDDEN_CALLS:
                     found.append(place(file, node, f"`{dotted(func)}`"))
-                case ast.keyword(arg="shell", value=value) if not (isinstance(value, ast.Constant) and not value.value):
+                case ast.Call(func=func, keywords=words) if dotted(func).startswith("subprocess.") and any(
+                    word.arg == "shell" for word in words
+                ):
                     found.append(place(file, node, "`shell=`"))
                 case ast.Import(names=names) if {n.name.partition(".")[0] for n in names} & FORBIDDEN_IMPORTS:
                     found.append(place(file, node, f"imports {names[0].name}"))
