@@ -13,6 +13,35 @@ def ulid(time_ms: int, random: int) -> str:
     return "".join([_PAIRS[(value >> shift) & 0x3FF] for shift in range(120, -1, -10)])
 
 
+class Ids:
+    """Makes ids for one process: sorted by time, unique by 80 random bits drawn once and counted up from there.
+
+    Counting spares the random draw and most of the encoding for each id.
+    """
+
+    __slots__ = ("_count", "_prefix", "_process", "_time_ms")
+
+    def __init__(self, random: int) -> None:
+        self._process = ulid(0, random)[10:18]
+        self._count = random & 0x3FFFFFFFFF
+        self._time_ms = -1
+        self._prefix = ""
+
+    def next(self, time_ms: int) -> str:
+        """An id of the time `time_ms` (Unix milliseconds)."""
+        if time_ms != self._time_ms:
+            self._time_ms = time_ms
+            self._prefix = ulid(time_ms, 0)[:10] + self._process
+        self._count = count = (self._count + 1) & 0xFFFFFFFFFF
+        return (
+            self._prefix
+            + _PAIRS[count >> 30 & 0x3FF]
+            + _PAIRS[count >> 20 & 0x3FF]
+            + _PAIRS[count >> 10 & 0x3FF]
+            + _PAIRS[count & 0x3FF]
+        )
+
+
 def time_ms_of(generation_id: str) -> int:
     """The Unix milliseconds inside an id, with or without its `gen-` prefix; raises ValueError for any other text."""
     text = generation_id.removeprefix("gen-")
