@@ -40,8 +40,7 @@ def endpoints(config: Config) -> dict[Access, tuple[Endpoint, ...]]:
 
 def measured(rows: list[Throughput]) -> dict[Access, Measured]:
     """What the ledger says, by road; a road without traffic has nothing measured."""
-    by_road = {road: [row for row in rows if row.road == road] for road in ROADS}
-    return {road: _of(seen) for road, seen in by_road.items()}
+    return {road: _of([row for row in rows if row.road == road]) for road in ROADS}
 
 
 def _of(rows: list[Throughput]) -> Measured:

@@ -22,6 +22,7 @@ from trivium.types.money import NANOS_PER_USD
 UNKNOWN = "unknown"
 
 app = App(name="models", help="Models on this machine, models that could be, models of providers.")
+app.command("trivium.cli.refresh:refresh", name="refresh")
 
 
 @app.default

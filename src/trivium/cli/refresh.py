@@ -1,0 +1,94 @@
+"""`trivium models refresh`: a provider's own list of its models, read only when a person asks for it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import httpx2
+import msgspec
+
+from trivium.cli.data import OPTIONS
+from trivium.cli.reach import is_usable
+from trivium.cli.terminal import Options, note, print_json, print_table
+from trivium.config.home import make_private
+from trivium.config.schema import BoundProvider, Config
+from trivium.dialects import get
+from trivium.engines.store import write_atomically
+from trivium.errors import NotFound, TriviumError, UpstreamProtocolError, UpstreamUnreachable
+from trivium.transport import egress
+from trivium.transport.address import parse_origin
+
+_MAX_BYTES = 16 << 20
+
+
+def refresh(provider: str | None = None, *, options: Options = OPTIONS) -> None:
+    """Read the lists of models of a provider, or of all whose key is set, and keep them in the home.
+
+    Parameters
+    ----------
+    provider
+        The one provider to ask; by default every one with a key.
+    """
+    config = options.load()
+    rows: list[dict[str, str]] = []
+    for bound in _asked(config, provider):
+        try:
+            models = read_list(config, bound)
+        except TriviumError as error:
+            if provider is not None:
+                raise
+            note(f"{bound.row.id}: {error}")
+            continue
+        folder = make_private(config.home / "models-lists")
+        write_atomically(folder / f"{bound.row.id}.json", msgspec.json.encode({"models": models}))
+        rows += [{"model": f"{bound.row.id}/{model}"} for model in models]
+    if options.json:
+        print_json({"rows": rows})
+    else:
+        print_table(("model",), [(row["model"],) for row in rows])
+
+
+def read_list(config: Config, bound: BoundProvider) -> list[str]:
+    """The ids that a provider lists, OpenAI's and Anthropic's shape alike: `{"data": [{"id": …}]}`.
+
+    Raises UpstreamUnreachable and other UpstreamErrors; the credential goes to the configured origin only.
+    """
+    row, credential = bound.row, bound.credential
+    key = credential.reveal() if credential is not None else ""
+    named = {"authorization": f"Bearer {key}"} if row.auth == "bearer" else {row.auth: key}
+    headers = dict(get(row.dialect).headers) | row.headers | (named if key else {})
+    trusted = [parse_origin(row.base_url)] if bound.trusted_origin else []
+    try:
+        with egress.client(env=os.environ, offline=config.offline, trusted=trusted) as client:
+            answer = client.get(f"{row.base_url}{row.models_path}", headers=headers)
+    except httpx2.HTTPError as error:
+        raise UpstreamUnreachable(f"`{row.id}` cannot be reached: {error}.") from error
+    if answer.status_code != 200 or len(answer.content) > _MAX_BYTES:
+        raise UpstreamProtocolError(
+            f"`{row.id}` answered with status {answer.status_code} instead of its list of models.",
+            remedy=f"Look at its key: `trivium login {row.id}`.",
+            upstream_status=answer.status_code,
+        )
+    return _ids(row.id, answer.content)
+
+
+def _ids(provider: str, body: bytes) -> list[str]:
+    try:
+        said: Any = msgspec.json.decode(body)
+        items: list[dict[str, Any]] = said["data"] if isinstance(said, dict) else said
+        return sorted(str(item["id"]) for item in items)
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise UpstreamProtocolError(f"The list of models of `{provider}` has a form that is not known.") from error
+
+
+def _asked(config: Config, provider: str | None) -> list[BoundProvider]:
+    if provider is None:
+        return [b for b in config.providers.values() if b.credential is not None and b.row.models_path]
+    bound = config.providers.get(provider)
+    if bound is None or not bound.row.base_url or bound.row.models_path is None or not is_usable(config, bound):
+        raise NotFound(
+            f"`{provider[:80]}` is no provider with a key whose list can be read.",
+            remedy=f"`trivium providers` lists them; `trivium login {provider[:80]}` keeps a key.",
+        )
+    return [bound]
