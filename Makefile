@@ -19,7 +19,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-long faults bench lint format lock clean
+.PHONY: help demo setup test test-long faults faults-table bench lint format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,6 +38,9 @@ test-long: $(VENV)/dev.stamp ## the long cases: kills, soak, other servers
 
 faults: $(VENV)/dev.stamp ## the fault suite, one combination of each case at the real time-outs too
 	$(BIN)/pytest tests/faults -m "long or not long" --timeout 1800 $(ARGS)
+
+faults-table: $(VENV)/dev.stamp ## ask the fault table once and write docs/faults.md
+	PYTHONPATH=tests $(BIN)/python -m faults.table docs/faults.md
 
 bench: $(VENV)/dev.stamp ## measure the data plane beside its peers
 	$(BIN)/python bench/bench.py --install nginx litellm rolter
