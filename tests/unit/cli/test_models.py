@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from engines_help import gguf_bytes
+from trivium.catalog.rows import Price
+from trivium.cli.main import main
+from trivium.cli.models import price_words
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRIVIUM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    monkeypatch.delenv("TRIVIUM_CONFIG", raising=False)
+    return tmp_path / "home"
+
+
+def code_of(*words: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(list(words))
+    return int(stopped.value.code or 0)
+
+
+def rows_of(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, object]]:
+    capsys.readouterr()
+    assert code_of(*words, "--json") == 0
+    return json.loads(capsys.readouterr().out)["rows"]
+
+
+def test_a_file_is_pulled_listed_and_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "Own.gguf"
+    file.write_bytes(gguf_bytes())
+    assert code_of("models", "pull", str(file), "--yes") == 0
+    said = capsys.readouterr().err
+    assert "Licence  unknown" in said
+    assert "own" in said
+    assert "local/own" in [row["model"] for row in rows_of(capsys, "models")]
+    assert code_of("models", "rm", "own") == 0
+    assert "local/own" not in [row["model"] for row in rows_of(capsys, "models")]
+    assert file.exists()
+
+
+def test_nothing_is_fetched_unasked_where_nobody_can_be_asked(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", StringIO())
+    assert code_of("models", "pull", "smollm2-135m") == 2
+    said = capsys.readouterr().err
+    assert "Apache-2.0" in said
+    assert "demo model" in said
+    assert "--yes" in said
+    assert not (home / "models" / "blobs").exists()
+
+
+def test_what_could_be_pulled_says_that_it_is_a_demo_model(capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = [row for row in rows_of(capsys, "models") if row["model"] == "local/smollm2-135m"]
+    assert "demo model" in str(row["note"])
+    assert row["where"] == "can be pulled"
+
+
+def test_a_price_that_is_unknown_is_not_free() -> None:
+    assert price_words(None) == "unknown"
+    assert price_words(Price(input=0, output=0)) == "$0 / $0"

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from trivium.cli.data import since_ms
+from trivium.cli.usage import groups_of
+from trivium.errors import UsageError
+
+
+def test_groups_are_read_in_their_order() -> None:
+    assert groups_of("model, day") == ("model", "day")
+
+
+def test_an_unknown_group_names_the_known_ones() -> None:
+    with pytest.raises(UsageError) as refused:
+        groups_of("day,colour")
+    assert "provider" in refused.value.remedy
+
+
+def test_since_is_a_duration_or_a_date() -> None:
+    assert since_ms(None) == 0
+    assert since_ms("1970-01-02") == 86_400_000
+    assert since_ms("7d") < time.time() * 1000 - 6 * 86_400_000
+    with pytest.raises(UsageError):
+        since_ms("yesterday")
