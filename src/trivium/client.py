@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
+import contextlib
 import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,11 +23,12 @@ import msgspec
 from trivium.config.load import load
 from trivium.config.schema import Config
 from trivium.dialects import get as dialect_named
-from trivium.errors import InvalidRequest, TriviumError
+from trivium.errors import Draining, InvalidRequest, TriviumError
 from trivium.gateway import pipeline
 from trivium.gateway.exchange import Exchange, Wish
 from trivium.gateway.explain import PlanView, view
 from trivium.gateway.gateway import Gateway
+from trivium.gateway.owner import Owner
 from trivium.routing.names import AUTO
 from trivium.transport.platform import new_event_loop
 from trivium.types.data import DataClass
@@ -39,6 +42,7 @@ T = TypeVar("T")
 STREAM_EVENTS_MAX = 256
 """Events that may wait for their reader; then the upstream is read no further."""
 CLOSE_S = 20.0
+CLOSE_TURNS = 10
 
 
 def request_of(messages: Messages, model: str, parameters: Mapping[str, Any], *, stream: bool) -> Request:
@@ -66,15 +70,44 @@ class AsyncTrivium:
             config = load(file=config, offline=offline, env=os.environ, cwd=Path.cwd())
         self.config = config
         self._gateway: Gateway | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
+        self._calls: dict[Exchange, _Sink] = {}
+        _open_clients.add(self)
 
     def _open(self) -> Gateway:
-        if self._gateway is None or self._pid != os.getpid():
-            # After a fork the parent's gateway is the parent's: its sockets are left alone, not closed.
-            self._gateway = Gateway(self.config)
-            self._pid = os.getpid()
+        loop = asyncio.get_running_loop()
+        if self._gateway is None or self._pid != os.getpid() or self._loop is not loop:
+            self._leave()
+            self._gateway, self._loop, self._pid = Gateway(self.config), loop, os.getpid()
+            _open_clients.add(self)
         self._gateway.look_at_store()
         return self._gateway
+
+    def _leave(self) -> None:
+        """Let go of a gateway without its loop: that has ended, or is a parent's."""
+        gateway, self._gateway = self._gateway, None
+        self._calls.clear()
+        if gateway is None:
+            return
+        if self._pid != os.getpid():
+            _inherited.append(gateway)
+            return
+        gateway.journal.close()
+        if gateway.owner is not None:
+            gateway.owner.close()
+
+    @contextlib.contextmanager
+    def _calling(self, sink: _Sink, request: Request, wish: Wish) -> Generator[Exchange]:
+        """A request in flight; whoever leaves before its end stops the upstream."""
+        calls = self._calls
+        exchange = pipeline.begin_request(self._open().runtime, sink, request, wish)
+        calls[exchange] = sink
+        try:
+            yield exchange
+        finally:
+            calls.pop(exchange, None)
+            pipeline.caller_gone(exchange)
 
     async def chat(
         self,
@@ -89,12 +122,8 @@ class AsyncTrivium:
         """Ask and wait for the whole answer."""
         request = request_of(messages, model, parameters, stream=False)
         waiting = _Waiting(asyncio.get_running_loop())
-        exchange = pipeline.begin_request(self._open().runtime, waiting, request, _wish(data_class, strict, timeout_s))
-        try:
+        with self._calling(waiting, request, _wish(data_class, strict, timeout_s)):
             return await waiting.answer
-        except asyncio.CancelledError:
-            pipeline.caller_gone(exchange)
-            raise
 
     async def stream(
         self,
@@ -114,8 +143,7 @@ class AsyncTrivium:
         """
         request = request_of(messages, model, parameters, stream=True)
         flow = _Flow()
-        exchange = pipeline.begin_request(self._open().runtime, flow, request, _wish(data_class, strict, timeout_s))
-        try:
+        with self._calling(flow, request, _wish(data_class, strict, timeout_s)) as exchange:
             while True:
                 event = await flow.next()
                 if finished is not None and isinstance(event, End):
@@ -123,8 +151,6 @@ class AsyncTrivium:
                 yield event
                 if isinstance(event, End):
                     return
-        finally:
-            pipeline.caller_gone(exchange)
 
     async def plan(
         self, messages: Messages, model: str = AUTO, *, data_class: str | None = None, **parameters: Any
@@ -134,9 +160,27 @@ class AsyncTrivium:
         return view(self._open().runtime.snapshot, request, _wish(data_class, strict=False, timeout_s=None))
 
     async def aclose(self) -> None:
-        gateway, self._gateway = self._gateway, None
-        if gateway is not None and self._pid == os.getpid():
-            await gateway.close()
+        """Stop what this client started; calls in flight raise Draining. Safe to call twice."""
+        owner = await self._close_loop()
+        if owner is not None:
+            await asyncio.get_running_loop().run_in_executor(None, owner.close)
+
+    async def _close_loop(self) -> Owner | None:
+        """Close everything but the owner, whose end may take a while and needs no loop."""
+        _open_clients.discard(self)
+        gateway = self._gateway
+        if gateway is None or self._pid != os.getpid() or self._loop is not asyncio.get_running_loop():
+            self._leave()
+            return None
+        self._gateway = None
+        for exchange, sink in list(self._calls.items()):
+            sink.fail(exchange, Draining("This client was closed.", remedy="Ask before you close it."))
+            pipeline.caller_gone(exchange)
+        for _ in range(CLOSE_TURNS):  # in which the journal is written, and the callers' tasks end
+            await asyncio.sleep(0)
+        owner, gateway.owner = gateway.owner, None
+        await gateway.close()
+        return owner
 
     async def __aenter__(self) -> AsyncTrivium:
         return self
@@ -213,7 +257,7 @@ class _Flow(_Sink):
             exchange.on_caller_writable(writable=False)
 
     def fail(self, exchange: Exchange, error: TriviumError) -> None:
-        self._error = error
+        self._error = self._error or error
         self._arrived.set()
 
     async def next(self) -> Event:
@@ -240,15 +284,27 @@ class _LoopThread:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self.loop.close()
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        future = self.start(coroutine)
         try:
             return future.result(timeout_s)
         except BaseException:
             future.cancel()
             raise
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Raises Draining once the loop has ended."""
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        except RuntimeError as error:
+            coroutine.close()
+            raise Draining("This client was closed.", remedy="Ask before you close it.") from error
 
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -263,12 +319,16 @@ class Trivium:
         self.config = self._inner.config
         self._thread: _LoopThread | None = None
         self._pid = 0
-        _open_clients.add(self)
+        self._locks: dict[int, threading.Lock] = {}
 
     def _running(self) -> _LoopThread:
-        if self._thread is None or self._pid != os.getpid():
-            self._thread, self._pid = _LoopThread(), os.getpid()
-        return self._thread
+        pid = os.getpid()
+        with self._locks.setdefault(pid, threading.Lock()):  # a lock that was held during a fork stays held
+            if self._thread is None or self._pid != pid:
+                _inherited.append(self._thread)
+                self._thread, self._pid = _LoopThread(), pid
+                _open_clients.add(self)
+            return self._thread
 
     def chat(self, messages: Messages, model: str = AUTO, **parameters: Any) -> Response:
         """Ask and wait for the whole answer; parameters as `AsyncTrivium.chat`."""
@@ -285,22 +345,28 @@ class Trivium:
                 except StopAsyncIteration:
                     return
         finally:
-            running.run(events.aclose())
+            # Not awaited: an iterator may be collected anywhere, also on the loop's own thread.
+            with contextlib.suppress(Draining):
+                running.start(events.aclose())
 
     def plan(self, messages: Messages, model: str = AUTO, **parameters: Any) -> PlanView:
         """Which endpoints would serve, in which order, and why the others would not; nothing is sent."""
         return self._running().run(self._inner.plan(messages, model, **parameters))
 
     def close(self) -> None:
-        """Stop what this client started; bounded in time, and safe to call twice."""
+        """Stop what this client started; calls of other threads raise Draining. Bounded in time; safe to call twice."""
         _open_clients.discard(self)
         thread, self._thread = self._thread, None
-        if thread is not None and self._pid == os.getpid():
-            try:
-                thread.run(self._inner.aclose(), CLOSE_S)
-            except TimeoutError:
-                return
+        if thread is None:
+            return
+        if self._pid != os.getpid():
+            _inherited.append(thread)
+            return
+        with contextlib.suppress(TimeoutError):
+            owner = thread.run(self._inner._close_loop(), CLOSE_S)
             thread.stop()
+            if owner is not None:
+                owner.close()
 
     def __enter__(self) -> Trivium:
         return self
@@ -309,13 +375,21 @@ class Trivium:
         self.close()
 
 
-_open_clients: weakref.WeakSet[Trivium] = weakref.WeakSet()
+_open_clients: weakref.WeakSet[Trivium | AsyncTrivium] = weakref.WeakSet()
+_inherited: list[object] = []
+"""A parent's gateways and loops. Kept, because to collect one is to close sockets that are still the parent's."""
 
 
 @atexit.register
 def _close_all() -> None:
-    for client in list(_open_clients):
-        client.close()
+    """A program that ends without closing its clients still stops its engines and loses no record."""
+    clients = list(_open_clients)
+    for client in clients:
+        if isinstance(client, Trivium):
+            client.close()
+    for client in clients:
+        if isinstance(client, AsyncTrivium):
+            client._leave()  # its loop has ended
 
 
 __all__ = ["AsyncTrivium", "Failure", "Trivium", "TriviumError"]

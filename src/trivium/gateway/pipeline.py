@@ -19,6 +19,7 @@ from trivium.errors import (
     PaymentRequired,
     PermissionDenied,
     TriviumError,
+    UpstreamCut,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -235,7 +236,8 @@ def recover(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
     if exchange.released:
         close(exchange, error)
         return
-    if failed.endpoint.engine is not None and isinstance(error, UpstreamUnreachable) and exchange.tries == 1:
+    gone = isinstance(error, UpstreamUnreachable | UpstreamCut)
+    if failed.endpoint.engine is not None and gone and exchange.tries == 1:
         again(exchange)  # the engine was unloaded or moved since its address was learnt: ask its owner once more
         return
     route = exchange.plan.route if exchange.plan else None

@@ -22,6 +22,7 @@ from trivium.errors import (
     Draining,
     LedgerUnavailable,
     TriviumError,
+    UpstreamCut,
     UpstreamError,
     UpstreamRateLimited,
     UpstreamUnreachable,
@@ -218,7 +219,7 @@ class Runtime:
             if state is not None:
                 state.succeeded()
             return
-        if endpoint.engine is not None and isinstance(error, UpstreamUnreachable):
+        if endpoint.engine is not None and isinstance(error, UpstreamUnreachable | UpstreamCut):
             self._engines.pop(endpoint.engine, None)
         self._blame(attempt, error)
 
