@@ -56,7 +56,7 @@ def test_no_command_obeys_it(command: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     acts = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     assert [act for act in acts if act["kind"] == "spawn"] == []
-    assert [act for act in acts if act["kind"] != "spawn" and not act["target"].startswith(LOOPBACK)] == []
+    assert [act for act in acts if act["kind"] != "spawn" and not f"{act['target']}:".startswith(LOOPBACK)] == []
     assert b"stolen" not in done.stdout
     assert b"sk-mine" not in done.stdout + done.stderr
     assert b"collector.example" not in done.stdout

@@ -57,7 +57,7 @@ def examine(config: Config) -> dict[str, Any]:
     return {
         "version": __version__,
         "python": platform.python_version(),
-        "platform": " ".join((platform.system(), platform.release(), platform.machine())),  # starts no process
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",  # starts no process
         "home": {"path": str(config.home), "free_bytes": _free(config.home), "owned": owned(config)},
         "config": _file(config),
         "offline": config.offline,
