@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
-
 import httpx2
 import msgspec
 
@@ -73,13 +71,20 @@ def read_list(config: Config, bound: BoundProvider) -> list[str]:
     return _ids(row.id, answer.content)
 
 
+class _Item(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _List(msgspec.Struct, frozen=True):
+    data: list[_Item]
+
+
 def _ids(provider: str, body: bytes) -> list[str]:
     try:
-        said: Any = msgspec.json.decode(body)
-        items: list[dict[str, Any]] = said["data"] if isinstance(said, dict) else said
-        return sorted(str(item["id"]) for item in items)
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        said = msgspec.json.decode(body, type=_List | list[_Item])
+    except msgspec.DecodeError as error:
         raise UpstreamProtocolError(f"The list of models of `{provider}` has a form that is not known.") from error
+    return sorted(item.id for item in (said.data if isinstance(said, _List) else said))
 
 
 def _asked(config: Config, provider: str | None) -> list[BoundProvider]:
