@@ -11,16 +11,10 @@ import time
 import pytest
 
 from faults import driver
-from faults.cases import Case, Cell, primary
 from support import DIALECTS, Raw, Served, ask_raw, config, provider, serve
 from trivium.testing import FakeUpstream, answers
 
 STREAMS = 10
-
-
-def cell_of(dialect: str) -> Cell:
-    case = Case(40, "gap-300", {}, text=answers.words(64))
-    return Cell(case, stream=True, dialect=dialect, surface="gateway", fallback=False, expect=primary())
 
 
 def streams(served: Served, up: FakeUpstream, count: int = STREAMS) -> tuple[list[threading.Thread], list[Raw]]:
@@ -68,7 +62,7 @@ def test_streams_finish_and_newcomers_are_refused() -> None:
             thread.join()
         for raw in found:
             dialect = "openai_chat" if b"chat.completion" in raw.body else "anthropic_messages"
-            seen = driver.read_stream(raw, cell_of(dialect))
+            seen = driver.read_stream(raw, dialect)
             assert (seen.outcome, seen.text, seen.note) == ("answer", answers.words(64), "")
         assert len(found) == STREAMS
         assert served.process.wait(5) == 0
@@ -85,7 +79,7 @@ def test_a_stream_that_is_too_slow_is_told() -> None:
         assert served.process.wait(5) == 0
         for raw in found:
             dialect = "openai_chat" if b"chat.completion" in raw.body else "anthropic_messages"
-            seen = driver.read_stream(raw, cell_of(dialect))
+            seen = driver.read_stream(raw, dialect)
             assert (seen.outcome, seen.kind, seen.note) == ("cut", "draining", "")
         assert outcomes(served) == ["error_midstream"] * STREAMS
         up.wait_until(lambda: not up.busy)

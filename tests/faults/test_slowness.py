@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from faults import driver
-from faults.cases import FALLBACK_TEXT, Case, Cell, Expect
+from faults.cases import FALLBACK_TEXT
 from support import PATHS, SCALE, Served, ask_raw, body, config, primary_at, provider, read_raw, request_bytes, serve
 from trivium.testing import FakeUpstream
 
@@ -87,9 +87,6 @@ def test_a_caller_who_waits_hears_something(model: str, error: bool) -> None:
     assert raw.status == 200
     assert raw.payload.startswith(b": keep-alive\n\n")
     assert 4.9 < raw.reads[0] < 6.0
-    cell = Cell(
-        Case(6, "silent", {}), stream=True, dialect="openai_chat", surface="gateway", fallback=False, expect=Expect(())
-    )
-    seen = driver.read_stream(raw, cell)
+    seen = driver.read_stream(raw, "openai_chat")
     assert not seen.note
     assert (seen.outcome, seen.kind) == (("error", "upstream_timeout") if error else ("answer", ""))
