@@ -9,6 +9,7 @@ import json
 import statistics
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 Value = Callable[[dict, str], float]  # (round, server) -> number

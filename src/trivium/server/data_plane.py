@@ -31,15 +31,10 @@ from trivium.server import paths
 from trivium.server.guard import LOOPBACK, Guard, check_host, cors_of
 from trivium.server.models import model_rows
 from trivium.server.sink import JSON, HttpSink, refuse
-from trivium.transport.server import CallerConnection, HttpRequest
-from trivium.transport.upstream import Headers
+from trivium.transport.server import CallerConnection, Fields, HttpRequest
 from trivium.types.data import DataClass
 
-_HEADERS = {
-    b"x-trivium-data-class": "data_class",
-    b"x-trivium-strict": "strict",
-    b"x-trivium-timeout": "timeout",
-}
+_SPECIAL = frozenset((b"x-trivium-data-class", b"x-trivium-strict", b"x-trivium-timeout"))
 _TIMEOUT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s|m)?", re.ASCII)
 _UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0}
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no")
@@ -65,6 +60,8 @@ class DataPlane:
         self._hosts = LOOPBACK | {host, *config.server.hosts} if loopback else None
         self._origins = config.server.cors_origins
         self._policy_class = config.policy.data_class
+        self._plain: dict[str, Wish] = {}
+        """What a key wishes that says nothing special, by its name."""
 
     # ---- transport.server.Service
 
@@ -75,8 +72,8 @@ class DataPlane:
         extra = b""
         try:
             if self._hosts is not None:
-                check_host(request.headers, self._hosts)
-            extra = cors_of(request.headers, self._origins)
+                check_host(request.fields, self._hosts)
+            extra = cors_of(request.fields, self._origins)
             if place is not None and request.method not in place.methods and request.method != b"OPTIONS":
                 extra += b"allow: %b\r\n" % b", ".join(place.methods)  # RFC 9110, 15.5.6
             self._handle(connection, request, path, place, extra)
@@ -96,7 +93,7 @@ class DataPlane:
         if place is not None and place.kind in ("health", "ready"):
             self._health(connection, place)
             return
-        key = self._guard.key_of(request.headers)
+        key = self._guard.key_of(request.fields)
         if place is None:
             raise _not_found(path)
         if request.method not in place.methods:
@@ -105,7 +102,7 @@ class DataPlane:
         if place.kind == "generate":
             self._generate(connection, request, place.dialect, key, cors)
         elif place.kind == "models":
-            self._models(connection, request.headers, key, cors)
+            self._models(connection, request.fields, key, cors)
         else:
             self._plan(connection, request, place.dialect, key, cors)
 
@@ -120,46 +117,50 @@ class DataPlane:
     def _generate(
         self, connection: CallerConnection, request: HttpRequest, dialect: Dialect, key: Key | None, cors: bytes
     ) -> None:
-        wish = self._wish(request.headers, dialect, key)
+        wish = self._wish(request.fields, dialect, key)
         sink = HttpSink(connection, cors)
         sink.follow(pipeline.begin(self._runtime, sink, dialect, request.body, wish))
 
-    def _wish(self, headers: Headers, dialect: Dialect, key: Key | None) -> Wish:
+    def _wish(self, fields: Fields, dialect: Dialect, key: Key | None) -> Wish:
         """What headers and key ask for. Raises InvalidRequest, UnsupportedMediaType."""
-        told: dict[str, str] = {}
-        forwarded = b""
-        kind = b""
-        for name, value in headers:
-            lower = name.lower()
-            if lower == b"content-type":
-                kind = value
-            elif lower in _HEADERS:
-                told[_HEADERS[lower]] = value.decode("latin-1")
-            elif lower in dialect.forwarded:
-                forwarded += b"%b: %b\r\n" % (lower, value)
+        kind = fields.get(b"content-type", b"")
         if not kind.lower().startswith(b"application/json"):
             raise UnsupportedMediaType(
                 f"The body is `{kind[:60].decode('latin-1') or 'of no stated type'}`, not JSON.",
                 remedy="Send `content-type: application/json`.",
             )
-        asked = pipeline.data_class_of(told["data_class"]) if "data_class" in told else DataClass.ANY
+        if not _SPECIAL.isdisjoint(fields) or not dialect.forwarded.isdisjoint(fields):
+            return self._special_wish(fields, dialect, key)
+        name = key.name if key else ""
+        found = self._plain.get(name)
+        if found is None:
+            found = self._plain[name] = Wish(key=key, data_class=self._least_class(key))
+        return found
+
+    def _least_class(self, key: Key | None) -> DataClass:
+        return max(self._policy_class, key.data_class if key else DataClass.ANY)
+
+    def _special_wish(self, fields: Fields, dialect: Dialect, key: Key | None) -> Wish:
+        told = {name: fields[name].decode("latin-1") for name in _SPECIAL if name in fields}
+        asked = told.get(b"x-trivium-data-class")
+        least = self._least_class(key)
         return Wish(
             key=key,
-            data_class=max(asked, self._policy_class, key.data_class if key else DataClass.ANY),
-            strict=_strict(told.get("strict", "0")),
-            timeout_s=_timeout(told.get("timeout")),
-            forwarded=forwarded,
+            data_class=least if asked is None else max(least, pipeline.data_class_of(asked)),
+            strict=_strict(told.get(b"x-trivium-strict", "0")),
+            timeout_s=_timeout(told.get(b"x-trivium-timeout")),
+            forwarded=b"".join(b"%b: %b\r\n" % (name, fields[name]) for name in dialect.forwarded if name in fields),
         )
 
-    def _models(self, connection: CallerConnection, headers: Headers, key: Key | None, cors: bytes) -> None:
-        anthropic = any(name.lower() == b"anthropic-version" for name, _ in headers)
+    def _models(self, connection: CallerConnection, fields: Fields, key: Key | None, cors: bytes) -> None:
+        anthropic = b"anthropic-version" in fields
         dialect = dialect_named("anthropic_messages" if anthropic else "openai_chat")
         connection.whole(200, JSON + cors, dialect.models_answer(model_rows(self._runtime.snapshot, key)))
 
     def _plan(
         self, connection: CallerConnection, request: HttpRequest, dialect: Dialect, key: Key | None, cors: bytes
     ) -> None:
-        wish = self._wish(request.headers, dialect, key)
+        wish = self._wish(request.fields, dialect, key)
         parsed = dialect.parse_request(request.body)
         connection.whole(200, JSON + cors, msgspec.json.encode(view(self._runtime.snapshot, parsed, wish)))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from trivium.config.schema import Config
 from trivium.errors import AuthenticationFailed, PermissionDenied
 from trivium.policy.key import Key
-from trivium.transport.upstream import Headers
+from trivium.transport.server import Fields
 
 TOKENS_MAX = 10_000
 """Tokens remembered; unknown ones are not, so that guessing fills nothing."""
@@ -30,11 +30,11 @@ class Guard:
         self.open = not config.keys
         """No keys are configured: on loopback everybody is welcome, whatever they send as a key."""
 
-    def key_of(self, headers: Headers) -> Key | None:
+    def key_of(self, fields: Fields) -> Key | None:
         """The caller's key; None where none is asked for. Raises AuthenticationFailed."""
         if self.open:
             return None
-        token = _token(headers)
+        token = _token(fields)
         key = self._by_token.get(token)
         if key is None:
             key = self._look_up(token)
@@ -62,32 +62,26 @@ def _refused() -> AuthenticationFailed:
     )
 
 
-def _token(headers: Headers) -> bytes:
+def _token(fields: Fields) -> bytes:
     """The token of `Authorization: Bearer` or `x-api-key`; if both come and differ, neither counts."""
-    bearer = api_key = b""
-    for name, value in headers:
-        size = len(name)
-        if size == 13 and name.lower() == b"authorization":
-            scheme, _, token = value.partition(b" ")
-            bearer = token.strip() if scheme.lower() == b"bearer" else b""
-        elif size == 9 and name.lower() == b"x-api-key":
-            api_key = value.strip()
+    scheme, _, token = fields.get(b"authorization", b"").partition(b" ")
+    bearer = token.strip() if scheme.lower() == b"bearer" else b""
+    api_key = fields.get(b"x-api-key", b"").strip()
     if bearer and api_key and bearer != api_key:
         return b""
     return bearer or api_key
 
 
-def check_host(headers: Headers, allowed: frozenset[str]) -> None:
+def check_host(fields: Fields, allowed: frozenset[str]) -> None:
     """Raises PermissionDenied for a `Host` that is no name of this machine."""
-    for name, value in headers:
-        if len(name) == 4 and name.lower() == b"host":
-            host = _host(value.decode("latin-1"))
-            if host in allowed:
-                return
-            raise PermissionDenied(
-                f"`{host[:80]}` is not a name of this server.", remedy="Add it to `[server] hosts` to allow it."
-            )
-    raise PermissionDenied("The request has no `Host`.", remedy="Send one; HTTP/1.1 requires it.")
+    given = fields.get(b"host")
+    if given is None:
+        raise PermissionDenied("The request has no `Host`.", remedy="Send one; HTTP/1.1 requires it.")
+    host = _host(given.decode("latin-1"))
+    if host not in allowed:
+        raise PermissionDenied(
+            f"`{host[:80]}` is not a name of this server.", remedy="Add it to `[server] hosts` to allow it."
+        )
 
 
 def _host(value: str) -> str:
@@ -96,14 +90,13 @@ def _host(value: str) -> str:
     return value.partition(":")[0].lower()
 
 
-def cors_of(headers: Headers, allowed: tuple[str, ...]) -> bytes:
+def cors_of(fields: Fields, allowed: tuple[str, ...]) -> bytes:
     """Header lines for an allowed `Origin`, nothing without one. Raises PermissionDenied for a foreign one."""
-    for name, value in headers:
-        if len(name) == 6 and name.lower() == b"origin":
-            origin = value.decode("latin-1")
-            if origin in allowed:
-                return b"access-control-allow-origin: %b\r\nvary: origin\r\n" % value
-            raise PermissionDenied(
-                "Web pages of this origin may not use this server.", remedy="Add it to `[server] cors_origins`."
-            )
-    return b""
+    given = fields.get(b"origin")
+    if given is None:
+        return b""
+    if given.decode("latin-1") not in allowed:
+        raise PermissionDenied(
+            "Web pages of this origin may not use this server.", remedy="Add it to `[server] cors_origins`."
+        )
+    return b"access-control-allow-origin: %b\r\nvary: origin\r\n" % given

@@ -39,29 +39,10 @@ class UpstreamConnection(asyncio.Protocol):
     """A connection to one origin. `owner` gets it back when it can carry another request."""
 
     __slots__ = (
-        "_complete",
-        "_drained",
-        "_excess",
-        "_framing_bytes",
-        "_head_ready",
-        "_head_told",
-        "_headers",
-        "_keep_alive",
-        "_length_known",
-        "_owner",
-        "_parser",
-        "_parts",
-        "_paused",
-        "_reused",
-        "_status",
-        "_touched",
-        "closed",
-        "idle_until",
-        "keep_alive_s",
-        "receiver",
-        "transport",
-        "upstream",
-    )
+        "_complete", "_drained", "_excess", "_framing_bytes", "_head_ready", "_head_told", "_headers",
+        "_keep_alive", "_length_known", "_owner", "_parser", "_parts", "_paused", "_reused", "_status", "_touched",
+        "closed", "idle_until", "keep_alive_s", "receiver", "transport", "upstream",
+    )  # fmt: skip
 
     def __init__(self, upstream: Upstream, owner: Owner) -> None:
         self.upstream = upstream

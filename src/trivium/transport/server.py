@@ -17,8 +17,6 @@ from typing import Protocol
 import httptools
 import msgspec
 
-from trivium.transport.upstream import Headers
-
 HEAD_BYTES_MAX = 64 * 1024
 HEADERS_MAX = 128
 BODY_BYTES_MAX = 32 * 1024 * 1024
@@ -46,12 +44,16 @@ REASONS = {
 }  # fmt: skip
 
 
+Fields = dict[bytes, bytes]
+"""Header fields by their names in lower case; repeated ones are joined with commas (RFC 9110, 5.3)."""
+
+
 class HttpRequest(msgspec.Struct, kw_only=True):
-    """One request as it came. `target` is the raw request target; header names keep their spelling."""
+    """One request as it came. `target` is the raw request target."""
 
     method: bytes
     target: bytes
-    headers: Headers
+    fields: Fields
     body: bytes
 
 
@@ -75,35 +77,11 @@ class CallerConnection(asyncio.Protocol):
     """A caller's connection. The service answers through `whole`, or `begin`, `chunk` and `end`."""
 
     __slots__ = (
-        "_ahead",
-        "_ahead_bytes",
-        "_arriving",
-        "_body",
-        "_chunked",
-        "_closing",
-        "_connections",
-        "_deaf",
-        "_framing_bytes",
-        "_head_bytes",
-        "_head_done",
-        "_head_only",
-        "_headers",
-        "_host",
-        "_keep_alive",
-        "_parser",
-        "_queue",
-        "_reading",
-        "_refusal",
-        "_service",
-        "_since",
-        "_target",
-        "_version",
-        "_writable",
-        "busy",
-        "gone",
-        "stream",
-        "transport",
-    )
+        "_ahead", "_ahead_bytes", "_arriving", "_body", "_chunked", "_closing", "_connections", "_deaf",
+        "_field_count", "_fields", "_framing_bytes", "_head_bytes", "_head_done", "_head_only", "_host",
+        "_keep_alive", "_parser", "_queue", "_reading", "_refusal", "_service", "_since", "_target", "_version",
+        "_writable", "busy", "gone", "stream", "transport",
+    )  # fmt: skip
 
     def __init__(self, service: Service, connections: set[CallerConnection]) -> None:
         self._service = service
@@ -134,7 +112,8 @@ class CallerConnection(asyncio.Protocol):
 
     def _clear(self) -> None:
         self._target = b""
-        self._headers: Headers = []
+        self._fields: Fields = {}
+        self._field_count = 0
         self._head_bytes = 0
         self._framing_bytes = 0
         self._head_done = False
@@ -192,7 +171,7 @@ class CallerConnection(asyncio.Protocol):
             self._reject(501, "This server is no proxy.")
             self._next()
             return
-        fields = b"".join(b"%b: %b\r\n" % field for field in self._headers if field[0].lower() != b"upgrade")
+        fields = b"".join(b"%b: %b\r\n" % field for field in self._fields.items() if field[0] != b"upgrade")
         version = self._version.encode()
         self._parser = httptools.HttpRequestParser(self)
         self._feed(b"%b %b HTTP/%b\r\n%b\r\n%b" % (method, self._target, version, fields, rest))
@@ -255,10 +234,16 @@ class CallerConnection(asyncio.Protocol):
         if self._head_done:
             return  # a trailer may not pass for a field of the head (RFC 9110, 6.5.1)
         self._head_bytes += len(name) + len(value)
-        if len(self._headers) < HEADERS_MAX:
-            self._headers.append((name, value))
-        else:
+        self._field_count += 1
+        if self._field_count > HEADERS_MAX:
             self._reject(431, f"The request has more than {HEADERS_MAX} header fields.")
+            return
+        name = name.lower()
+        if name in self._fields:
+            if name == b"host":
+                self._reject(400, "A request has one `Host`.")
+            value = b"%b, %b" % (self._fields[name], value)
+        self._fields[name] = value
 
     def on_headers_complete(self) -> None:
         self._version = self._parser.get_http_version()
@@ -267,27 +252,20 @@ class CallerConnection(asyncio.Protocol):
         self._head_done = True
         if self._head_bytes > HEAD_BYTES_MAX:
             self._reject(431, f"The request's head is longer than {HEAD_BYTES_MAX} bytes.")
-        hosts = 0
-        expects = False
-        for name, value in self._headers:
-            size = len(name)
-            if size == 4 and name.lower() == b"host":
-                hosts += 1
-                self._host = value
-            elif size == 14 and name.lower() == b"content-length":
-                if len(value) > 18 or int(value) > BODY_BYTES_MAX:
-                    self._reject(413, f"The request's body is larger than {BODY_BYTES_MAX} bytes.")
-            elif size == 17 and name.lower() == b"transfer-encoding":
-                if value.strip().lower() != b"chunked":
-                    self._reject(501, "No transfer coding but `chunked` is understood.")
-            elif size == 6 and name.lower() == b"expect":
-                expects = value.strip().lower() == b"100-continue"
+        fields = self._fields
+        length = fields.get(b"content-length")
+        if length is not None and (len(length) > 18 or int(length) > BODY_BYTES_MAX):
+            self._reject(413, f"The request's body is larger than {BODY_BYTES_MAX} bytes.")
+        coding = fields.get(b"transfer-encoding")
+        if coding is not None and coding.strip().lower() != b"chunked":
+            self._reject(501, "No transfer coding but `chunked` is understood.")
+        self._host = fields.get(b"host", b"")
         if self._version != "1.1":
             if self._version != "1.0":
                 self._reject(505, "This server speaks HTTP/1.1.")
-        elif hosts != 1:
+        elif b"host" not in fields:
             self._reject(400, "A request has one `Host`.")
-        elif expects and not self._queue and not self._deaf:
+        elif fields.get(b"expect", b"").strip().lower() == b"100-continue" and not self._queue and not self._deaf:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
@@ -315,7 +293,7 @@ class CallerConnection(asyncio.Protocol):
         self._arriving = False
         self._since = 0.0
         request = HttpRequest(
-            method=self._parser.get_method(), target=target, headers=self._headers, body=bytes(self._body)
+            method=self._parser.get_method(), target=target, fields=self._fields, body=bytes(self._body)
         )
         chunked = self._version == "1.1"
         keep_alive = chunked and self._parser.should_keep_alive()

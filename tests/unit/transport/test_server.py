@@ -259,7 +259,7 @@ def test_a_request_is_read_in_any_slices_and_the_next_one_too(sent: bytes, body:
             await until(lambda: len(caller.echo.requests) == 2)
             first, second = caller.echo.requests
             assert (first.target, first.body) == (b"/echo", body)
-            assert not any(name.lower() == b"authorization" for name, _ in first.headers)
+            assert b"authorization" not in first.fields
             assert second.target == b"/smuggled"
 
     run(case())
