@@ -65,30 +65,10 @@ class Attempt:
     """Receives what one connection brings for one exchange."""
 
     __slots__ = (
-        "_active",
-        "_error_body",
-        "_error_headers",
-        "_failed",
-        "_first_content_at",
-        "_fresh",
-        "_opening",
-        "_seen_at",
-        "_sent_at",
-        "_settled",
-        "_stream",
-        "_succeeded",
-        "_written",
-        "binding",
-        "connection",
-        "endpoint",
-        "exchange",
-        "limits",
-        "number",
-        "payload",
-        "relay",
-        "reserved_nanos",
-        "status",
-    )
+        "_active", "_error_body", "_error_headers", "_failed", "_first_content_at", "_fresh", "_opening",
+        "_seen_at", "_sent_at", "_settled", "_stream", "_succeeded", "_written", "binding", "connection",
+        "endpoint", "exchange", "limits", "number", "payload", "relay", "reserved_nanos", "status",
+    )  # fmt: skip
 
     def __init__(
         self,
