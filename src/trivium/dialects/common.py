@@ -131,6 +131,10 @@ class _Counting(Generic[H]):
 
 def tokens(value: Any) -> int | None:
     """A token count of an upstream; None for what is none (absent, negative, absurd)."""
+    if type(value) is int and 0 <= value <= MAX_TOKENS:
+        return value  # nearly always
+    if value is None:
+        return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TOKENS:
         return None
     return int(value)

@@ -45,12 +45,13 @@ def _parts(message: Message) -> list[object]:
 
 
 def media_needs(plan: Plan, messages: msgspec.Raw, exchange: Exchange) -> frozenset[str]:
-    """Media that the request carries, looked for only where an endpoint of the plan could not take it."""
-    capable = all(endpoint.capabilities.issuperset(MEDIA) for endpoint in plan.endpoints)
-    if capable or not any(mark in memoryview_bytes(messages) for mark in _MARKS):
+    """Media that the request carries, looked for only where the plan's endpoints differ in what they can take.
+
+    A lone remote endpoint is asked all the same and answers for itself; an engine of ours would fail with a 500.
+    """
+    if len(plan.endpoints) == 1 and plan.endpoints[0].engine is None:
         return NOTHING
-    return media_of(exchange.canonical())
-
-
-def memoryview_bytes(raw: msgspec.Raw) -> bytes:
-    return bytes(raw)
+    if all(endpoint.capabilities.issuperset(MEDIA) for endpoint in plan.endpoints):
+        return NOTHING
+    text = bytes(messages)
+    return media_of(exchange.canonical()) if any(mark in text for mark in _MARKS) else NOTHING

@@ -36,7 +36,7 @@ from trivium.routing.plan import Plan, Rejected
 from trivium.routing.route import Breaker
 from trivium.telemetry.metrics import Metrics
 from trivium.transport.pool import Dial, Pool
-from trivium.types.ids import ulid
+from trivium.types.ids import Ids
 from trivium.types.secret import Secret
 from trivium.types.usage import Usage
 
@@ -101,6 +101,7 @@ class Runtime:
         self.now = time.monotonic
         self.jitter = random.random
         self.id_time_ms = 0
+        self._ids = Ids(random.getrandbits(80))
         self.budget = DailyBudget(snapshot.config.defaults.budget_nanos_day)
         self.draining = False
         self.ending: TriviumError | None = None
@@ -127,7 +128,7 @@ class Runtime:
 
     def new_id(self) -> str:
         self.id_time_ms = self.time_ms()
-        return "gen-" + ulid(self.id_time_ms, random.getrandbits(80))
+        return "gen-" + self._ids.next(self.id_time_ms)
 
     # ---- admission
 
