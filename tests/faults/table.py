@@ -13,13 +13,14 @@ import platform
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from faults import driver
-from faults.cases import FALLBACK_TEXT, Cell
+from faults.cases import FALLBACK_TEXT, SURFACES, Cell
 from support import SCALE
 
 TITLES = {
@@ -77,18 +78,20 @@ def verdict(seen: driver.Seen) -> str:
     return "safe"
 
 
-def ask(bench: driver.Bench, chosen: Iterable[Cell], rows: dict[int, Row]) -> None:
+def ask(bench: driver.Bench, chosen: Iterable[Cell]) -> dict[int, Row]:
+    rows: dict[int, Row] = {}
     for cell in chosen:
         row = rows.setdefault(cell.case.number, Row())
         row.cells += 1
         try:
             seen = driver.run(bench, cell)
         except AssertionError as error:
-            row.failures.append(f"{cell.id}: {str(error).splitlines()[0]}")
+            row.failures.append(cell.id)
+            print(f"\n{cell.id}: {error}"[:2000], file=sys.stderr)
         else:
             row.seen[verdict(seen)] += 1
             row.times.append(seen.elapsed_s)
-            print(".", end="", flush=True)
+    return rows
 
 
 def normal(surface: str) -> list[Cell]:
@@ -113,17 +116,26 @@ def render(rows: dict[int, Row]) -> str:
     return "\n".join([*lines, "", TAIL])
 
 
+def collect(surface: str) -> dict[int, Row]:
+    chosen = normal(surface)
+    opened: AbstractContextManager[driver.Bench] = (
+        driver.gateway_bench(chosen) if surface == "gateway" else driver.library_bench(chosen)
+    )
+    with opened as bench:
+        return ask(bench, chosen)
+
+
+def added(one: Row, other: Row) -> Row:
+    return Row(one.cells + other.cells, one.seen + other.seen, one.times + other.times, one.failures + other.failures)
+
+
 def main(target: Path) -> int:
     rows: dict[int, Row] = {}
-    benches: dict[str, AbstractContextManager[driver.Bench]] = {
-        "gateway": driver.gateway_bench(normal("gateway")),
-        "library": driver.library_bench(normal("library")),
-    }
-    for surface, opened in benches.items():
-        with opened as bench:
-            ask(bench, normal(surface), rows)
+    with ProcessPoolExecutor(2) as pool:
+        for part in pool.map(collect, SURFACES):
+            rows = {number: added(rows.get(number, Row()), row) for number, row in part.items()}
     target.write_text(render(rows))
-    print(f"\n{target}")
+    print(target)
     return 1 if any(row.failures for row in rows.values()) else 0
 
 

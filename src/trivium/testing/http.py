@@ -110,6 +110,11 @@ class Connection(asyncio.Protocol):
     def closing(self) -> bool:
         return self._ended or self.transport.is_closing()
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is being answered on it, and nothing has come since."""
+        return self.on_gone is None and not self._buffer
+
     async def read_request(self) -> Request | None:
         """The next request; None when the client closed between two. Raises BadRequest."""
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:

@@ -129,4 +129,10 @@ async def keepalive_race_rst(call: Call) -> None:
 @fault("idle-close-{n}", 30, "answers correctly, and closes the idle connection n milliseconds later")
 async def idle_close(call: Call, n: int) -> None:
     await call.correctly()
-    asyncio.get_running_loop().call_later(n / 1000 / call.time_scale, call.fin)
+    connection = call.connection
+
+    def close() -> None:
+        if connection.idle:
+            call.fin()
+
+    asyncio.get_running_loop().call_later(n / 1000 / call.time_scale, close)
