@@ -57,7 +57,6 @@ def expected_of(request: Request) -> tuple[Request, set[str]]:
             sampling = replace(sampling, top_k=None)
     changes["sampling"] = sampling
     if request.max_output_tokens is None:
-        losses.add("max_tokens")
         changes["max_output_tokens"] = 4096
     if (wanted := request.response_format) is not None:
         kept = wanted.type == "json_schema"

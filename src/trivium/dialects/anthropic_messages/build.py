@@ -29,7 +29,7 @@ from trivium.types.message import (
 from trivium.types.request import ReasoningOptions, Request, Sampling, Tool, ToolChoice
 
 MAX_TOKENS_ASSUMED = 4096
-"""`max_tokens` must be said in this dialect; every model that is served accepts this much."""
+"""`max_tokens` must be said in this dialect, and every model accepts this much; nothing that was said is lost."""
 BUDGET_TOKENS_MIN = 1024
 BUDGET_TOKENS_MAX = 128_000
 
@@ -74,7 +74,6 @@ def build_request(request: Request) -> Built:
     system, messages = _conversation(request.messages, losses)
     max_tokens = request.max_output_tokens
     if max_tokens is None:
-        losses.append("max_tokens")
         max_tokens = MAX_TOKENS_ASSUMED + _budget(request.reasoning)
     body: dict[str, Any] = {"model": request.model, "max_tokens": max_tokens, "messages": messages}
     if system:
