@@ -440,7 +440,7 @@ class TestBuild:
                 ReasoningOptions(budget_tokens=9000),
                 None,
                 {"thinking": {"type": "enabled", "budget_tokens": 9000}, "max_tokens": 13096},
-                {"max_tokens"},
+                set(),
             ),
         ],
     )
