@@ -300,6 +300,7 @@ class Attempt:
             self.exchange.losses += self.relay.losses
         self._let_go()
         self.settle("ok", None)
+        self.relay = None  # the relay knows its attempt: without the circle both go at once, not at a collection
         self._succeeded(self.exchange, self, last)
 
     # ---- the end

@@ -36,6 +36,9 @@ class Sink(Protocol):
     def events(self, exchange: Exchange, events: list[Event]) -> None: ...
     def fail(self, exchange: Exchange, error: TriviumError) -> None: ...
     def cut(self, exchange: Exchange, last: bytes, error: TriviumError) -> None: ...
+    def done(self) -> None:
+        """The exchange is over but for its last bytes; the sink lets go of it."""
+        ...
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +179,7 @@ class Exchange:
         """Send the last of the answer, or the error; the ledger has the request by now."""
         last, self.outbox = self.outbox, None
         self.attempt = None
+        self.sink.done()
         match last:
             case TriviumError():
                 self._deliver_error(last)

@@ -94,6 +94,9 @@ class HttpSink:
     def cut(self, exchange: Exchange, last: bytes, error: TriviumError) -> None:
         self._connection.cut(last)
 
+    def done(self) -> None:
+        self._exchange = None
+
     def _head(self, exchange: Exchange) -> bytes:
         identity = exchange.id.encode()
         plan = exchange.plan
