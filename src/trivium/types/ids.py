@@ -40,14 +40,3 @@ class Ids:
             + _PAIRS[count >> 10 & 0x3FF]
             + _PAIRS[count & 0x3FF]
         )
-
-
-def time_ms_of(generation_id: str) -> int:
-    """The Unix milliseconds inside an id, with or without its `gen-` prefix; raises ValueError for any other text."""
-    text = generation_id.removeprefix("gen-")
-    if len(text) != 26:
-        raise ValueError("not a generation id")
-    value = 0
-    for character in text:
-        value = value << 5 | _ALPHABET.index(character)
-    return value >> _RANDOM_BITS
