@@ -19,7 +19,7 @@ CALLERS = 8
 @pytest.fixture(scope="module")
 def bench() -> Iterator[driver.GatewayBench]:
     with FakeUpstream() as up:
-        text = config([provider(up)], timeouts={"first_content": 400.0})
+        text = config([provider(up)], timeouts={"connect": 60.0, "first_content": 400.0})
         on = driver.Setting(up, up, text, {}, {})
         with serve(text) as served:
             yield driver.GatewayBench(on, served)
