@@ -16,8 +16,6 @@ from trivium.transport.server import CallerConnection
 
 log = logging.getLogger("trivium.worker")
 
-GC_OBJECTS = 20_000
-"""Requests leave no circles of objects behind, so that looking for them can be rare."""
 TICK_S = 1.0
 """How often slow uploads, idle callers and the model store are looked at."""
 
@@ -39,10 +37,9 @@ class Worker:
         for sock in self._sockets:
             self._servers.append(await loop.create_server(self._connection, sock=sock))
         self._tick()
-        # What is loaded by now stays: the collector need not look at it again and again, nor after every 700 objects.
+        # What is loaded by now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(GC_OBJECTS, 20, 50)
 
     def _connection(self) -> CallerConnection:
         return CallerConnection(self.plane, self._connections)
