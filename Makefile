@@ -50,7 +50,7 @@ lint: $(VENV)/dev.stamp ## style, types, import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/dev.stamp ## let ruff lay the code out
 	$(BIN)/ruff check --fix-only

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trivium import __version__
 from trivium.cli import found, reach
 from trivium.cli.data import OPTIONS, owned
 from trivium.cli.terminal import Options, print_json, size
@@ -25,6 +24,7 @@ from trivium.routing.names import AUTO
 from trivium.transport import egress
 from trivium.types.message import Message, Text
 from trivium.types.request import Request
+from trivium.version import __version__
 
 _ROOM_BYTES = 1_000_000_000
 _PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
-from trivium import __version__
 from trivium.errors import EXIT_FAILED, EXIT_INTERRUPTED, TriviumError, UsageError
+from trivium.version import __version__
 
 app = App(
     name="trivium",

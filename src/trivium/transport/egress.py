@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 import httpcore2
 import httpx2
 
-from trivium import __version__
 from trivium.errors import UpstreamUnreachable
 from trivium.transport import tls
 from trivium.transport.address import Origin
 from trivium.transport.dial import said, vet_origin, vetted
 from trivium.transport.proxy import Proxies, connect_request, tunnel_stands
 from trivium.transport.resolve import look_up, without_asking
+from trivium.version import __version__
 
 _FIRST_TRIES_S = 1.0  # for each address while there is another one to try
 _TIMEOUT = httpx2.Timeout(30.0, connect=5.0)
