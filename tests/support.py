@@ -257,7 +257,7 @@ class Served:
 @contextlib.contextmanager
 def serve(
     config_text: str,
-    *,
+    *arguments: str,
     env: Mapping[str, str] | None = None,
     home: Path | None = None,
     module: str = "trivium.cli.main",
@@ -275,7 +275,7 @@ def serve(
         file = folder / "trivium.toml"
         file.write_text(_with_server(config_text, listen, admin))
         process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-m", module, "serve", "--config", str(file)],
+            [sys.executable, "-X", "faulthandler", "-m", module, "serve", "--config", str(file), *arguments],
             env=environment(home or folder / "home") | dict(env or {}),
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -300,7 +300,7 @@ def serve(
 
 def environment(home: Path) -> dict[str, str]:
     """The least that a process needs, so that no key of the machine reaches a test."""
-    inherited = ("PATH", "LANG", "PYTHONPATH", "TRIVIUM_CONNECTS_LOG")
+    inherited = ("PATH", "LANG", "PYTHONPATH", "TRIVIUM_CONNECTS_LOG", "TRIVIUM_PORTABLE")
     kept = {name: os.environ[name] for name in inherited if name in os.environ}
     return kept | {"HOME": str(home), "TRIVIUM_HOME": str(home), "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error"}
 

@@ -1,9 +1,11 @@
-"""Case 34: `kill -9` of the server under load, again and again, over one home."""
+"""Case 34: `kill -9` of the server, and of its workers, under load, again and again, over one home."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import sqlite3
 import threading
 import time
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from faults.driver import SLACK, JournalReader, wait_for
+from processes_help import MANY, workers
 from support import Served, body, config, provider, serve
 from trivium.testing import FakeUpstream
 
@@ -42,7 +45,8 @@ class Load:
                 answer = connection.getresponse()
                 answer.read()
             except (OSError, http.client.HTTPException):
-                break
+                connection.close()  # whoever was asked is dead; the next one to be asked may live
+                continue
             assert answer.status == 200
             self.done.append(str(answer.getheader("x-request-id")))
         connection.close()
@@ -58,12 +62,15 @@ def rows(home: Path) -> list[tuple[str, int, str | None, int | None]]:
         return database.execute("SELECT id, attempt, outcome, cost_nanos FROM attempt").fetchall()
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
+KILLS = pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
+PRICE = '\n[[models]]\nid = "primary/ok"\nprice = { input = 1.0, output = 2.0 }\n'
+
+
+@KILLS
 def test_nothing_is_lost_or_charged_twice(tmp_path: Path, kills: int) -> None:
     done: list[str] = []
-    price = '\n[[models]]\nid = "primary/ok"\nprice = { input = 1.0, output = 2.0 }\n'
     with FakeUpstream() as up:
-        text = config([provider(up)], timeouts={"first_content": 400.0}) + price
+        text = config([provider(up)], timeouts={"first_content": 400.0}) + PRICE
         for _ in range(kills):
             start = time.monotonic()
             with serve(text, home=tmp_path) as served:
@@ -77,6 +84,25 @@ def test_nothing_is_lost_or_charged_twice(tmp_path: Path, kills: int) -> None:
         with serve(text, home=tmp_path) as served:
             _settle(served, done, up.count())
     _check(tmp_path, done, up.count())
+
+
+@MANY
+@KILLS
+def test_a_killed_worker_loses_nothing_either(tmp_path: Path, kills: int) -> None:
+    with FakeUpstream() as up:
+        text = config([provider(up)], timeouts={"first_content": 400.0}) + PRICE
+        with serve(text, "--workers", "2", home=tmp_path) as served:
+            load = Load(served.port)
+            for _ in range(kills):
+                time.sleep(LOAD_S)
+                victim = workers(served).pop()
+                os.kill(victim, signal.SIGKILL)
+                wait_for(lambda victim=victim: len(workers(served) - {victim}) == 2, 20.0, "it is not replaced")
+            time.sleep(LOAD_S)
+            load.stop()
+            assert len(load.done) > kills * CALLERS
+            _settle(served, load.done, up.count())
+        _check(tmp_path, load.done, up.count())
 
 
 def _settle(served: Served, done: list[str], dispatched: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from faults import driver
 from faults.cases import FALLBACK_TEXT
+from processes_help import workers
 from support import PATHS, SCALE, Served, ask_raw, body, config, primary_at, provider, read_raw, request_bytes, serve
 from trivium.testing import FakeUpstream
 
@@ -55,8 +56,9 @@ def test_back_on_the_primary_soon_after_it_is_back() -> None:
 
 
 def rss_kib(served: Served) -> int:
-    status = Path(f"/proc/{served.process.pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
+    """Of the process that serves: its one worker, or the one process that does everything."""
+    (pid,) = workers(served) or {served.process.pid}
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

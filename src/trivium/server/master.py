@@ -7,7 +7,6 @@ engines, the admin plane, the counters. Where processes cannot be forked, one pr
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -17,17 +16,15 @@ import msgspec
 
 from trivium.config.listen import split_address
 from trivium.config.schema import Config
-from trivium.errors import ConfigError, TriviumError
+from trivium.errors import ConfigError
 from trivium.gateway.control import Handler
 from trivium.gateway.owner import Owner
 from trivium.server.admin_thread import AdminThread
 from trivium.server.fleet import Fleet, Orders
 from trivium.server.worker import Worker
-from trivium.server.worker_main import reader, work
+from trivium.server.worker_main import logged, reader, work
 from trivium.telemetry.metrics import Sample
 from trivium.transport.platform import PORTABLE, listen, on_signals, run
-
-log = logging.getLogger("trivium.master")
 
 Started = Callable[[Config], None]
 
@@ -82,13 +79,15 @@ class Master:
     async def main(self, admin: socket.socket, started: Started) -> None:
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
-        on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": self._on_hangup})
+        on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": logged(self.reload)})
         owner = Owner(self._config, self._handlers())
         owner.start()
         started(self._config)
         plane = AdminThread(admin, self._fleet.samples)
         plane.start()
         await stopping.wait()
+        for sock in self._sockets:
+            sock.close()  # else callers would queue here for workers that accept no more
         await asyncio.to_thread(self._fleet.close, self._config.server.drain_s + GRACE_S)
         plane.close()
         await asyncio.to_thread(owner.close)
@@ -105,19 +104,13 @@ class Master:
 
         return {"metrics": metrics, "reload": reload}
 
-    def _on_hangup(self) -> None:
-        try:
-            self.reload()
-        except TriviumError as error:
-            log.error("The configuration was not changed: %s", error)
-
     def reload(self) -> None:
         """Check the configuration here, then have every worker read it. Raises ConfigError; nothing changes then.
 
         Only another address or number of workers starts workers; those that are no longer needed finish first.
         """
         config = self._read()
-        before, self._config = self._config.server, config
+        before, fresh = self._config.server, self._sockets
         if config.server.listen != before.listen:
             listening(config.server.listen, "listen").close()
             fresh = self._more(config, config.server.workers)
@@ -126,10 +119,7 @@ class Master:
                 *self._sockets[: config.server.workers],
                 *self._more(config, config.server.workers - before.workers),
             ]
-        else:
-            self._fleet.signal(signal.SIGHUP)
-            return
-        old, self._sockets = self._sockets, fresh
+        old, self._sockets, self._config = self._sockets, fresh, config
         self._fleet.signal(signal.SIGHUP)
         for sock in fresh:
             if sock not in old:
@@ -150,16 +140,19 @@ class _Counted(msgspec.Struct, frozen=True):
 
 async def _alone(config: Config, read: Callable[[], Config], admin: socket.socket, started: Started) -> None:
     """One process that is master and worker."""
+    loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    worker = Worker(config, [listening(config.server.listen, "listen")], own=True)
+    worker = Worker(config, [listening(config.server.listen, "listen")])
 
-    def reload() -> None:
-        try:
-            worker.reload(read())
-        except TriviumError as error:
-            log.error("The configuration was not changed: %s", error)
+    async def told(_message: dict[str, Any]) -> object:
+        fresh = await asyncio.to_thread(read)
+        loop.call_soon_threadsafe(worker.reload, fresh)  # the owner has a loop of its own
+        return {}
 
-    on_signals(asyncio.get_running_loop(), {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": reload})
+    hangup = logged(lambda: worker.reload(read()))
+    on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": hangup})
+    owner = Owner(config, {"reload": told})
+    owner.start()
     await worker.start()
     started(config)
     plane = AdminThread(admin, worker.gateway.runtime.metrics.samples)
@@ -167,3 +160,4 @@ async def _alone(config: Config, read: Callable[[], Config], admin: socket.socke
     await stopping.wait()
     await worker.drain(worker.gateway.runtime.snapshot.config.server.drain_s)
     plane.close()
+    await asyncio.to_thread(owner.close)

@@ -21,10 +21,10 @@ TICK_S = 1.0
 
 
 class Worker:
-    """Serves callers from `sockets`. `own`: this process also stands for owner of the home."""
+    """Serves callers from `sockets`; the home has an owner elsewhere."""
 
-    def __init__(self, config: Config, sockets: Sequence[socket.socket], *, own: bool) -> None:
-        self.gateway = Gateway(config, own=own)
+    def __init__(self, config: Config, sockets: Sequence[socket.socket]) -> None:
+        self.gateway = Gateway(config, own=False)
         self.plane = DataPlane(self.gateway, os.environ)
         self._sockets = sockets
         self._connections: set[CallerConnection] = set()

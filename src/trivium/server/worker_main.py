@@ -39,20 +39,30 @@ def reader(orders: Orders) -> Callable[[], Config]:
     return read
 
 
+def logged(reload: Callable[[], None]) -> Callable[[], None]:
+    """`reload` as the handler of a signal: what is wrong is said in the log."""
+
+    def run() -> None:
+        try:
+            reload()
+        except TriviumError as error:
+            log.error("The configuration was not changed: %s", error)
+
+    return run
+
+
 async def work(config: Config, read: Callable[[], Config], sock: socket.socket, life_fd: int) -> None:
     """Serve until SIGTERM, or until the pipe `life_fd` ends because the master did."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     drain_s = config.server.drain_s
-    worker = Worker(config, [sock], own=False)
+    worker = Worker(config, [sock])
 
     def reload() -> None:
         nonlocal drain_s
-        try:
-            worker.reload(read())
-            drain_s = worker.gateway.runtime.snapshot.config.server.drain_s
-        except TriviumError as error:
-            log.error("The configuration was not changed: %s", error)
+        fresh = read()
+        worker.reload(fresh)
+        drain_s = fresh.server.drain_s
 
     def orphaned() -> None:
         nonlocal drain_s
@@ -60,7 +70,7 @@ async def work(config: Config, read: Callable[[], Config], sock: socket.socket, 
         drain_s = min(drain_s, ORPHAN_S)
         stopping.set()
 
-    on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": lambda: None, "SIGHUP": reload})
+    on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": lambda: None, "SIGHUP": logged(reload)})
     loop.add_reader(life_fd, orphaned)
     await worker.start()
     counting = loop.create_task(_count(worker))
