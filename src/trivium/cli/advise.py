@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from statistics import median
 
 from trivium.advisor.factors import ROADS, Known, Measured, factors
 from trivium.catalog.rows import Endpoint
-from trivium.cli.data import OPTIONS, ledger
-from trivium.cli.terminal import Options, note, print_json, print_table
+from trivium.cli.data import ledger
+from trivium.cli.terminal import OPTIONS, Options, note, print_rows
 from trivium.config.schema import Config
 from trivium.gateway.gateway import snapshot_of
 from trivium.ledger.query import Throughput, throughput
@@ -20,11 +21,12 @@ def advise(*, options: Options = OPTIONS) -> None:
     with ledger(config) as store:
         seen = throughput(store, since_ms=0)
     table = factors(Known(endpoints=endpoints(config), measured=measured(seen), local=config.local))
-    if options.json:
-        print_json({"rows": table})
-        return
-    print_table(("factor", *ROADS), [(f.name, f.direct.text, f.routed.text, f.local.text) for f in table])
-    note("Costs are modelled from dated prices: three tokens in for one out. Latency and speed are this home's own.")
+    cells = attrgetter("name", *(f"{road}.text" for road in ROADS))
+    print_rows(table, ("factor", *ROADS), cells, json=options.json)
+    if not options.json:
+        note(
+            "Costs are modelled from dated prices: three tokens in for one out. Latency and speed are this home's own."
+        )
 
 
 def endpoints(config: Config) -> dict[Access, tuple[Endpoint, ...]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from trivium.cli.pull import offer_and_pull
 from trivium.cli.terminal import duration, interactive, money, note, write
@@ -23,6 +25,16 @@ from trivium.types.response import Response
 from trivium.types.usage import Usage
 
 Messages = Sequence[Mapping[str, Any]]
+DEMO_TOKENS = 512
+"""A demo model's longest answer where nobody named one: so small a model often does not end by itself."""
+MaxTokens = Annotated[
+    int | None,
+    Parameter(
+        name="--max-tokens",
+        validator=Number(gte=0),
+        help=f"The longest answer, in tokens; 0 for no bound. By default {DEMO_TOKENS} of a demo model, else no bound.",
+    ),
+]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +100,8 @@ def about(config: Config, answer: Answer) -> list[str]:
     if is_demo(config, response.endpoint):
         parts.append("a demo model")
     lines = [" · ".join(parts)]
+    if response.finish_reason == "length" and is_demo(config, response.endpoint):
+        lines.append("cut at its bound; `--max-tokens 0` lifts it")
     if response.fallback:
         lines.append(f"answered by {response.endpoint} because {response.fallback}")
     return lines
@@ -146,18 +160,28 @@ def model_named(config: Config, model: str) -> str:
         raise UsageError(f"`{model}` cannot be used: {error}", remedy="Name a whole .gguf file.") from error
 
 
-def bring_model(config: Config, client: Trivium, messages: Messages, model: str, data_class: str | None) -> None:
-    """Where nothing would answer only because a local model is not here, offer it. Raises EngineUnavailable."""
+def bring_model(config: Config, client: Trivium, messages: Messages, model: str, data_class: str | None) -> str:
+    """The endpoint to be asked first; offers a local model where only its absence leaves nobody to answer.
+
+    Raises EngineUnavailable where it stays away.
+    """
     plan = client.plan(messages, model, data_class=data_class)
     missing = [row.endpoint for row in plan.rejected if row.reason == "not_pulled"]
     if plan.endpoints or not missing:
-        return
+        return plan.endpoints[0].endpoint if plan.endpoints else ""
     name = missing[0].partition("/")[2]
     if interactive():
         note("Nothing can answer yet, but this model could, on this machine:")
         if offer_and_pull(config, name) is not None:
-            return
+            return missing[0]
     raise EngineUnavailable(
         f"The model `{name}` is not on this machine, and nothing else can answer.",
         remedy=f"Fetch it with `trivium models pull {name}`, or set a key with `trivium login PROVIDER`.",
     )
+
+
+def bound(config: Config, endpoint: str, max_tokens: int | None) -> dict[str, int]:
+    """The bound of an answer as a parameter, if there is one: what was asked for (0 is none), else a demo model's."""
+    if max_tokens is None and is_demo(config, endpoint):
+        max_tokens = DEMO_TOKENS
+    return {"max_tokens": max_tokens} if max_tokens else {}

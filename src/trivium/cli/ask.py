@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from trivium.cli.answer import about, bring_model, described, model_named, streamed, whole
-from trivium.cli.terminal import Options, from_stdin, note, print_json, write
+from trivium.cli.answer import MaxTokens, about, bound, bring_model, described, model_named, streamed, whole
+from trivium.cli.terminal import OPTIONS, Options, from_stdin, note, print_json, write
 from trivium.client import Trivium
 from trivium.errors import UsageError
 
-OPTIONS = Options()
 STDIN_MAX = 32 << 20
 """Characters; no model reads more."""
 
@@ -25,7 +24,7 @@ def ask(
     system: str | None = None,
     stream: bool = True,
     data_class: str | None = None,
-    max_tokens: int | None = None,
+    max_tokens: MaxTokens = None,
     stdin: Annotated[bool, Parameter(name="-", negative="")] = False,
     options: Options = OPTIONS,
 ) -> None:
@@ -43,8 +42,6 @@ def ask(
         Print the answer while it comes.
     data_class
         How far the question may travel: any, no_training, zero_retention, premises.
-    max_tokens
-        The longest answer, in tokens.
     stdin
         Read standard input, also where it is a terminal.
     """
@@ -52,17 +49,12 @@ def ask(
     messages = [{"role": "user", "content": text}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
-    parameters: dict[str, Any] = {"data_class": data_class}
-    if max_tokens is not None:
-        parameters["max_tokens"] = max_tokens
     config = options.load()
     model = model_named(config, model)
     with Trivium(config) as client:
-        bring_model(config, client, messages, model, data_class)
-        if options.json or not stream:
-            answer = whole(client, messages, model, parameters)
-        else:
-            answer = streamed(client, messages, model, parameters)
+        first = bring_model(config, client, messages, model, data_class)
+        give = whole if options.json or not stream else streamed
+        answer = give(client, messages, model, {"data_class": data_class} | bound(config, first, max_tokens))
     if options.json:
         print_json(described(answer))
         return

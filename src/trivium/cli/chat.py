@@ -6,21 +6,21 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
 
-from trivium.cli.answer import about, bring_model, described, model_named, streamed, whole
-from trivium.cli.terminal import Options, from_stdin, money, note, print_error, print_json
+from trivium.cli.answer import MaxTokens, about, bound, bring_model, described, model_named, streamed, whole
+from trivium.cli.terminal import OPTIONS, Options, from_stdin, money, note, print_error, print_json, tell
 from trivium.client import Trivium
 from trivium.config.home import make_private, paths
 from trivium.config.schema import Config
 from trivium.engines.store import Store
 from trivium.errors import TriviumError
 
-OPTIONS = Options()
 RECALLED_MAX = 1000
 """Earlier questions that the arrow keys reach."""
 
@@ -34,17 +34,18 @@ class Turn(msgspec.Struct, frozen=True):
     answer: str
 
 
+@dataclass
 class Talk:
     """What a talk remembers."""
 
-    def __init__(self, config: Config, client: Trivium, model: str, system: str | None, data_class: str | None) -> None:
-        self.config = config
-        self.client = client
-        self.model = model
-        self.data_class = data_class
-        self.system = [] if system is None else [{"role": "system", "content": system}]
-        self.messages: list[dict[str, Any]] = list(self.system)
-        self.costs: list[int | None] = []
+    config: Config
+    client: Trivium
+    model: str
+    data_class: str | None
+    max_tokens: int | None
+    system: list[dict[str, Any]]
+    messages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    costs: list[int | None] = field(default_factory=list[int | None])
 
 
 def chat(
@@ -52,6 +53,7 @@ def chat(
     model: Annotated[str, Parameter(name=["--model", "-m"])] = "auto",
     system: str | None = None,
     data_class: str | None = None,
+    max_tokens: MaxTokens = None,
     history: bool = True,
     forget: Annotated[bool, Parameter(negative="")] = False,
     options: Options = OPTIONS,
@@ -74,10 +76,12 @@ def chat(
     config = options.load()
     file = history_file(config)
     if forget:
-        note("Forgotten." if delete(file) else "There was nothing to forget.")
+        had = delete(file)
+        tell({"forgotten": had}, "Forgotten." if had else "There was nothing to forget.", json=options.json)
         return
     with Trivium(config) as client:
-        talk = Talk(config, client, model_named(config, model), system, data_class)
+        said = [] if system is None else [{"role": "system", "content": system}]
+        talk = Talk(config, client, model_named(config, model), data_class, max_tokens, said)
         _converse(talk, file if history else None, _reader(file if history else None), json=options.json)
 
 
@@ -110,11 +114,12 @@ def _converse(talk: Talk, file: Path | None, read: Callable[[], str], *, json: b
 
 def reply(talk: Talk, question: str, file: Path | None, *, json: bool) -> None:
     """Answer one question and remember both; a question without an answer is forgotten. Raises TriviumError."""
-    messages = [*talk.messages, {"role": "user", "content": question}]
-    bring_model(talk.config, talk.client, messages, talk.model, talk.data_class)
+    messages = [*talk.system, *talk.messages, {"role": "user", "content": question}]
+    first = bring_model(talk.config, talk.client, messages, talk.model, talk.data_class)
     give = whole if json else streamed
-    answer = give(talk.client, messages, talk.model, {"data_class": talk.data_class})
-    talk.messages = [*messages, {"role": "assistant", "content": answer.text}]
+    parameters = {"data_class": talk.data_class} | bound(talk.config, first, talk.max_tokens)
+    answer = give(talk.client, messages, talk.model, parameters)
+    talk.messages = [*messages[len(talk.system) :], {"role": "assistant", "content": answer.text}]
     talk.costs.append(answer.response.cost_nanos)
     if file is not None:
         append(file, Turn(int(time.time()), answer.response.endpoint, question, answer.text))
@@ -140,10 +145,10 @@ def command(talk: Talk, line: str) -> None:
         case "/cost", _:
             note(spent(talk.costs))
         case "/clear", _:
-            talk.messages = list(talk.system)
+            talk.messages.clear()
             note("A new talk.")
         case "/forget", _:
-            talk.messages = list(talk.system)
+            talk.messages.clear()
             note("Forgotten." if delete(history_file(talk.config)) else "There was nothing to forget.")
         case "/help", _:
             note(HELP)

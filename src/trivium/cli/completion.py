@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from trivium.cli.terminal import note
 
 Shell = Literal["bash", "zsh", "fish"]
-
-
-class _For(TypedDict):
-    """Given unpacked: `shell=` as a keyword is what the suite looks for in calls that start processes."""
-
-    shell: Shell
 
 
 def completion(shell: Shell, /, *, install: Annotated[bool, Parameter(negative="")] = False) -> None:
@@ -27,10 +21,9 @@ def completion(shell: Shell, /, *, install: Annotated[bool, Parameter(negative="
     install
         Write it where the shell looks for it instead, and load it at the shell's start.
     """
-    from trivium.cli.main import app  # the module that loads this one
+    from trivium.cli.app import app  # the module that loads this one
 
-    wanted: _For = {"shell": shell}
     if install:
-        note(f"Installed as {app.install_completion(**wanted)}; it works in new shells.")
+        note(f"Installed as {app.install_completion(shell=shell)}; it works in new shells.")
         return
-    print(app.generate_completion(**wanted))
+    print(app.generate_completion(shell=shell))

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from cyclopts import App
 
-from trivium.cli.data import OPTIONS, ask_owner, owned
-from trivium.cli.terminal import Options, print_json
+from trivium.cli.data import ask_owner, owned
+from trivium.cli.terminal import OPTIONS, Options, print_json, tell
 from trivium.config import trust as trusted
 from trivium.config.home import home_of
 from trivium.config.load import FILE_NAME, load
@@ -29,37 +29,39 @@ def check(file: Path | None = None, *, options: Options = OPTIONS) -> None:
     named = file or options.config
     config = load(file=named, offline=options.offline, env=os.environ, cwd=Path.cwd())
     said = {"file": str(config.file) if config.file else None, "trusted": config.trusted, "notes": config.notes}
-    if options.json:
-        print_json(said)
-    else:
-        print(*config.notes, f"{said['file'] or 'No file'}: nothing is wrong.", sep="\n")
+    tell(said, "\n".join([*config.notes, f"{said['file'] or 'No file'}: nothing is wrong."]), json=options.json)
 
 
 @app.command
-def trust(path: Path = Path(FILE_NAME)) -> None:
+def trust(path: Path = Path(FILE_NAME), *, options: Options = OPTIONS) -> None:
     """Allow a file that was found in a working directory to say everything, as it is now; a change ends it."""
     try:
         digest = trusted.trust(home_of(os.environ), path)
     except OSError as error:
         raise UsageError(f"`{path}` cannot be read: {error.strerror}.", remedy="Name the file to trust.") from error
-    print(f"{path.resolve()} is trusted as it is now (sha256 {digest[:16]}…).")
+    said = {"file": str(path.resolve()), "trusted": True, "sha256": digest}
+    tell(said, f"{said['file']} is trusted as it is now (sha256 {digest[:16]}…).", json=options.json)
 
 
 @app.command
-def distrust(path: Path = Path(FILE_NAME)) -> None:
+def distrust(path: Path = Path(FILE_NAME), *, options: Options = OPTIONS) -> None:
     """Take the permission of a file back."""
     had = trusted.distrust(home_of(os.environ), path)
-    print(f"{path.resolve()} is {'no longer' if had else 'not'} trusted.")
+    said = {"file": str(path.resolve()), "trusted": False, "was_trusted": had}
+    tell(said, f"{said['file']} is {'no longer' if had else 'not'} trusted.", json=options.json)
 
 
-@app.command
+@app.default
 def show(*, options: Options = OPTIONS) -> None:
     """Print the configuration as it was understood, as JSON; secrets are hidden."""
     print_json(redacted(options.load()))
 
 
+app.command(show, name="show")
+
+
 @app.command
-def schema() -> None:
+def schema(*, options: Options = OPTIONS) -> None:  # noqa: ARG001  # `--json` says what it does anyway
     """Print the JSON Schema of trivium.toml, for editors."""
     from trivium.config.jsonschema import schema as made
 
@@ -73,7 +75,7 @@ def reload(*, options: Options = OPTIONS) -> None:
     if not owned(config):
         raise Unavailable("Nobody serves this home.", remedy="Start `trivium serve`.")
     ask_owner(config, "reload")
-    print("The configuration was read anew.")
+    tell({"reloaded": True}, "The configuration was read anew.", json=options.json)
 
 
 def redacted(config: Config) -> dict[str, Any]:

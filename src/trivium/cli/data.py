@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from trivium.cli.terminal import Options
 from trivium.config.home import paths
 from trivium.config.quantity import seconds
 from trivium.config.schema import Config
@@ -17,9 +16,6 @@ from trivium.errors import Unavailable, UsageError
 from trivium.gateway.control import Control
 from trivium.ledger.store import Store
 from trivium.transport.platform import FileLock
-
-OPTIONS = Options()
-"""The shared options where none was given."""
 
 OWNER_S = 10.0
 """How long a command waits for the owner of the home to answer."""

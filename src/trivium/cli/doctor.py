@@ -6,24 +6,23 @@ import importlib.util
 import os
 import platform
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from trivium.cli import found, reach
-from trivium.cli.data import OPTIONS, owned
-from trivium.cli.terminal import Options, print_json, size
+from trivium.cli.call import check_key
+from trivium.cli.data import owned
+from trivium.cli.explain import request_of
+from trivium.cli.terminal import OPTIONS, Options, print_json, size
 from trivium.config.home import paths
 from trivium.config.schema import Config
 from trivium.engines.store import Store
 from trivium.errors import LedgerUnavailable, TriviumError
+from trivium.gateway.exchange import Wish
 from trivium.gateway.explain import PlanView, view
 from trivium.gateway.gateway import snapshot_of
 from trivium.ledger import store as ledger
 from trivium.routing.names import AUTO
-from trivium.transport import egress
-from trivium.types.message import Message, Text
-from trivium.types.request import Request
 from trivium.version import __version__
 
 _ROOM_BYTES = 1_000_000_000
@@ -59,7 +58,7 @@ def examine(config: Config) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",  # starts no process
         "home": {"path": str(config.home), "free_bytes": _free(config.home), "owned": owned(config)},
-        "config": _file(config),
+        "config": {"file": str(config.file) if config.file else None, "trusted": config.trusted, "notes": config.notes},
         "offline": config.offline,
         "keys": [
             {"provider": id_, "from": bound.credential_from}
@@ -95,6 +94,10 @@ def remedies(report: dict[str, Any]) -> list[str]:
             not report["config"]["trusted"],
             f"Read {report['config']['file']}; then: trivium config trust {report['config']['file']}",
         ),
+        *(
+            (key.get("probe", "").startswith("refused"), f"Give another key: trivium login {key['provider']}")
+            for key in report["keys"]
+        ),
         (report["home"]["free_bytes"] < _ROOM_BYTES, f"Make room on the disk of {report['home']['path']}."),
         (report["ledger"]["trouble"] != "", f"Mend the ledger: {report['ledger']['trouble']}"),
     ]
@@ -118,7 +121,13 @@ def words(report: dict[str, Any]) -> list[str]:
         f"`auto` asks    {first}",
     ]
     sections: list[tuple[str, list[str]]] = [
-        ("Keys", [f"{key['provider']}: from {key['from']} {key.get('probe', '')}".rstrip() for key in report["keys"]]),
+        (
+            "Keys",
+            [
+                ": ".join((key["provider"], f"from {key['from']}", *([key["probe"]] if "probe" in key else [])))
+                for key in report["keys"]
+            ],
+        ),
         (
             "Servers on this machine",
             [f"{s.provider}: {s.origin} {s.state} {s.version}".rstrip() for s in report["servers"]],
@@ -134,21 +143,10 @@ def words(report: dict[str, Any]) -> list[str]:
 
 
 def _plan(config: Config) -> PlanView | None:
-    from trivium.gateway.exchange import Wish
-
-    request = Request(model=AUTO, messages=(Message(role="user", parts=(Text(text="Hello"),)),))
     try:
-        return view(snapshot_of(config), request, Wish())
+        return view(snapshot_of(config), request_of(AUTO), Wish())
     except TriviumError:
         return None
-
-
-def _file(config: Config) -> dict[str, Any]:
-    return {
-        "file": str(config.file) if config.file else None,
-        "trusted": config.trusted,
-        "notes": config.notes,
-    }
 
 
 def _free(home: Path) -> int:
@@ -169,22 +167,6 @@ def _ledger(config: Config) -> dict[str, str]:
 
 def _probe(config: Config, provider: str) -> str:
     """What the provider says to its key, by a call that is free."""
-    import httpx2
-
-    from trivium.transport.address import parse_origin
-
     bound = config.providers[provider]
-    row, credential = bound.row, bound.credential
-    if row.key_check is None or credential is None:
-        return "no free call is known"
-    trusted = [parse_origin(row.base_url)] if bound.trusted_origin else []
-    forms: dict[str, Callable[[str], dict[str, str]]] = {"bearer": lambda key: {"authorization": f"Bearer {key}"}}
-    headers = forms.get(row.auth, lambda key: {row.auth: key})(credential.reveal())
-    try:
-        with egress.client(env=os.environ, offline=config.offline, trusted=trusted) as client:
-            status = client.get(row.base_url + row.key_check, headers=row.headers | headers).status_code
-    except (TriviumError, httpx2.HTTPError) as error:
-        return f"not reached: {error}"
-    return (
-        "accepted" if status == 200 else f"refused with status {status}" if status in (401, 403) else f"status {status}"
-    )
+    works, why = check_key(config, bound, bound.credential.reveal() if bound.credential else "")
+    return "accepted" if works else f"refused: {why}" if works is False else f"not tried: {why}"

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from cyclopts import App
 
-from trivium.cli.data import OPTIONS, ask_owner, owned
-from trivium.cli.terminal import Options, print_json, print_table, size
+from trivium.cli.data import ask_owner, owned
+from trivium.cli.terminal import OPTIONS, Options, print_rows, size, tell
 from trivium.config.home import paths
 from trivium.config.schema import Config
 from trivium.engines.store import Store
@@ -22,24 +22,7 @@ app = App(name="engines", help="Local engines: which there are, and how they are
 def list_engines(*, options: Options = OPTIONS) -> None:
     """List engines: those that run, those that are configured, and every model of the store."""
     rows = status(options.load())
-    if options.json:
-        print_json({"rows": rows})
-        return
-    print_table(
-        ("engine", "model", "state", "pid", "context", "memory", "tokens/s"),
-        [
-            (
-                r.id,
-                r.model,
-                r.state,
-                r.pid or "-",
-                r.context or "-",
-                size(r.rss) if r.rss else "-",
-                r.tokens_per_s or "-",
-            )
-            for r in rows
-        ],
-    )
+    print_rows(rows, ("engine", "model", "state", "pid", "context", "memory", "tokens/s"), _cells, json=options.json)
 
 
 app.command(list_engines, name="list")
@@ -52,7 +35,7 @@ def stop(name: str, *, options: Options = OPTIONS) -> None:
     if not owned(config):
         raise EngineUnavailable("No engine runs: nobody owns this home.", remedy="Nothing needs to be stopped.")
     ask_owner(config, "stop_engine", engine=name)
-    print(f"`{name}` is stopped.")
+    tell({"engine": name, "stopped": True}, f"`{name}` is stopped.", json=options.json)
 
 
 def status(config: Config) -> list[EngineStatus]:
@@ -63,3 +46,8 @@ def status(config: Config) -> list[EngineStatus]:
     could |= {manifest.name: manifest.name for manifest in Store(paths(config.home).models).list()}
     idle = {id_: EngineStatus(id=id_, model=model, state="stopped") for id_, model in could.items()}
     return list((idle | running).values())
+
+
+def _cells(row: EngineStatus) -> list[object]:
+    figures = (row.pid, row.context, size(row.rss) if row.rss else None, row.tokens_per_s)
+    return [row.id, row.model, row.state, *(figure or "-" for figure in figures)]

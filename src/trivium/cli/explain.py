@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from trivium.cli.data import OPTIONS
-from trivium.cli.terminal import Options, print_json, print_table
+from trivium.cli.terminal import OPTIONS, Options, print_json, print_table
 from trivium.dialects import get
 from trivium.errors import UsageError
 from trivium.gateway.exchange import Wish

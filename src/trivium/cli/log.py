@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from trivium.cli.data import OPTIONS, ledger, since_ms
-from trivium.cli.terminal import Options, duration, money, note, print_json, print_table
+from trivium.cli.data import ledger, since_ms
+from trivium.cli.terminal import OPTIONS, Options, duration, money, note, print_rows, print_table
 from trivium.errors import NotFound
 from trivium.ledger import query
 from trivium.ledger.query import LogRow
@@ -35,14 +35,10 @@ def log(
         rows = query.log(store, limit=max(0, limit), since_ms=since_ms(since), id=id)
     if id is not None and not rows:
         raise NotFound(f"No ended request has the id `{id[:80]}`.", remedy="`trivium log` lists the latest.")
+    columns = ("time", "asked for", "answered by", "outcome", "in", "out", "cost", "took")
+    print_rows(rows, columns, _cells, json=options.json, right=columns[4:])
     if options.json:
-        print_json({"rows": rows})
         return
-    print_table(
-        ("time", "asked for", "answered by", "outcome", "in", "out", "cost", "took"),
-        [_cells(row) for row in rows],
-        right=("in", "out", "cost", "took"),
-    )
     if id is not None:
         _show_attempts(rows[0])
     elif not rows:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import getpass
-import os
 import sys
 from typing import Annotated
 
-import httpx2
 from cyclopts import Parameter
 
-from trivium.cli.terminal import Options, from_stdin, note, print_json
+from trivium.cli.call import check_key, provider_named
+from trivium.cli.terminal import OPTIONS, Options, from_stdin, note, print_json
 from trivium.config import credentials, shipped
 from trivium.config.home import paths
 from trivium.config.origin import origin_of
-from trivium.config.schema import BoundProvider, Config
-from trivium.dialects import get as dialect_named
-from trivium.errors import AuthenticationFailed, UpstreamError, UsageError
-from trivium.transport import egress
-from trivium.transport.address import parse_origin
-
-OPTIONS = Options()
-REFUSED = (400, 401, 403)
-"""What a key check answers to a key that is not valid; some providers call it a bad request."""
+from trivium.config.schema import BoundProvider
+from trivium.errors import AuthenticationFailed, UsageError
 
 
 def login(
@@ -51,7 +42,13 @@ def login(
         raise UsageError(f"{row.name or provider} needs no key.")
     key = credentials.normalise(_asked(row.name or provider))
     credentials.check_form(provider, key, shipped.catalog())
-    said = tried(config, bound, key)
+    works, why = check_key(config, bound, key)
+    if works is False:
+        raise AuthenticationFailed(
+            f"{why} It was not kept.",
+            remedy="Copy it again from the provider's site; it may be cut, revoked, or of another project.",
+        )
+    said = "" if works else f"It was not tried: {why}"
     place = credentials.save(config.home, provider, key, origin_of(row.base_url))
     where = "the system's keyring" if place == "keyring" else str(paths(config.home).credentials)
     if options.json:
@@ -61,42 +58,6 @@ def login(
     for line in (said, _overruled(bound)):
         if line:
             note(line)
-
-
-def provider_named(config: Config, provider: str) -> BoundProvider:
-    """A provider by its id. Raises UsageError with the nearest ids."""
-    bound = config.providers.get(provider)
-    if bound is not None:
-        return bound
-    near = difflib.get_close_matches(provider, config.providers, n=3)
-    known = f"Did you mean {', '.join(near)}?" if near else "`trivium providers` lists them."
-    raise UsageError(f"There is no provider `{provider}`.", remedy=known)
-
-
-def tried(config: Config, bound: BoundProvider, key: str) -> str:
-    """Try a key with the provider's free call: why that could not be done, empty if the key works.
-
-    Raises AuthenticationFailed for a key that the provider refuses.
-    """
-    row = bound.row
-    if config.offline:
-        return "It was not tried: Trivium works offline."
-    if row.key_check is None:
-        return "It was not tried: no free call that tells is known."
-    trusted = [parse_origin(row.base_url)] if bound.trusted_origin else []
-    name, value = ("authorization", f"Bearer {key}") if row.auth == "bearer" else (row.auth, key)
-    headers = {**dialect_named(row.dialect).headers, **row.headers, name: value}
-    try:
-        with egress.client(env=os.environ, offline=False, trusted=trusted) as client:
-            status = client.get(row.base_url + row.key_check, headers=headers).status_code
-    except (httpx2.HTTPError, UpstreamError) as error:
-        return f"It was not tried: {origin_of(row.base_url)} could not be reached ({error})."
-    if status in REFUSED:
-        raise AuthenticationFailed(
-            f"{row.name or row.id} refuses this key (status {status}). It was not kept.",
-            remedy="Copy it again from the provider's site; it may be cut, revoked, or of another project.",
-        )
-    return "" if status == 200 else f"It was not tried: {row.name or row.id} answered with status {status}."
 
 
 def _asked(name: str) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from trivium.cli.login import provider_named
-from trivium.cli.terminal import Options, note, print_json
+from trivium.cli.call import provider_named
+from trivium.cli.terminal import OPTIONS, Options, note, print_json
 from trivium.config import credentials
 from trivium.errors import NotFound
-
-OPTIONS = Options()
 
 
 def logout(provider: str, /, *, options: Options = OPTIONS) -> None:

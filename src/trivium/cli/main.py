@@ -1,52 +1,15 @@
-"""The command line's entry: one application, a file a command, each loaded when it is called."""
+"""The command line's entry: reads the words, runs the command, and says how it ended."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
+from typing import NoReturn
 
-from cyclopts import App, CycloptsError
-
-from trivium.errors import EXIT_FAILED, EXIT_INTERRUPTED, TriviumError, UsageError
-from trivium.version import __version__
-
-app = App(
-    name="trivium",
-    help="One endpoint and one Python API over the three roads to a language model: direct, routed, local.",
-    version=__version__,
-    help_epilogue="Without a key and without a configuration, `trivium ask` answers with a local model.",
-    help_format="plaintext",  # a Markdown reader takes 0.08 s to import
-    suppress_keyboard_interrupt=False,
-)
-
-# The summary stands here so that `--help` imports no command.
-COMMANDS = {
-    "ask": "Ask one question.",
-    "chat": "Talk with a model.",
-    "serve": "Serve all dialects on one address.",
-    "usage": "Sum up requests, tokens and money.",
-    "log": "List requests, each with its attempts.",
-    "doctor": "Say what is reachable, which keys are set, what would answer, and what to do.",
-    "routes": "List the routes and aliases.",
-    "advise": "Compare the three roads by cost, latency, control and privacy.",
-    "explain": "Show who would be asked, without asking.",
-    "login": "Keep the key of a provider.",
-    "logout": "Forget the key of a provider.",
-    "completion": "Print or install the completion for a shell.",
-}
-for _name, _summary in COMMANDS.items():
-    app.command(f"trivium.cli.{_name}:{_name}", name=_name, help=_summary)
-
-APPS = {
-    "providers": "Who can be named, and every fact of one.",
-    "engines": "Local engines: which there are, and how they are.",
-    "config": "The configuration: check, trust, show, reload.",
-    "models": "Models on this machine, models that could be, models of providers.",
-}
-for _name, _summary in APPS.items():
-    app.command(f"trivium.cli.{_name}:app", name=_name, help=_summary)
+from trivium.errors import EXIT_FAILED, EXIT_INTERRUPTED, TriviumError
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -57,14 +20,9 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     try:
         _read_dotenv(Path.cwd() / ".env")
-        try:
-            app(words, exit_on_error=False, print_error=False)
-        finally:
-            sys.stdout.flush()  # here, where a closed pipe is understood
+        code = _run(words, aside=arguments is None)
     except TriviumError as error:
         _failed(error, words)
-    except CycloptsError as error:
-        _failed(UsageError(_one_line(str(error)), remedy="`trivium --help` lists the commands."), words)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
@@ -77,20 +35,35 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if os.environ.get("TRIVIUM_DEBUG") == "1":
             raise
-        said = f"{type(error).__name__}: {_one_line(str(error))}"
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         print(f"trivium: this is a defect, please report it: {said} (TRIVIUM_DEBUG=1 shows where)", file=sys.stderr)
         sys.exit(EXIT_FAILED)
+    sys.exit(code)
 
 
-def _failed(error: TriviumError, words: list[str]) -> None:
+def _run(words: list[str], *, aside: bool) -> int | None:
+    """Call the command that the words name. Raises TriviumError and what the command raises."""
+    gc.disable()  # what is imported stays, so looking at it again and again is time lost
+    try:
+        if aside and words[:1] == ["serve"] and hasattr(os, "fork"):
+            from trivium.cli.aside import parse
+        else:
+            from trivium.cli.app import parse
+        call = parse(words)
+    finally:
+        gc.freeze()
+        gc.enable()
+    try:
+        return call()
+    finally:
+        sys.stdout.flush()  # here, where a closed pipe is understood
+
+
+def _failed(error: TriviumError, words: list[str]) -> NoReturn:
     from trivium.cli.terminal import print_error
 
     print_error(error, json="--json" in words)
     sys.exit(error.exit_code)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _read_dotenv(file: Path) -> None:

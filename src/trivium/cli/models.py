@@ -10,9 +10,10 @@ from cyclopts import App
 from trivium.catalog.catalog import Catalog
 from trivium.catalog.resolve import endpoint as resolve
 from trivium.catalog.rows import LocalModel, Price
-from trivium.cli.data import OPTIONS
+from trivium.cli.call import provider_named
+from trivium.cli.providers import words
 from trivium.cli.pull import offer_and_pull, puller_of
-from trivium.cli.terminal import Options, note, print_json, print_table, size
+from trivium.cli.terminal import OPTIONS, Options, note, print_json, print_rows, print_table, size, tell
 from trivium.config import shipped
 from trivium.config.schema import BoundProvider, Config
 from trivium.engines.store import Manifest
@@ -44,21 +45,15 @@ def list_models(
     found = options.load()
     catalog = shipped.catalog()
     if provider is not None:
-        rows = provider_rows(catalog, [_bound(found, provider)])
+        rows = provider_rows(catalog, [provider_named(found, provider)])
     else:
-        rows = [*_here(found), *_pullable(found, catalog)]
+        store = puller_of(found).store
+        rows = [_here(manifest) for manifest in store.list()]
+        rows += [_pullable(row) for row in catalog.local_models.values() if store.find(row.name) is None]
         if all:
             rows += provider_rows(catalog, found.providers.values())
-    if options.json:
-        print_json({"rows": rows})
-        return
-    print_table(
-        ("model", "where", "size", "context", "price in/out per 1M tokens", "price of", "note"),
-        [
-            [str(row[name]) for name in ("model", "where", "size", "context", "price", "price_version", "note")]
-            for row in map(_shown, rows)
-        ],
-    )
+    columns = ("model", "where", "size", "context", "price in/out per 1M tokens", "price of", "note")
+    print_rows(rows, columns, _cells, json=options.json)
 
 
 app.command(list_models, name="list")
@@ -81,7 +76,8 @@ def pull(reference: str, *, yes: bool = False, name: str | None = None, options:
     if manifest is None:
         note("Not fetched.")
         return EXIT_FAILED
-    print(f'The model `{manifest.name}` is here. Ask it: trivium ask --model local/{manifest.name} "Hello"')
+    text = f'The model `{manifest.name}` is here. Ask it: trivium ask --model local/{manifest.name} "Hello"'
+    tell(_here(manifest), text, json=options.json)
     return 0
 
 
@@ -89,7 +85,9 @@ def pull(reference: str, *, yes: bool = False, name: str | None = None, options:
 def remove(name: str, *, options: Options = OPTIONS) -> None:
     """Remove a model from this machine. A file outside the store is never deleted."""
     freed = puller_of(options.load()).store.remove(name)
-    print(f"`{name}` is removed; {size(freed)} are free again.")
+    tell(
+        {"model": name, "freed_bytes": freed}, f"`{name}` is removed; {size(freed)} are free again.", json=options.json
+    )
 
 
 @app.command
@@ -99,7 +97,7 @@ def show(model: str, *, options: Options = OPTIONS) -> None:
     if options.json:
         print_json(facts)
         return
-    rows = [(name, _words(value)) for name, value in facts.items() if name != "providers"]
+    rows = [(name, words(value)) for name, value in facts.items() if name != "providers"]
     print_table(("fact", "value"), [("model", facts["model"]), *rows[1:]])
     prices = [
         [p["provider"], p["model"], price_words(p["price"]), p["price"].version if p["price"] else UNKNOWN]
@@ -179,53 +177,22 @@ def _spellings(catalog: Catalog, provider: str, prices_id: str | None, default: 
     return sorted(known | set(priced.exact if priced else ()) | ({default} if default else set()))
 
 
-def _here(config: Config) -> list[dict[str, Any]]:
-    return [_here_row(manifest) for manifest in puller_of(config).store.list()]
-
-
-def _here_row(manifest: Manifest) -> dict[str, Any]:
+def _here(manifest: Manifest) -> dict[str, Any]:
     row = shipped.catalog().local_models.get(manifest.name)
-    return {
-        "model": f"local/{manifest.name}",
-        "where": "this machine",
-        "size": manifest.weights.size,
-        "context": manifest.facts.context,
-        "price": None,
-        "note": row.note if row else "",
-    }
+    known = {"size": manifest.weights.size, "context": manifest.facts.context, "note": row.note if row else ""}
+    return {"model": f"local/{manifest.name}", "where": "this machine", "price": None, **known}
 
 
-def _pullable(config: Config, catalog: Catalog) -> list[dict[str, Any]]:
-    store = puller_of(config).store
-    return [_pullable_row(row) for row in catalog.local_models.values() if store.find(row.name) is None]
+def _pullable(row: LocalModel) -> dict[str, Any]:
+    known = {"size": row.download_bytes, "context": row.context, "note": row.note}
+    return {"model": f"local/{row.name}", "where": "can be pulled", "price": None, **known}
 
 
-def _pullable_row(row: LocalModel) -> dict[str, Any]:
-    return {
-        "model": f"local/{row.name}",
-        "where": "can be pulled",
-        "size": row.download_bytes,
-        "context": row.context,
-        "price": None,
-        "note": row.note,
-    }
-
-
-def _bound(config: Config, provider: str) -> BoundProvider:
-    bound = config.providers.get(provider)
-    if bound is None:
-        raise NotFound(f"There is no provider `{provider[:80]}`.", remedy="`trivium providers` lists them.")
-    return bound
-
-
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    local = row["model"].startswith("local/")
-    return row | {
-        "size": size(row["size"]) if row["size"] else "",
-        "context": row["context"] or UNKNOWN,
-        "price": "electricity" if local else price_words(row["price"]),
-        "price_version": row["price"].version if row["price"] else "",
-    }
+def _cells(row: dict[str, Any]) -> list[object]:
+    price, bytes_ = row["price"], row["size"]
+    words = "electricity" if row["model"].startswith("local/") else price_words(price)
+    about = [size(bytes_) if bytes_ else "", row["context"] or UNKNOWN, words, price.version if price else ""]
+    return [row["model"], row["where"], *about, row["note"]]
 
 
 def price_words(price: Price | None) -> str:
@@ -233,11 +200,3 @@ def price_words(price: Price | None) -> str:
     if price is None or price.input is None or price.output is None:
         return UNKNOWN
     return f"${price.input / NANOS_PER_USD:g} / ${price.output / NANOS_PER_USD:g}"
-
-
-def _words(value: Any) -> str:
-    if value is None or value == "":
-        return UNKNOWN
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value) if isinstance(value, str | int) else ", ".join(map(str, value))

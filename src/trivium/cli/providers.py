@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 from cyclopts import App
 
 from trivium.catalog.rows import Provider
-from trivium.cli.data import OPTIONS
+from trivium.cli.call import provider_named
 from trivium.cli.reach import is_usable
-from trivium.cli.terminal import Options, print_json, print_table
-from trivium.errors import NotFound
+from trivium.cli.terminal import OPTIONS, Options, print_json, print_rows, print_table
 
 app = App(name="providers", help="Who can be named as `provider/model`.")
 
@@ -32,13 +32,8 @@ def list_providers(*, options: Options = OPTIONS) -> None:
         }
         for id_, bound in config.providers.items()
     ]
-    if options.json:
-        print_json({"rows": rows})
-        return
-    print_table(
-        ("provider", "road", "key", "data class up to", "default model"),
-        [(row["provider"], row["road"], row["key"], row["data_class"], row["default_model"]) for row in rows],
-    )
+    shown = itemgetter("provider", "road", "key", "data_class", "default_model")
+    print_rows(rows, ("provider", "road", "key", "data class up to", "default model"), shown, json=options.json)
 
 
 app.command(list_providers, name="list")
@@ -47,27 +42,22 @@ app.command(list_providers, name="list")
 @app.command
 def show(provider: str, *, options: Options = OPTIONS) -> None:
     """Every fact of a provider; what nobody states is unknown."""
-    bound = options.load().providers.get(provider)
-    if bound is None:
-        raise NotFound(f"There is no provider `{provider[:80]}`.", remedy="`trivium providers` lists them.")
+    bound = provider_named(options.load(), provider)
     facts = facts_of(bound.row) | {"key_from": bound.credential_from or None, "trusted_origin": bound.trusted_origin}
     if options.json:
         print_json(facts)
     else:
-        print_table(("fact", "value"), [(name, _words(value)) for name, value in facts.items()])
+        print_table(("fact", "value"), [(name, words(value)) for name, value in facts.items()])
 
 
 def facts_of(row: Provider) -> dict[str, Any]:
     """All fields of a row. The values of its headers may be secrets and are not among them."""
-    facts = {name: getattr(row, name) for name in row.__struct_fields__}
-    return msgspec.to_builtins(facts | {"headers": dict.fromkeys(row.headers, "hidden"), "data": _data(row)})
+    hidden = {"headers": dict.fromkeys(row.headers, "hidden"), "data": msgspec.structs.asdict(row.data)}
+    return msgspec.to_builtins(msgspec.structs.asdict(row) | hidden)
 
 
-def _data(row: Provider) -> dict[str, Any]:
-    return {name: getattr(row.data, name) for name in row.data.__struct_fields__}
-
-
-def _words(value: Any) -> str | None:
+def words(value: Any) -> str | None:
+    """A fact for people; None where nobody states it."""
     if value is None or value == "":
         return None
     if isinstance(value, bool):

@@ -42,11 +42,6 @@ def is_usable(config: Config, bound: BoundProvider) -> bool:
     return bound.credential is not None or row.auth == "none" or row.id in config.configured
 
 
-def lines(config: Config) -> list[str]:
-    """The destinations for people, one a line."""
-    return [line(place) for place in destinations(config)]
-
-
 def line(place: Destination) -> str:
     """One destination for people."""
     return f"{place.provider}: {place.origin} ({', '.join(_facts(place))})"

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
-import httpx2
 import msgspec
 
-from trivium.cli.data import OPTIONS
+from trivium.cli.call import call
 from trivium.cli.reach import is_usable
-from trivium.cli.terminal import Options, note, print_json, print_table
+from trivium.cli.terminal import OPTIONS, Options, note, print_rows
 from trivium.config.home import make_private
 from trivium.config.schema import BoundProvider, Config
-from trivium.dialects import get
 from trivium.engines.store import write_atomically
-from trivium.errors import NotFound, TriviumError, UpstreamProtocolError, UpstreamUnreachable
-from trivium.transport import egress
-from trivium.transport.address import parse_origin
+from trivium.errors import NotFound, TriviumError, UpstreamProtocolError
 
 _MAX_BYTES = 16 << 20
 
@@ -42,10 +36,7 @@ def refresh(provider: str | None = None, *, options: Options = OPTIONS) -> None:
         folder = make_private(config.home / "models-lists")
         write_atomically(folder / f"{bound.row.id}.json", msgspec.json.encode({"models": models}))
         rows += [{"model": f"{bound.row.id}/{model}"} for model in models]
-    if options.json:
-        print_json({"rows": rows})
-    else:
-        print_table(("model",), [(row["model"],) for row in rows])
+    print_rows(rows, ("model",), lambda row: row.values(), json=options.json)
 
 
 def read_list(config: Config, bound: BoundProvider) -> list[str]:
@@ -53,16 +44,8 @@ def read_list(config: Config, bound: BoundProvider) -> list[str]:
 
     Raises UpstreamUnreachable and other UpstreamErrors; the credential goes to the configured origin only.
     """
-    row, credential = bound.row, bound.credential
-    key = credential.reveal() if credential is not None else ""
-    named = {"authorization": f"Bearer {key}"} if row.auth == "bearer" else {row.auth: key}
-    headers = dict(get(row.dialect).headers) | row.headers | (named if key else {})
-    trusted = [parse_origin(row.base_url)] if bound.trusted_origin else []
-    try:
-        with egress.client(env=os.environ, offline=config.offline, trusted=trusted) as client:
-            answer = client.get(f"{row.base_url}{row.models_path}", headers=headers)
-    except httpx2.HTTPError as error:
-        raise UpstreamUnreachable(f"`{row.id}` cannot be reached: {error}.") from error
+    row, key = bound.row, bound.credential.reveal() if bound.credential is not None else ""
+    answer = call(config, bound, row.models_path or "", key)
     if answer.status_code != 200 or len(answer.content) > _MAX_BYTES:
         raise UpstreamProtocolError(
             f"`{row.id}` answered with status {answer.status_code} instead of its list of models.",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from trivium.cli.data import OPTIONS
-from trivium.cli.terminal import Options, print_json, print_table
+from trivium.cli.terminal import OPTIONS, Options, print_json, print_table
 from trivium.gateway.gateway import snapshot_of
 from trivium.routing.names import AUTO
 

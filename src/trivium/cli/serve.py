@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trivium.config.schema import Config
+if TYPE_CHECKING:
+    from trivium.config.schema import Config
 
 
 def serve(
-    *, config: Path | None = None, listen: str | None = None, workers: int | None = None, offline: bool = False
+    *,
+    config: Path | None = None,
+    listen: str | None = None,
+    workers: int | None = None,
+    offline: bool = False,
+    json: bool = False,
 ) -> None:
     """Serve all dialects on one address until SIGTERM or Ctrl-C; SIGHUP reads the configuration anew.
 
@@ -24,17 +32,44 @@ def serve(
         Processes that serve; the master owns engines, ledger and admin plane.
     offline
         Open no connection off this machine.
+    json
+        Print one line of JSON with the addresses, once it listens.
     """
     from trivium.server.fleet import Orders
     from trivium.server.master import serve as run_server
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    file = str(config.absolute()) if config is not None else None
-    run_server(Orders(config=file, listen=listen, workers=workers, offline=offline), _started)
+    file = str(Path(config).absolute()) if config is not None else None
+    run_server(
+        Orders(config=file, listen=listen, workers=workers, offline=offline), _started_json if json else _started
+    )
 
 
 def _started(config: Config) -> None:
-    print(f"Trivium listens on http://{config.server.listen}/v1", file=sys.stderr, flush=True)
-    from trivium.cli.reach import lines
+    from trivium.cli.reach import destinations, line
 
-    print("A prompt may go to:", *(f"  {line}" for line in lines(config)), sep="\n", file=sys.stderr, flush=True)
+    print(f"Trivium listens on http://{config.server.listen}/v1", file=sys.stderr)
+    print(
+        "A prompt may go to:",
+        *(f"  {line(place)}" for place in destinations(config)),
+        sep="\n",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _started_json(config: Config) -> None:
+    import msgspec
+
+    from trivium.cli.reach import destinations
+
+    said = {"listen": config.server.listen, "admin": config.server.admin, "destinations": destinations(config)}
+    print(msgspec.json.encode(said).decode(), flush=True)
+
+
+def load() -> None:
+    """Load what a server needs, before it can be told how to serve."""
+    for name in ("server.master", "config.resolve", "config.toml"):
+        importlib.import_module(f"trivium.{name}")
+    importlib.import_module("trivium.server.paths").table()
+    importlib.import_module("trivium.config.shipped").catalog()

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 from cyclopts import Parameter
@@ -35,6 +35,10 @@ _SEQUENCE = re.compile(
 # C0 but tab and line feed, C1, and what overrides the direction of writing.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
+_T = TypeVar("_T")
+PIPE_WIDTH = 1 << 16
+"""Columns, where nobody looks at them."""
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -55,12 +59,17 @@ class Options:
         return config
 
 
+OPTIONS = Options()
+"""Where none was given."""
+
+
 @functools.cache
 def out() -> Console:
     """The console for answers and tables."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    # A pipe has no width: nothing is folded there.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 @functools.cache
@@ -103,7 +112,15 @@ def print_json(value: Any) -> None:
     print(_json(value, indent=2 if sys.stdout.isatty() else 0))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+def tell(value: Any, text: str, *, json: bool) -> None:
+    """What a command did: one JSON document if that was asked for, else a line for people."""
+    if json:
+        print_json(value)
+    else:
+        print(clean(text))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]], *, right: Sequence[str] = ()) -> None:
     """A table on stdout; the columns named in `right` hold figures. None is `unknown`."""
     from rich import box
     from rich.table import Table
@@ -115,6 +132,21 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
     for row in rows:
         table.add_row(*(Text("unknown" if cell is None else clean(str(cell))) for cell in row))
     out().print(table)
+
+
+def print_rows(
+    rows: Sequence[_T],
+    columns: Sequence[str],
+    cells: Callable[[_T], Iterable[object]],
+    *,
+    json: bool,
+    right: Sequence[str] = (),
+) -> None:
+    """Rows as `{"rows": …}`, or as a table of the `cells` of each."""
+    if json:
+        print_json({"rows": rows})
+    else:
+        print_table(columns, map(cells, rows), right=right)
 
 
 def print_error(error: TriviumError, *, json: bool) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import get_args
 
 import msgspec
 
-from trivium.cli.data import OPTIONS, ledger, since_ms
-from trivium.cli.terminal import Options, money, note, print_json, print_table
+from trivium.cli.data import ledger, since_ms
+from trivium.cli.terminal import OPTIONS, Options, money, note, print_rows
 from trivium.errors import UsageError
 from trivium.ledger import query
 from trivium.ledger.query import By, UsageRow
@@ -26,13 +27,10 @@ def usage(*, by: str = "day,model", since: str | None = None, options: Options =
     groups, start = groups_of(by), since_ms(since)
     with ledger(options.load()) as store:
         rows = query.usage(store, by=groups, since_ms=start)
-    if options.json:
-        print_json({"rows": rows})
-        return
     figures = ("requests", "errors", "input", "output", "cached", "cost")
-    print_table((*groups, *figures), [_cells(groups, row) for row in rows], right=figures)
+    print_rows(rows, (*groups, *figures), partial(_cells, groups), json=options.json, right=figures)
     unknown, held = sum(row.unknown_cost for row in rows), sum(row.held_nanos for row in rows)
-    if unknown:
+    if unknown and not options.json:
         note(f"The cost of {unknown} attempts is unknown and not in the sums; known bounds: {money(held)}.")
 
 

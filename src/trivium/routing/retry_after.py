@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from email.utils import parsedate_to_datetime
 
 WAIT_S_MAX = 86_400.0
 """More than a day is no hint but nonsense."""
@@ -43,6 +42,8 @@ def _milliseconds(text: str, _now_s: float) -> float | None:
 def _seconds_or_date(text: str, now_s: float) -> float | None:
     if _NUMBER.fullmatch(text):
         return _clamped(float(text))
+    from email.utils import parsedate_to_datetime  # dates are rare, and this is large
+
     try:
         return _clamped(parsedate_to_datetime(text).timestamp() - now_s)
     except (ValueError, OverflowError):

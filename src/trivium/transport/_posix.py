@@ -11,7 +11,6 @@ import socket
 import stat
 import struct
 import sys
-import tempfile
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -80,6 +79,8 @@ def _bindable(path: Path) -> Path:
     """`path`, or where it is too long for a Unix socket a short one, to which a file at `path` points."""
     if len(os.fsencode(path)) <= _SOCKET_PATH_MAX_BYTES:
         return path
+    import tempfile  # rarely needed, and large
+
     short = Path(tempfile.mkdtemp(prefix="trivium-", dir=os.environ.get("XDG_RUNTIME_DIR"))) / "s"
     pending = path.with_name(path.name + ".new")
     pending.write_bytes(os.fsencode(short))

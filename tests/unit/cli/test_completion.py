@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli_help import trivium
-from trivium.cli.main import COMMANDS, app
+from trivium.cli.app import COMMANDS, app
 
 
 @pytest.fixture(scope="module")

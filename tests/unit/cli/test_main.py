@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cli_help import said_error, trivium
-from trivium.cli.main import COMMANDS, main
+from trivium.cli.app import COMMANDS
+from trivium.cli.main import main
 from trivium.config.trust import trust
 
 
@@ -30,7 +31,7 @@ def test_help_names_every_command_and_imports_none(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", loud], capture_output=True, text=True, check=True)
     assert all(f" {name} " in done.stdout for name in COMMANDS)
     loaded = {name.rpartition(".")[2] for name in done.stdout.split() if name.startswith("trivium.")}
-    assert loaded == {"cli", "main", "errors"}
+    assert loaded == {"cli", "app", "main", "errors", "version"}
 
 
 @pytest.mark.parametrize("words", [["nonsense"], ["ask", "--nonsense", "hi"], ["completion", "tcsh"], ["ask"]])
@@ -59,7 +60,7 @@ def test_a_defect_is_one_line_unless_debugging(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("trivium.cli.main.app", broken)
+    monkeypatch.setattr("trivium.cli.app.parse", broken)
     assert exit_code("ask") == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
     monkeypatch.setenv("TRIVIUM_DEBUG", "1")
@@ -71,7 +72,7 @@ def test_an_interruption_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trivium.cli.main.app", interrupted)
+    monkeypatch.setattr("trivium.cli.app.parse", interrupted)
     assert exit_code("ask") == 130
 
 

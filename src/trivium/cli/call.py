@@ -1,0 +1,61 @@
+"""A provider's own API, called with a key because a person asked for it: is the key good, which models are there."""
+
+from __future__ import annotations
+
+import os
+
+import httpx2
+
+from trivium.config.origin import origin_of
+from trivium.config.schema import BoundProvider, Config
+from trivium.dialects import get as dialect_named
+from trivium.errors import TriviumError, UpstreamUnreachable, UsageError
+from trivium.transport import egress
+from trivium.transport.address import parse_origin
+
+REFUSED = (400, 401, 403)
+"""What a key check answers to a key that is not valid; some providers call it a bad request."""
+
+
+def provider_named(config: Config, provider: str) -> BoundProvider:
+    """A provider by its id. Raises UsageError with the nearest ids."""
+    import difflib
+
+    bound = config.providers.get(provider)
+    if bound is not None:
+        return bound
+    near = difflib.get_close_matches(provider, config.providers, n=3)
+    remedy = f"Did you mean {', '.join(near)}?" if near else "`trivium providers` lists them."
+    raise UsageError(f"There is no provider `{provider[:80]}`.", remedy=remedy)
+
+
+def call(config: Config, bound: BoundProvider, path: str, key: str) -> httpx2.Response:
+    """GET a path below a provider's base URL; the key goes to the configured origin only, redirects are not followed.
+
+    Raises UpstreamUnreachable and other UpstreamErrors.
+    """
+    row = bound.row
+    named = {"authorization": f"Bearer {key}"} if row.auth == "bearer" else {row.auth: key}
+    headers = {**dialect_named(row.dialect).headers, **row.headers, **(named if key else {})}
+    trusted = [parse_origin(row.base_url)] if bound.trusted_origin else []
+    try:
+        with egress.client(env=os.environ, offline=config.offline, trusted=trusted) as client:
+            return client.get(row.base_url + path, headers=headers)
+    except httpx2.HTTPError as error:
+        raise UpstreamUnreachable(f"{origin_of(row.base_url)} could not be reached ({error}).") from error
+
+
+def check_key(config: Config, bound: BoundProvider, key: str) -> tuple[bool | None, str]:
+    """Whether a key works, by the provider's free call, and why not; None: that could not be found out."""
+    row = bound.row
+    if config.offline:
+        return None, "Trivium works offline."
+    if row.key_check is None:
+        return None, "no free call that tells is known."
+    try:
+        status = call(config, bound, row.key_check, key).status_code
+    except TriviumError as error:
+        return None, error.message
+    if status in REFUSED:
+        return False, f"{row.name or row.id} refuses this key (status {status})."
+    return (True, "") if status == 200 else (None, f"{row.name or row.id} answered with status {status}.")
