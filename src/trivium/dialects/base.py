@@ -138,7 +138,7 @@ class Meter(Protocol):
         ...
 
 
-class PassedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class PassedAnswer(msgspec.Struct, frozen=True):
     """What a whole passed answer says about itself."""
 
     usage: Usage | None

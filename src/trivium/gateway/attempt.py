@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import time, time_ns
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from trivium.access.bind import Binding
-from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import AnswerContext
 from trivium.errors import (
     TriviumError,
@@ -37,11 +37,11 @@ from trivium.gateway.relay import (
     WholeSource,
     WholeTarget,
 )
-from trivium.gateway.snapshot import Limits
+from trivium.gateway.snapshot import Leg
 from trivium.ledger.record import Outcome, Reserved, Settled
 from trivium.routing.retry_after import retry_after_s
 from trivium.transport.http1 import UpstreamConnection
-from trivium.transport.upstream import Headers
+from trivium.transport.upstream import Fields
 from trivium.types.event import Event
 from trivium.types.response import Response
 from trivium.types.usage import Usage
@@ -51,13 +51,10 @@ if TYPE_CHECKING:
 
 ERROR_BYTES_MAX = 64 * 1024
 """How much of an upstream's error is read; no provider's is longer."""
-OUTPUT_TOKENS_ASSUMED = 4096
-"""The upper bound of an answer where neither caller nor catalog gives one."""
-BYTES_PER_TOKEN = 4
-
+NOTHING_USED = Usage()
 
 Last = bytes | Response | list[Event]
-Succeeded = Callable[["Exchange", "Attempt", Last], None]
+Succeeded = Callable[["Exchange", "Attempt", Settled, Last], None]
 Failed = Callable[["Exchange", "Attempt", TriviumError], None]
 
 
@@ -65,7 +62,7 @@ class Attempt:
     """Receives what one connection brings for one exchange."""
 
     __slots__ = (
-        "_active", "_error_body", "_error_headers", "_failed", "_first_content_at", "_fresh", "_opening",
+        "_active", "_error_body", "_error_fields", "_failed", "_first_content_at", "_fresh", "_opening",
         "_seen_at", "_sent_at", "_settled", "_stream", "_succeeded", "_written", "binding", "connection",
         "endpoint", "exchange", "limits", "number", "payload", "relay", "reserved_nanos", "status",
     )  # fmt: skip
@@ -73,19 +70,17 @@ class Attempt:
     def __init__(
         self,
         exchange: Exchange,
-        endpoint: Endpoint,
+        leg: Leg,
         binding: Binding,
-        limits: Limits,
-        *,
         succeeded: Succeeded,
         failed: Failed,
     ) -> None:
         self.exchange = exchange
         self._succeeded = succeeded
         self._failed = failed
-        self.endpoint = endpoint
+        self.endpoint = leg.endpoint
         self.binding = binding
-        self.limits = limits
+        self.limits = leg.limits
         self.number = exchange.attempts
         self.payload = b""
         self.relay: Relay | None = None
@@ -95,11 +90,11 @@ class Attempt:
         self._opening: asyncio.Task[None] | None = None
         self._fresh = False
         self._written = False
-        self._stream = False
+        self._stream = exchange.stream or leg.streams
         self._settled = False
         self._active = False
         self._error_body: list[bytes] | None = None
-        self._error_headers: Headers = []
+        self._error_fields: Fields = {}
         self._sent_at = 0.0
         self._seen_at = 0.0
         self._first_content_at = 0.0
@@ -112,45 +107,37 @@ class Attempt:
         Raises InvalidRequest (strict mode), LedgerUnavailable.
         """
         exchange = self.exchange
+        runtime, endpoint, price, key = exchange.runtime, self.endpoint, self.endpoint.price, exchange.wish.key
         self.payload = self._build()
-        endpoint, price = self.endpoint, self.endpoint.price
-        estimate = len(exchange.body) // BYTES_PER_TOKEN
-        bound = None if price is None else price.upper_bound(estimate, self._output_bound())
-        exchange.runtime.journal.append(
+        bound = None if price is None else exchange.bound_nanos(endpoint)
+        runtime.journal.append(
             Reserved(
                 exchange.id,
                 self.number,
-                exchange.runtime.time_ms(),
+                time_ns() // 1_000_000,
                 endpoint.id,
                 endpoint.provider.id,
                 endpoint.model,
-                endpoint.access,
-                exchange.wish.key.name if exchange.wish.key else "",
-                price.version if price else "",
+                endpoint.provider.access,
+                "" if key is None else key.name,
+                "" if price is None else price.version,
                 bound,
-                estimate,
+                exchange.input_tokens,
             )
         )
-        self._sent_at = self._seen_at = exchange.runtime.now()
+        self._sent_at = self._seen_at = runtime.now()
         if bound is not None and exchange.auto:
             self.reserved_nanos = bound
-            exchange.runtime.budget.reserve(bound)
-        exchange.runtime.send_after_journal(self)
-
-    def _output_bound(self) -> int:
-        asked = self.exchange.max_output_tokens
-        return asked or self.endpoint.max_output or OUTPUT_TOKENS_ASSUMED
+            runtime.budget.reserve(bound)
+        runtime.send_after_journal(self)
 
     def _build(self) -> bytes:
         exchange, dialect = self.exchange, self.binding.dialect
         row = self.endpoint.provider
-        always = ((exchange.plan and exchange.plan.route.upstream_stream) or row.upstream_stream) == "always"
-        self._stream = exchange.stream or always
         if exchange.dialect is dialect:
-            head = exchange.head
             ask = self._stream and row.stream_usage and not exchange.wants_usage
             stream = True if self._stream and not exchange.stream else None
-            body = dialect.pass_request(exchange.body, head, self.endpoint.model, stream=stream, ask_usage=ask)
+            body = dialect.pass_request(exchange.body, exchange.head, self.endpoint.model, stream=stream, ask_usage=ask)
             return self.binding.payload(body, exchange.wish.forwarded)
         request = msgspec.structs.replace(
             exchange.canonical(), model=self.endpoint.model, stream=self._stream, include_usage=row.stream_usage
@@ -188,16 +175,15 @@ class Attempt:
         self._opening = None
         self.fail(error)
 
-    def on_head(self, status: int, headers: Headers) -> None:
+    def on_head(self, status: int, fields: Fields) -> None:
         self.status = status
         self._active = True
         if status != 200:
             self._error_body = []
-            self._error_headers = headers
+            self._error_fields = fields
             return
-        kind = _content_type(headers)
         try:
-            self.relay = self._relay(kind)
+            self.relay = self._relay(fields.get(b"content-type", b"").lower())
         except TriviumError as error:
             self.fail(error)
 
@@ -257,10 +243,10 @@ class Attempt:
             return ObjectTarget(self) if exchange.stream else ResponseTarget(self)
         context = AnswerContext(
             id=exchange.id,
-            model=exchange.facts_model,
+            model=exchange.model,
             created=exchange.created,
             include_usage=exchange.wants_usage,
-            input_tokens_estimate=len(exchange.body) // BYTES_PER_TOKEN,
+            input_tokens_estimate=exchange.input_tokens,
         )
         if exchange.stream:
             return StreamTarget(self, exchange.dialect, context, self.bill)
@@ -273,7 +259,7 @@ class Attempt:
         else:
             error = self.binding.dialect.decode_error(self.status, body)
         error.upstream_status = self.status
-        wait = retry_after_s(self._error_headers, self.exchange.runtime.time_ms() / 1000)
+        wait = retry_after_s(self._error_fields.items(), time())
         if wait is not None:
             error.retry_after_s = wait
         self.fail(error)
@@ -294,14 +280,15 @@ class Attempt:
         self.exchange.sink.events(self.exchange, events)
 
     def complete(self, last: Last) -> None:
-        if not self._first_content_at:
-            self._first_content_at = self.exchange.runtime.now()
-        if self.relay is not None:
-            self.exchange.losses += self.relay.losses
-        self._let_go()
-        self.settle("ok", None)
+        exchange, relay, connection = self.exchange, self.relay, self.connection
+        if relay is not None and relay.losses:
+            exchange.losses += relay.losses
+        if connection is not None:
+            self.connection = None
+            connection.detach()
+        settled = self._settle("ok", None)
         self.relay = None  # the relay knows its attempt: without the circle both go at once, not at a collection
-        self._succeeded(self.exchange, self, last)
+        self._succeeded(exchange, self, settled, last)
 
     # ---- the end
 
@@ -324,46 +311,50 @@ class Attempt:
             self.connection.abort()
             self.connection = None
 
-    def _let_go(self) -> None:
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.detach()
+    def settle(self, outcome: Outcome, error: TriviumError) -> None:
+        """End without an answer: write the attempt's last record, exactly once."""
+        if not self._settled:
+            self.exchange.runtime.journal.append(self._settle(outcome, error))
 
-    def settle(self, outcome: Outcome, error: TriviumError | None) -> None:
-        """Write the attempt's last record, exactly once, and add its cost to the exchange."""
-        if self._settled:
-            return
+    def _settle(self, outcome: Outcome, error: TriviumError | None) -> Settled:
+        """The attempt's last record; its cost is added to the exchange."""
         self._settled = True
-        exchange, relay = self.exchange, self.relay
+        exchange, relay, runtime = self.exchange, self.relay, self.exchange.runtime
         usage = self._usage(outcome)
-        cost = self.cost_of(usage) if usage is not None else (0 if self._unbilled() else None)
-        exchange.add_cost(usage, cost)
-        now = exchange.runtime.now()
-        first = self._first_content_at
-        counted = usage or Usage()
-        exchange.runtime.journal.append(
-            Settled(
-                exchange.id,
-                self.number,
-                exchange.runtime.time_ms(),
-                outcome,
-                error.kind if error is not None else "",
-                self.status,
-                counted.prompt_tokens,
-                counted.output_tokens,
-                counted.cache_read_tokens,
-                counted.cache_write_tokens + counted.cache_write_1h_tokens,
-                counted.reasoning_tokens,
-                counted.estimated,
-                cost,
-                None if counted.cost_usd is None else round(counted.cost_usd * 1e9),
-                int((first - self._sent_at) * 1e6) if first else -1,
-                int((now - self._sent_at) * 1e6),
-                relay.upstream_id if relay else "",
-                relay.finish_reason if relay else "",
-            )
+        if usage is not None:
+            cost = self.cost_of(usage)
+            exchange.usage = usage if exchange.usage is None else exchange.usage.plus(usage)
+        else:
+            cost = 0 if self._unbilled() else None
+            usage = NOTHING_USED
+        if cost is None:
+            exchange.cost_unknown = True
+        else:
+            exchange.cost_nanos += cost
+        now, sent = runtime.now(), self._sent_at
+        first = self._first_content_at or (now if error is None else 0.0)
+        prompt = usage.prompt_tokens
+        runtime.settled(self, outcome, error, prompt, usage.output_tokens, cost)
+        return Settled(
+            exchange.id,
+            self.number,
+            time_ns() // 1_000_000,
+            outcome,
+            error.kind if error is not None else "",
+            self.status,
+            prompt,
+            usage.output_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_tokens + usage.cache_write_1h_tokens,
+            usage.reasoning_tokens,
+            usage.estimated,
+            cost,
+            None if usage.cost_usd is None else round(usage.cost_usd * 1e9),
+            int((first - sent) * 1e6) if first else -1,
+            int((now - sent) * 1e6),
+            relay.upstream_id if relay else "",
+            relay.finish_reason if relay else "",
         )
-        exchange.runtime.settled(self, outcome, error, counted, cost)
 
     def cost_of(self, usage: Usage) -> int | None:
         price = self.endpoint.price
@@ -378,7 +369,7 @@ class Attempt:
         """What the upstream reported, else an estimate of what went by; None where it did no work."""
         relay = self.relay
         reported = relay.usage if relay is not None else None
-        if reported is not None and (outcome == "ok" or (relay is not None and relay.finish_reason)):
+        if reported is not None and relay is not None and (outcome == "ok" or relay.finish_reason):
             return reported
         went_by = relay.output_estimate if relay is not None else 0
         if reported is not None:
@@ -387,10 +378,7 @@ class Attempt:
             return msgspec.structs.replace(reported, output_tokens=output, estimated=True)
         if outcome != "ok" and not went_by:
             return None
-        return Usage(input_tokens=self._input_estimate(), output_tokens=went_by, estimated=True)
-
-    def _input_estimate(self) -> int:
-        return len(self.exchange.body) // BYTES_PER_TOKEN
+        return Usage(input_tokens=self.exchange.input_tokens, output_tokens=went_by, estimated=True)
 
     def _unbilled(self) -> bool:
         """Whether a failure certainly cost nothing: an error status, or a request that was never sent."""
@@ -416,10 +404,3 @@ class Attempt:
                 )
         elif now - self._seen_at > self.limits.idle_s:
             self.fail(UpstreamTimeout(f"`{self.endpoint.id}` fell silent for {self.limits.idle_s:g} s."))
-
-
-def _content_type(headers: Headers) -> bytes:
-    for name, value in headers:
-        if len(name) == 12 and name.lower() == b"content-type":
-            return value.lower()
-    return b""

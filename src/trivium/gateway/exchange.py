@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from time import time_ns
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import AnswerContext, Dialect, Head
 from trivium.errors import InternalError, InvalidRequest, TriviumError
 from trivium.policy.key import Key
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
     from trivium.gateway.attempt import Attempt
     from trivium.gateway.runtime import Runtime
     from trivium.gateway.snapshot import Snapshot
+
+
+BYTES_PER_TOKEN = 4
+OUTPUT_TOKENS_ASSUMED = 4096
+"""The upper bound of an answer where neither caller nor catalog gives one."""
 
 
 class Sink(Protocol):
@@ -57,8 +64,8 @@ class Exchange:
 
     __slots__ = (
         "attempt", "attempts", "backoff", "body", "closed", "cost_nanos", "cost_unknown", "created", "data_class",
-        "deadline", "dialect", "facts_model", "fallback", "first_error", "head", "head_sent", "id", "losses",
-        "max_output_tokens", "outbox", "paused", "plan", "position", "quiet_since", "released", "request",
+        "deadline", "dialect", "fallback", "first_error", "head", "head_sent", "id", "input_tokens", "losses",
+        "max_output_tokens", "model", "outbox", "paused", "plan", "position", "quiet_since", "released", "request",
         "runtime", "sink", "snapshot", "started", "status", "stream", "strict", "time_ms", "tries", "usage",
         "wants_usage", "wish",
     )  # fmt: skip
@@ -72,12 +79,14 @@ class Exchange:
         self.wish = wish
         self.head: Head | None = None
         self.request: Request | None = None
+        self.input_tokens = len(body) // BYTES_PER_TOKEN
+        """An estimate from the length."""
         self.max_output_tokens: int | None = None
-        self.facts_model = ""
+        self.model = ""
         """The model id as the caller spelled it."""
-        self.id = runtime.new_id()
-        self.time_ms = runtime.id_time_ms
-        self.created = self.time_ms // 1000
+        self.time_ms = time_ms = time_ns() // 1_000_000
+        self.id = "gen-" + runtime.ids.next(time_ms)
+        self.created = time_ms // 1000
         self.started = runtime.now()
         self.deadline = self.started
         self.data_class = wish.data_class
@@ -166,39 +175,35 @@ class Exchange:
             else:
                 connection.pause_reading()
 
-    def add_cost(self, usage: Usage | None, cost_nanos: int | None) -> None:
-        """Add what an attempt took; an unknown cost makes the whole unknown."""
-        if cost_nanos is None:
-            self.cost_unknown = True
-        else:
-            self.cost_nanos += cost_nanos
-        if usage is not None:
-            self.usage = usage if self.usage is None else self.usage.plus(usage)
+    def bound_nanos(self, endpoint: Endpoint) -> int | None:
+        """The most that one attempt at an endpoint can cost; None where the price is unknown."""
+        if endpoint.price is None:
+            return None
+        output = self.max_output_tokens or endpoint.max_output or OUTPUT_TOKENS_ASSUMED
+        return endpoint.price.upper_bound(self.input_tokens, output)
 
     def deliver(self) -> None:
         """Send the last of the answer, or the error; the ledger has the request by now."""
         last, self.outbox = self.outbox, None
         self.attempt = None
         self.sink.done()
-        match last:
-            case TriviumError():
-                self._deliver_error(last)
-            case Response():
-                self.sink.response(self, last)
-            case bytes() if not self.stream:
+        if isinstance(last, bytes):
+            if not self.stream:
                 self.sink.whole(self, last)
-            case bytes():
-                if not self.head_sent:
-                    self.release(b"")
-                self.sink.end(last)
-            case list():
-                self.sink.events(self, last)
-            case None:
-                pass
+                return
+            if not self.head_sent:
+                self.release(b"")
+            self.sink.end(last)
+        elif isinstance(last, TriviumError):
+            self._deliver_error(last)
+        elif isinstance(last, Response):
+            self.sink.response(self, last)
+        elif last is not None:
+            self.sink.events(self, last)
 
     def _deliver_error(self, error: TriviumError) -> None:
         if self.head_sent and self.dialect is not None:
-            context = AnswerContext(id=self.id, model=self.facts_model, created=self.created)
+            context = AnswerContext(id=self.id, model=self.model, created=self.created)
             self.sink.cut(self, self.dialect.encoder(context).fail(error), error)
         else:
             self.sink.fail(self, error)

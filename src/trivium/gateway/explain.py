@@ -6,8 +6,7 @@ import msgspec
 
 from trivium.gateway.exchange import Wish
 from trivium.gateway.needs import needs_of
-from trivium.gateway.snapshot import Snapshot
-from trivium.routing.plan import Facts
+from trivium.gateway.snapshot import Snapshot, facts_of
 from trivium.types.data import DataClass
 from trivium.types.request import Request
 
@@ -46,18 +45,9 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
 def view(snapshot: Snapshot, request: Request, wish: Wish) -> PlanView:
     """Plan a request without running it. Raises NotFound for an unknown model."""
     tokens = sum(len(message.text) for message in request.messages) // 4
-    key = wish.key
     route = snapshot.route(request.model)
     data_class = max(wish.data_class, route.data_class, snapshot.config.policy.data_class, DataClass.ANY)
-    facts = Facts(
-        model=request.model,
-        data_class=data_class,
-        needs=needs_of(request),
-        input_tokens=tokens,
-        max_output_tokens=request.max_output_tokens,
-        models=key.models if key else (),
-        roads=key.roads if key else (),
-    )
+    facts = facts_of(request.model, data_class, needs_of(request), wish.key, tokens, request.max_output_tokens)
     plan = snapshot.plan(facts)
     output = request.max_output_tokens or OUTPUT_TOKENS_EXPECTED
     planned = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,7 @@ class Gateway:
         self.owner = Owner(config) if own else None
         if self.owner is not None:
             self.owner.start()
+            weakref.finalize(self, self.owner.stop)  # a gateway that nobody closed is collected with its loop
         self.control = Control(where.run / "control.sock")
         self.journal = JournalWriter(
             where.journal, max_bytes=config.ledger.journal_max_bytes, fsync=config.ledger.durability == "power_loss"

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trivium.routing.plan import Plan
 from trivium.types.message import Audio, File, Image, Message, ToolResult
 from trivium.types.request import Request
 
 if TYPE_CHECKING:
     from trivium.gateway.exchange import Exchange
 
-MEDIA = {"images": Image, "audio": Audio, "files": File}
+_KINDS = {"images": Image, "audio": Audio, "files": File}
 _MARKS = (b"image", b"audio", b"file", b"document", b"Data")
 """A message without any of these holds text only, in every dialect; one with them is parsed to be sure."""
 NOTHING: frozenset[str] = frozenset()
@@ -36,7 +35,7 @@ def needs_of(request: Request) -> frozenset[str]:
 def media_of(request: Request) -> frozenset[str]:
     """The kinds of media in a request's messages."""
     kinds = {type(part) for message in request.messages for part in _parts(message)}
-    return frozenset(name for name, kind in MEDIA.items() if kind in kinds)
+    return frozenset(name for name, kind in _KINDS.items() if kind in kinds)
 
 
 def _parts(message: Message) -> list[object]:
@@ -44,14 +43,7 @@ def _parts(message: Message) -> list[object]:
     return [*message.parts, *inner]
 
 
-def media_needs(plan: Plan, messages: msgspec.Raw, exchange: Exchange) -> frozenset[str]:
-    """Media that the request carries, looked for only where the plan's endpoints differ in what they can take.
-
-    A lone remote endpoint is asked all the same and answers for itself; an engine of ours would fail with a 500.
-    """
-    if len(plan.endpoints) == 1 and plan.endpoints[0].engine is None:
-        return NOTHING
-    if all(endpoint.capabilities.issuperset(MEDIA) for endpoint in plan.endpoints):
-        return NOTHING
+def media_needs(messages: msgspec.Raw, exchange: Exchange) -> frozenset[str]:
+    """Media that the request carries; it is parsed only if it may."""
     text = bytes(messages)
     return media_of(exchange.canonical()) if any(mark in text for mark in _MARKS) else NOTHING

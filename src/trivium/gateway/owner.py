@@ -9,6 +9,7 @@ thread that started them, which is the owner's).
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import contextlib
 import logging
@@ -125,20 +126,27 @@ class Owner:
 
     def start(self) -> None:
         """Begin to stand for election; returns at once."""
+        _running.add(self)
         self._thread.start()
         self._ready.wait()
 
-    def close(self) -> None:
-        """Stop the engines, load what is left, give the lock back; bounded in time."""
+    def stop(self) -> None:
+        """Begin to end; returns at once."""
         loop, closing = self._loop, self._closing
-        if loop is not None and closing is not None and self._thread.is_alive():
+        if loop is not None and closing is not None and self._thread.is_alive():  # in a forked child it is not
             with contextlib.suppress(RuntimeError):  # the loop has just ended
                 loop.call_soon_threadsafe(closing.set)
+
+    def close(self) -> None:
+        """Stop the engines, load what is left, give the lock back; bounded in time."""
+        self.stop()
+        if self._thread.is_alive():
             self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(self._main())
+        _running.discard(self)
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -168,6 +176,19 @@ class Owner:
             server.close()
             await engines.close()
             ledger.close()
+
+
+_running: set[Owner] = set()
+
+
+@atexit.register
+def _close_all() -> None:
+    """No loop may outlive the interpreter: the next timer of uvloop would enter what is no longer there, and crash."""
+    owners = list(_running)
+    for owner in owners:
+        owner.stop()
+    for owner in owners:
+        owner.close()
 
 
 def _ledger_handlers(ledger: LedgerThread) -> dict[str, Handler]:

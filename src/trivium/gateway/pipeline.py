@@ -1,14 +1,12 @@
 """The map of the program: what happens to a request, in reading order.
 
 ``begin`` admits it, plans it and starts the first attempt; the attempt's callbacks come back to
-``succeed`` or ``recover``; ``close`` writes the request's record, and ``deliver`` sends the end of the answer
+``succeed`` or ``recover``; the request's record is written, and ``Exchange.deliver`` sends the end of the answer
 once the journal has it. Plain calls throughout: what must wait (a connection, a back-off, an engine that
 starts) calls back. Errors are raised as TriviumError anywhere below and caught here, once.
 """
 
 from __future__ import annotations
-
-import msgspec
 
 from trivium.dialects.base import Dialect
 from trivium.errors import (
@@ -24,12 +22,14 @@ from trivium.errors import (
     UpstreamUnreachable,
 )
 from trivium.gateway.attempt import Attempt, Last
-from trivium.gateway.exchange import Exchange, Sink, Wish
+from trivium.gateway.exchange import BYTES_PER_TOKEN, Exchange, Sink, Wish
 from trivium.gateway.needs import media_needs, needs_of
 from trivium.gateway.runtime import Runtime
-from trivium.ledger.record import Closed
+from trivium.gateway.snapshot import facts_of
+from trivium.ledger.record import Answered, Closed, Settled
 from trivium.routing.disposition import after_failure
-from trivium.routing.plan import Facts, Plan
+from trivium.routing.names import AUTO
+from trivium.routing.plan import Plan
 from trivium.types.data import DATA_CLASSES, DataClass
 from trivium.types.request import Request
 
@@ -41,7 +41,7 @@ def begin(runtime: Runtime, sink: Sink, dialect: Dialect, body: bytes, wish: Wis
     exchange = Exchange(runtime, sink, dialect, body, wish)
     try:
         admit(exchange, dialect)
-        plan(exchange, facts_of_head(exchange))
+        plan(exchange)
         attempt(exchange)
     except TriviumError as error:
         close(exchange, error)
@@ -52,13 +52,14 @@ def begin_request(runtime: Runtime, sink: Sink, request: Request, wish: Wish) ->
     """Take a request of a caller in the same process, as an object."""
     exchange = Exchange(runtime, sink, None, b"", wish)
     exchange.request = request
-    exchange.facts_model = request.model
+    exchange.model = request.model
     exchange.stream = request.stream
     exchange.wants_usage = True
     exchange.max_output_tokens = request.max_output_tokens
+    exchange.input_tokens = sum(len(message.text) for message in request.messages) // BYTES_PER_TOKEN
     try:
         runtime.admit()
-        plan(exchange, facts_of_request(exchange, request))
+        plan(exchange)
         attempt(exchange)
     except TriviumError as error:
         close(exchange, error)
@@ -69,7 +70,7 @@ def admit(exchange: Exchange, dialect: Dialect) -> None:
     """Read the head of the body and what it says about the rules. Raises InvalidRequest, Draining."""
     exchange.runtime.admit()
     head = exchange.head = dialect.peek(exchange.body)
-    exchange.facts_model = head.model
+    exchange.model = head.model
     exchange.stream = head.stream
     exchange.wants_usage = head.wants_usage
     exchange.max_output_tokens = head.max_output_tokens
@@ -93,62 +94,40 @@ def data_class_of(word: str) -> DataClass:
 # ---- plan
 
 
-def facts_of_head(exchange: Exchange) -> Facts:
-    head, key = exchange.head, exchange.wish.key
-    if head is None:
-        raise InvalidRequest("The request has no body.")
-    return Facts(
-        model=head.model,
-        data_class=exchange.data_class,
-        needs=head.needs,
-        input_tokens=len(exchange.body) // 4,
-        max_output_tokens=head.max_output_tokens,
-        models=key.models if key else (),
-        roads=key.roads if key else (),
-    )
-
-
-def facts_of_request(exchange: Exchange, request: Request) -> Facts:
-    key = exchange.wish.key
-    return Facts(
-        model=request.model,
-        data_class=exchange.data_class,
-        needs=needs_of(request),
-        input_tokens=sum(len(message.text) for message in request.messages) // 4,
-        max_output_tokens=request.max_output_tokens,
-        models=key.models if key else (),
-        roads=key.roads if key else (),
-    )
-
-
-def plan(exchange: Exchange, facts: Facts) -> None:
+def plan(exchange: Exchange) -> None:
     """Find the endpoints that may serve. Raises NotFound, NoEndpoint and its kin when there is none."""
-    snapshot, head = exchange.snapshot, exchange.head
-    more = head.models if head is not None else ()
-    found = snapshot.plan(facts, more)
-    route = found.route
-    if route.data_class > facts.data_class:
-        exchange.data_class = route.data_class
-        facts = msgspec.structs.replace(facts, data_class=route.data_class)
-        found = snapshot.plan(facts, more)
-    if head is not None and (needs := media_needs(found, head.messages, exchange)):
-        found = snapshot.plan(msgspec.structs.replace(facts, needs=facts.needs | needs), more)
-    exchange.plan = exchange.runtime.within_budget(found, exchange)
-    exchange.deadline = exchange.started + total_s(exchange, exchange.plan)
-    if not exchange.plan.endpoints:
-        raise no_endpoint(exchange.plan)
-    if exchange.plan.rejected and exchange.plan.endpoints[0].id != route.targets[0]:
-        first = next((r for r in exchange.plan.rejected if r.endpoint == route.targets[0]), None)
-        exchange.fallback = f"{first.endpoint}: {first.detail}" if first else ""
+    head, request = exchange.head, exchange.request
+    if head is not None:
+        needs, more = head.needs, head.models
+    elif request is not None:
+        needs, more = needs_of(request), ()
+    else:
+        raise InvalidRequest("The request has no body.")
+    found = _plan(exchange, needs, more)
+    if found.route.data_class > exchange.data_class:
+        exchange.data_class = found.route.data_class
+        found = _plan(exchange, needs, more)
+    if found.differs_in_media and head is not None and (media := media_needs(head.messages, exchange)):
+        found = _plan(exchange, needs | media, more)
+    if found.route.name == AUTO:
+        found = exchange.runtime.within_budget(found, exchange)
+    exchange.plan = found
+    if not found.endpoints:
+        raise no_endpoint(found)
+    first = found.endpoints[0]
+    total_s, asked_s = exchange.snapshot.leg(found, 0).limits.total_s, exchange.wish.timeout_s
+    exchange.deadline = exchange.started + (total_s if asked_s is None else min(total_s, asked_s))
+    if found.rejected and first.id != found.route.targets[0]:
+        passed_over = next((r for r in found.rejected if r.endpoint == found.route.targets[0]), None)
+        exchange.fallback = f"{passed_over.endpoint}: {passed_over.detail}" if passed_over else ""
 
 
-def total_s(exchange: Exchange, plan: Plan) -> float:
-    """Seconds that the whole request may take; a caller can only lower it."""
-    if not plan.endpoints:
-        return 0.0
-    configured = exchange.snapshot.limits(plan.route, plan.endpoints[0], alone=True).total_s
-    asked = exchange.wish.timeout_s
-    return configured if asked is None else min(configured, asked)
+def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...]) -> Plan:
+    snapshot, key, output = exchange.snapshot, exchange.wish.key, exchange.max_output_tokens
+    usual = snapshot.usual_plan(exchange.model, more, exchange.data_class, needs, key)
+    if usual.holds(exchange.input_tokens, output):
+        return usual
+    return snapshot.plan(facts_of(exchange.model, exchange.data_class, needs, key, exchange.input_tokens, output), more)
 
 
 def no_endpoint(plan: Plan) -> TriviumError:
@@ -180,18 +159,18 @@ def attempt(exchange: Exchange) -> None:
         exchange.tries = 0
         exchange.fallback = exchange.fallback or f"{chosen.endpoints[exchange.position].provider.id} is failing"
         exchange.position = position
-    endpoint = chosen.endpoints[position]
-    binding = runtime.binding(exchange.snapshot, endpoint)
+    leg = exchange.snapshot.leg(chosen, position)
+    binding = leg.binding
+    if leg.endpoint.engine is not None:
+        binding = runtime.engine(leg.endpoint.engine)
     if binding is None:
-        exchange.backoff = runtime.start_engine(endpoint, exchange, engine_ready)
+        exchange.backoff = runtime.start_engine(leg.endpoint, exchange, engine_ready)
         return
-    alone = position + 1 >= len(chosen.endpoints)
-    limits = exchange.snapshot.limits(chosen.route, endpoint, alone=alone)
     exchange.tries += 1
     exchange.attempts += 1
-    exchange.attempt = Attempt(exchange, endpoint, binding, limits, succeeded=succeed, failed=recover)
+    exchange.attempt = Attempt(exchange, leg, binding, succeed, recover)
     exchange.attempt.reserve()
-    runtime.sent(endpoint)
+    runtime.sent(leg.endpoint)
 
 
 def engine_ready(exchange: Exchange, error: TriviumError | None) -> None:
@@ -219,11 +198,12 @@ def again(exchange: Exchange) -> None:
 # ---- settle
 
 
-def succeed(exchange: Exchange, done: Attempt, last: Last) -> None:
-    """The attempt's answer is whole and settled: record the request and send the end of the answer."""
+def succeed(exchange: Exchange, done: Attempt, settled: Settled, last: Last) -> None:
+    """The attempt's answer is whole: record it with its request, and send the end of the answer."""
     exchange.attempt = None
     exchange.outbox = last
-    record(exchange, None, done.endpoint.id)
+    exchange.runtime.journal.append(Answered(settled, record(exchange, "", done.endpoint.id)))
+    over(exchange)
 
 
 def recover(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
@@ -328,32 +308,35 @@ def close(exchange: Exchange, error: TriviumError) -> None:
         exchange.backoff = None
     exchange.outbox = error
     exchange.status = error.status
-    record(exchange, error, "")
+    exchange.runtime.journal.append(record(exchange, error.kind, ""))
+    over(exchange)
 
 
-def record(exchange: Exchange, error: TriviumError | None, endpoint: str) -> None:
-    """Write the request's record; what is left of the answer leaves after it."""
-    runtime, wish = exchange.runtime, exchange.wish
-    exchange.closed = True
-    runtime.journal.append(
-        Closed(
-            exchange.id,
-            exchange.time_ms,
-            exchange.facts_model,
-            exchange.dialect.name if exchange.dialect else "python",
-            wish.key.name if wish.key else "",
-            int(exchange.data_class),
-            exchange.stream,
-            exchange.status,
-            error.kind if error else "",
-            exchange.attempts,
-            endpoint,
-            exchange.fallback if endpoint else "",
-            exchange.losses,
-            int((runtime.now() - exchange.started) * 1e6),
-            exchange.total_cost_nanos,
-            wish.key.tags if wish.key else (),
-        )
+def record(exchange: Exchange, error: str, endpoint: str) -> Closed:
+    """The request's record; `endpoint` answered it, or `error` did."""
+    key, dialect = exchange.wish.key, exchange.dialect
+    return Closed(
+        exchange.id,
+        exchange.time_ms,
+        exchange.model,
+        "python" if dialect is None else dialect.name,
+        "" if key is None else key.name,
+        exchange.data_class,
+        exchange.stream,
+        exchange.status,
+        error,
+        exchange.attempts,
+        endpoint,
+        exchange.fallback if endpoint else "",
+        exchange.losses,
+        int((exchange.runtime.now() - exchange.started) * 1e6),
+        exchange.total_cost_nanos,
+        () if key is None else key.tags,
     )
-    runtime.closed(exchange)
-    runtime.deliver_after_journal(exchange)
+
+
+def over(exchange: Exchange) -> None:
+    """What is left of the answer leaves after the record."""
+    exchange.closed = True
+    exchange.runtime.closed(exchange)
+    exchange.runtime.deliver_after_journal(exchange)

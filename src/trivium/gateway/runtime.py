@@ -29,7 +29,7 @@ from trivium.errors import (
 )
 from trivium.gateway.budget import DAY_S, DailyBudget
 from trivium.gateway.snapshot import Snapshot
-from trivium.ledger.record import Record
+from trivium.ledger.record import Entry
 from trivium.routing.breaker import BreakerState
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan, Rejected
@@ -38,7 +38,6 @@ from trivium.telemetry.metrics import Metrics
 from trivium.transport.pool import Dial, Pool
 from trivium.types.ids import Ids
 from trivium.types.secret import Secret
-from trivium.types.usage import Usage
 
 if TYPE_CHECKING:
     from trivium.gateway.attempt import Attempt
@@ -55,7 +54,7 @@ REFRESH_S = 5.0
 
 
 class Journal(Protocol):
-    def append(self, record: Record) -> None: ...
+    def append(self, record: Entry) -> None: ...
     def flush(self) -> bool: ...
 
 
@@ -100,8 +99,7 @@ class Runtime:
         self.exchanges: set[Exchange] = set()
         self.now = time.monotonic
         self.jitter = random.random
-        self.id_time_ms = 0
-        self._ids = Ids(random.getrandbits(80))
+        self.ids = Ids(random.getrandbits(80))
         self.budget = DailyBudget(snapshot.config.defaults.budget_nanos_day)
         self.draining = False
         self.ending: TriviumError | None = None
@@ -121,14 +119,8 @@ class Runtime:
         """Tell the operator of a defect; the caller only learns that there is one."""
         log.error("A defect was met: %r", error, exc_info=error)
 
-    # ---- identity and time
-
-    def time_ms(self) -> int:
-        return time.time_ns() // 1_000_000
-
     def new_id(self) -> str:
-        self.id_time_ms = self.time_ms()
-        return "gen-" + self._ids.next(self.id_time_ms)
+        return "gen-" + self.ids.next(time.time_ns() // 1_000_000)
 
     # ---- admission
 
@@ -145,14 +137,13 @@ class Runtime:
             self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
 
     def within_budget(self, plan: Plan, exchange: Exchange) -> Plan:
-        """The plan without what `auto` can no longer pay for today."""
-        if plan.route.name != AUTO or self.budget.limit_nanos is None:
+        """The plan of `auto` without what it can no longer pay for today."""
+        if self.budget.limit_nanos is None:
             return plan
         kept: list[Endpoint] = []
         rejected = list(plan.rejected)
-        output = exchange.max_output_tokens or 4096
         for endpoint in plan.endpoints:
-            bound = 0 if endpoint.access == "local" else self._bound(endpoint, len(exchange.body) // 4, output)
+            bound = 0 if endpoint.access == "local" else exchange.bound_nanos(endpoint)
             if bound is None or not self.budget.allows(bound, time.time()):
                 limit = self.budget.limit_nanos / 1e9
                 detail = f"today's {limit:g} USD for `auto` are spent; see `[defaults] budget`"
@@ -161,14 +152,12 @@ class Runtime:
                 kept.append(endpoint)
         return msgspec.structs.replace(plan, endpoints=tuple(kept), rejected=tuple(rejected))
 
-    @staticmethod
-    def _bound(endpoint: Endpoint, input_tokens: int, output_tokens: int) -> int | None:
-        return None if endpoint.price is None else endpoint.price.upper_bound(input_tokens, output_tokens)
-
     # ---- endpoints
 
     def allowed(self, plan: Plan, position: int) -> int:
         """The first position from `position` on whose breaker lets an attempt through; `position` if none does."""
+        if not self._breakers:
+            return position
         now = self.now()
         for index in range(position, len(plan.endpoints)):
             state = self._breakers.get(plan.endpoints[index].id)
@@ -181,12 +170,10 @@ class Runtime:
         if state is not None:
             state.sent(self.now())
 
-    def binding(self, snapshot: Snapshot, endpoint: Endpoint) -> Binding | None:
-        """How to reach the endpoint; None if it is an engine that is not known to run."""
-        if endpoint.engine is None:
-            return snapshot.binding(endpoint)
-        self._used.add(endpoint.engine)
-        return self._engines.get(endpoint.engine)
+    def engine(self, engine: str) -> Binding | None:
+        """How to reach an engine; None if it is not known to run."""
+        self._used.add(engine)
+        return self._engines.get(engine)
 
     def start_engine(
         self, endpoint: Endpoint, exchange: Exchange, ready: Callable[[Exchange, TriviumError | None], None]
@@ -206,19 +193,22 @@ class Runtime:
         return self._task(start())
 
     def settled(
-        self, attempt: Attempt, outcome: str, error: TriviumError | None, usage: Usage, cost_nanos: int | None
+        self,
+        attempt: Attempt,
+        outcome: str,
+        error: TriviumError | None,
+        input_tokens: int,
+        output_tokens: int,
+        cost_nanos: int | None,
     ) -> None:
         """An attempt is over: counters, breaker, and what is known of an engine."""
         endpoint = attempt.endpoint
-        self.metrics.attempt(
-            endpoint.id, endpoint.access, outcome, usage.prompt_tokens, usage.output_tokens, cost_nanos
-        )
+        self.metrics.attempt(endpoint, outcome, input_tokens, output_tokens, cost_nanos)
         if attempt.reserved_nanos:
             self.budget.settle(attempt.reserved_nanos, cost_nanos)
         if error is None:
-            state = self._breakers.get(endpoint.id)
-            if state is not None:
-                state.succeeded()
+            if endpoint.id in self._breakers:
+                self._breakers[endpoint.id].succeeded()
             return
         if endpoint.engine is not None and isinstance(error, UpstreamUnreachable | UpstreamCut):
             self._engines.pop(endpoint.engine, None)

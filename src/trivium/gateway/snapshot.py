@@ -15,10 +15,12 @@ from trivium.catalog.resolve import endpoint as resolve_endpoint
 from trivium.catalog.rows import Endpoint, Timeouts
 from trivium.config.schema import Config
 from trivium.errors import ConfigError, NotFound
+from trivium.policy.key import Key
 from trivium.routing.names import AUTO, LOCAL
 from trivium.routing.names import parse as parse_name
 from trivium.routing.plan import Facts, Plan, Rejected, plan
 from trivium.routing.route import Route
+from trivium.types.data import DataClass
 from trivium.types.secret import Secret
 
 CACHE_MAX = 4096
@@ -40,6 +42,17 @@ class Limits(msgspec.Struct, frozen=True):
     total_s: float
 
 
+class Leg(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint in its place in a plan, with what every attempt there has in common."""
+
+    endpoint: Endpoint
+    binding: Binding | None
+    """None: an engine, which has an address once it runs."""
+    limits: Limits
+    streams: bool
+    """It is asked for a stream also where the caller is not."""
+
+
 class Snapshot:
     """What every request reads and none changes. `local_models` are the names that the store can run."""
 
@@ -50,7 +63,7 @@ class Snapshot:
         self._endpoints: dict[str, Candidate] = {}
         self._bindings: dict[str, Binding] = {}
         self._plans: dict[tuple[Any, ...], Plan] = {}
-        self._limits: dict[tuple[str, str, bool], Limits] = {}
+        self._legs: dict[tuple[str, str, bool], Leg] = {}
 
     # ---- names to endpoints
 
@@ -133,19 +146,19 @@ class Snapshot:
 
     # ---- plans
 
-    def plan(self, facts: Facts, more: tuple[str, ...] = ()) -> Plan:
-        """The plan for a request; `more` are further model ids. Cached where token counts do not matter."""
-        key = (facts.model, more, facts.data_class, facts.needs, facts.roads, facts.models)
-        found = self._plans.get(key)
+    def usual_plan(
+        self, model: str, more: tuple[str, ...], data_class: DataClass, needs: frozenset[str], key: Key | None
+    ) -> Plan:
+        """The plan for every request of this kind whose size it `holds`. Raises NotFound for an unknown model."""
+        kind = (model, more, data_class, needs, key)
+        found = self._plans.get(kind)
         if found is None:
-            unsized = msgspec.structs.replace(facts, input_tokens=0, max_output_tokens=None)
-            found = self._plan(unsized, more)
-            _remember(self._plans, key, found)
-        if _may_be_too_long(found, facts):
-            return self._plan(facts, more)
+            found = self.plan(facts_of(model, data_class, needs, key), more)
+            _remember(self._plans, kind, found)
         return found
 
-    def _plan(self, facts: Facts, more: tuple[str, ...]) -> Plan:
+    def plan(self, facts: Facts, more: tuple[str, ...] = ()) -> Plan:
+        """The plan for a request; `more` are further model ids. Raises NotFound for an unknown model."""
         named = parse_name(facts.model, self.config.providers)
         if named is not None and named.road:
             facts = msgspec.structs.replace(facts, model=facts.model.rpartition(":")[0], road=named.road)
@@ -181,39 +194,61 @@ class Snapshot:
         chosen = {name: next((v for s in scopes if (v := getattr(s, name)) is not None), None) for name in _TIMEOUTS}
         return Timeouts(**chosen)
 
-    def limits(self, route: Route, endpoint: Endpoint, *, alone: bool) -> Limits:
-        """The deadlines of an attempt; `alone`: nobody else could answer, so it may take longer."""
-        key = (route.name, endpoint.id, alone)
-        found = self._limits.get(key)
+    def leg(self, plan: Plan, position: int) -> Leg:
+        """What an attempt at the plan's endpoint number `position` needs. Raises ConfigError."""
+        endpoint = plan.endpoints[position]
+        alone = position + 1 == len(plan.endpoints)
+        place = (plan.route.name, endpoint.id, alone)
+        found = self._legs.get(place)
         if found is None:
-            own = self._timeouts(endpoint, route.timeouts)
-            local = endpoint.access == LOCAL
-            if local:
-                first = FIRST_CONTENT_S_LOCAL
-            elif endpoint.silent_thinker:
-                first = FIRST_CONTENT_S_THINKER
-            else:
-                first = FIRST_CONTENT_S_REMOTE_ALONE if alone else FIRST_CONTENT_S_REMOTE
-            found = Limits(
-                own.first_content_s or first,
-                own.idle_s or (IDLE_S_LOCAL if local else IDLE_S_REMOTE),
-                own.total_s or (TOTAL_S_LOCAL if local else TOTAL_S_REMOTE),
+            upstream_stream = plan.route.upstream_stream or endpoint.provider.upstream_stream
+            found = Leg(
+                endpoint=endpoint,
+                binding=None if endpoint.engine else self.binding(endpoint),
+                limits=self._limits(plan.route, endpoint, alone=alone),
+                streams=upstream_stream == "always",
             )
-            _remember(self._limits, key, found)
+            _remember(self._legs, place, found)
         return found
+
+    def _limits(self, route: Route, endpoint: Endpoint, *, alone: bool) -> Limits:
+        """The deadlines of an attempt; `alone`: nobody else could answer, so it may take longer."""
+        own = self._timeouts(endpoint, route.timeouts)
+        local = endpoint.access == LOCAL
+        if local:
+            first = FIRST_CONTENT_S_LOCAL
+        elif endpoint.silent_thinker:
+            first = FIRST_CONTENT_S_THINKER
+        else:
+            first = FIRST_CONTENT_S_REMOTE_ALONE if alone else FIRST_CONTENT_S_REMOTE
+        return Limits(
+            own.first_content_s or first,
+            own.idle_s or (IDLE_S_LOCAL if local else IDLE_S_REMOTE),
+            own.total_s or (TOTAL_S_LOCAL if local else TOTAL_S_REMOTE),
+        )
 
 
 _TIMEOUTS = tuple(field.name for field in msgspec.structs.fields(Timeouts))
 
 
-def _may_be_too_long(plan: Plan, facts: Facts) -> bool:
-    """Whether the sizes of the request could reject one of the plan's endpoints."""
-    for endpoint in plan.endpoints:
-        if endpoint.context is not None and facts.input_tokens > endpoint.context:
-            return True
-        if facts.max_output_tokens and endpoint.max_output and facts.max_output_tokens > endpoint.max_output:
-            return True
-    return False
+def facts_of(
+    model: str,
+    data_class: DataClass,
+    needs: frozenset[str],
+    key: Key | None,
+    input_tokens: int = 0,
+    max_output_tokens: int | None = None,
+) -> Facts:
+    """What a plan needs to know of a request with a caller's key."""
+    return Facts(
+        model=model,
+        data_class=data_class,
+        needs=needs,
+        input_tokens=input_tokens,
+        max_output_tokens=max_output_tokens,
+        models=key.models if key else (),
+        roads=key.roads if key else (),
+    )
 
 
 def _remember(cache: dict[Any, Any], key: object, value: object) -> None:

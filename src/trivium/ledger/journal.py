@@ -16,7 +16,7 @@ from pathlib import Path
 from zlib import crc32
 
 from trivium.errors import LedgerUnavailable
-from trivium.ledger.record import Record, Reserved
+from trivium.ledger.record import Entry, Reserved
 from trivium.ledger.segment import FRAME, HEADER, bytes_in, encode, lock_path, segment_path
 from trivium.transport.platform import FileLock
 from trivium.types.ids import ulid
@@ -74,7 +74,7 @@ class JournalWriter:
         """Whether there is something to flush."""
         return bool(self._buffer)
 
-    def append(self, record: Record) -> None:
+    def append(self, record: Entry) -> None:
         """Take a record; it is safe once `flush` has returned True.
 
         Raises LedgerUnavailable for a `Reserved` while the journal is full or the disk refuses; all others are
@@ -83,8 +83,7 @@ class JournalWriter:
         if self._trouble and not self._admits(record):
             return
         data = encode(record)
-        self._buffer += FRAME.pack(len(data), crc32(data))
-        self._buffer += data
+        self._buffer += FRAME.pack(len(data), crc32(data)) + data
 
     def flush(self) -> bool:
         """Hand all that was appended to the kernel, in one write.
@@ -131,7 +130,7 @@ class JournalWriter:
         self._lock.release()
         _writers.discard(self)
 
-    def _admits(self, record: Record) -> bool:
+    def _admits(self, record: Entry) -> bool:
         if isinstance(record, Reserved):
             if time.monotonic() >= self._retry_at:
                 self._retry_at = time.monotonic() + _RETRY_S

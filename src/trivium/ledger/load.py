@@ -31,6 +31,7 @@ _BEING_BORN_S = 60.0
 
 _ATTEMPTS = "SELECT * FROM attempt WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id, attempt"
 _REQUESTS = "SELECT id FROM request WHERE id IN (SELECT value FROM json_each(?))"
+_NEWEST = "SELECT coalesce((SELECT max(id) FROM attempt), ''), coalesce((SELECT max(id) FROM request), '')"
 _ADD_ATTEMPT = f"INSERT INTO attempt VALUES ({', '.join('?' * 27)})"  # noqa: S608
 _CHANGE_ATTEMPT = _ADD_ATTEMPT.replace("INSERT", "REPLACE")
 _ADD_REQUEST = f"INSERT INTO request VALUES ({', '.join('?' * 16)})"  # noqa: S608
@@ -125,7 +126,9 @@ class Loader:
 
     def _write(self, tag: str, records: list[Record]) -> None:
         database = self._store.writer
-        ids = (msgspec.json.encode({record.id for record in records}).decode(),)
+        # Ids sort by time: nearly all are newer than what is there, and need not be looked for.
+        newest = max(database.execute(_NEWEST).fetchone())
+        ids = (msgspec.json.encode({record.id for record in records if record.id <= newest}).decode(),)
         known = {(row[0], row[1]): list(row) for row in database.execute(_ATTEMPTS, ids)}
         rows = merge(records, known, {row[0] for row in database.execute(_REQUESTS, ids)})
         database.executemany(_ADD_ATTEMPT, rows.new_attempts)

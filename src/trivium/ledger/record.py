@@ -1,9 +1,9 @@
 """The records of the journal: what the ledger is made of.
 
 An attempt has two: `Reserved`, written before its first byte goes upstream, and `Settled`, written
-before the caller's terminal event or end of body. A request has one, `Closed`, written together with
-the last settlement, or alone where no attempt was made. All carry the generation id; an attempt is named by it and
-its number. Loading is idempotent: (id, attempt) is unique.
+before the caller's terminal event or end of body. A request has one, `Closed`, written together with the last
+settlement (`Answered`), or alone where it ends without an answer. All carry the generation id; an attempt is named by
+it and its number. Loading is idempotent: (id, attempt) is unique.
 """
 
 from __future__ import annotations
@@ -93,4 +93,13 @@ class Closed(msgspec.Struct, frozen=True, tag="c", array_like=True):
     tags: tuple[str, ...] = ()
 
 
+class Answered(msgspec.Struct, frozen=True, tag="a", array_like=True):
+    """An attempt has ended well and its request with it: both records in one, as almost every request ends."""
+
+    settled: Settled
+    closed: Closed
+
+
 Record = Reserved | Settled | Closed
+Entry = Record | Answered
+"""What a frame of the journal holds."""

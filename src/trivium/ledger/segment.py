@@ -16,7 +16,7 @@ from zlib import crc32
 import msgspec
 
 from trivium.errors import LedgerUnavailable
-from trivium.ledger.record import FIGURE_MAX, Record
+from trivium.ledger.record import FIGURE_MAX, Answered, Entry, Record
 
 FORMAT = 1
 _MAGIC = b"TRIVJNL"
@@ -29,10 +29,10 @@ _TEXT_MAX = 1_000
 _ITEMS_MAX = 100
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Record).decode
+_decode = msgspec.msgpack.Decoder(Entry).decode
 
 
-def encode(record: Record) -> bytes:
+def encode(record: Entry) -> bytes:
     """A record as a frame's payload, whatever sizes others gave to its texts and figures."""
     try:
         data = _encode(record)
@@ -41,12 +41,12 @@ def encode(record: Record) -> bytes:
     return data if len(data) <= RECORD_MAX_BYTES else _encode(_tame(msgspec.to_builtins(record)))
 
 
-def decode(payload: bytes) -> Record:
+def decode(payload: bytes) -> Entry:
     """Raises msgspec.DecodeError; figures out of bounds are cut to them."""
     try:
         return _decode(payload)
     except msgspec.ValidationError:
-        return msgspec.convert(_tame(msgspec.msgpack.decode(payload)), Record)
+        return msgspec.convert(_tame(msgspec.msgpack.decode(payload)), Entry)
 
 
 def _tame(value: Any) -> Any:
@@ -114,10 +114,14 @@ def parse(data: bytes) -> Stretch:
         if crc32(payload) != checksum:
             return Stretch(records, at, damaged=True)
         try:
-            records.append(decode(payload))
+            entry = decode(payload)
         except msgspec.DecodeError:
             # Zeros, which some file systems leave after a power cut, have a right checksum and are no record.
             return Stretch(records, at, damaged=True)
+        if isinstance(entry, Answered):
+            records += (entry.settled, entry.closed)
+        else:
+            records.append(entry)
         at = stop
     return Stretch(records, at, damaged=False)
 

@@ -10,7 +10,7 @@ import msgspec
 from trivium.types.data import DataClass
 
 
-class Key(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Key(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, cache_hash=True):
     """`digest` is `hmac-sha256:<kid>:<hex>`; the key itself is kept nowhere."""
 
     name: str

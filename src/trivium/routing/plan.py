@@ -18,6 +18,10 @@ CONTEXT_SLACK = 0.9
 """An estimated count of tokens is good to about 10 %: reject only what cannot fit even then."""
 
 
+MEDIA = frozenset(("images", "audio", "files"))
+"""Capabilities that only show when the messages are read."""
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan needs to know of a request. `input_tokens` is an estimate; `needs` are capabilities."""
 
@@ -49,6 +53,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     route: Route
     endpoints: tuple[Endpoint, ...]
     rejected: tuple[Rejected, ...] = ()
+    context: int | None = None
+    """The smallest window of the endpoints, in tokens; None where none is known."""
+    max_output: int | None = None
+    """The least that one of them can answer with, in tokens."""
+    differs_in_media: bool = False
+    """Not every endpoint takes every kind of media, so that it matters which ones the request carries."""
+
+    def holds(self, input_tokens: int, max_output_tokens: int | None) -> bool:
+        """Whether it stays the plan for a request of this size, whatever size it was made for."""
+        if self.context is not None and input_tokens > self.context:
+            return False
+        return not max_output_tokens or self.max_output is None or max_output_tokens <= self.max_output
 
 
 def plan(facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected]) -> Plan:
@@ -65,7 +81,22 @@ def plan(facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected]) 
             eligible.append(candidate)
         else:
             rejected.append(Rejected(candidate.id, *refusal))
-    return Plan(requested=facts.model, route=route, endpoints=tuple(eligible), rejected=tuple(rejected))
+    return Plan(
+        requested=facts.model,
+        route=route,
+        endpoints=tuple(eligible),
+        rejected=tuple(rejected),
+        context=min((e.context for e in eligible if e.context is not None), default=None),
+        max_output=min((e.max_output for e in eligible if e.max_output), default=None),
+        differs_in_media=_differ_in_media(eligible),
+    )
+
+
+def _differ_in_media(endpoints: Sequence[Endpoint]) -> bool:
+    """A lone remote endpoint is asked all the same and answers for itself; an engine of ours would fail with a 500."""
+    if len(endpoints) == 1 and endpoints[0].engine is None:
+        return False
+    return not all(endpoint.capabilities >= MEDIA for endpoint in endpoints)
 
 
 def _refusal(facts: Facts, route: Route, endpoint: Endpoint, first: Endpoint | None) -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Mapping
+from time import time
 
 import msgspec
 
@@ -35,10 +36,21 @@ from trivium.transport.server import CallerConnection, Fields, HttpRequest
 from trivium.types.data import DataClass
 
 _SPECIAL = frozenset((b"x-trivium-data-class", b"x-trivium-strict", b"x-trivium-timeout"))
+ADMITTED_MAX, ADMITTED_BYTES_MAX = 10_000, 1024
+"""How many callers are remembered, and how long what tells them apart may be."""
 _TIMEOUT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s|m)?", re.ASCII)
 _UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0}
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no")
 _REFUSALS: dict[int, type[TriviumError]] = {408: UploadTimeout, 413: PayloadTooLarge}
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """How the requests of a caller are taken."""
+
+    dialect: Dialect
+    wish: Wish
+    expires_s: float | None
+    """When its key does, in Unix seconds."""
 
 
 class DataPlane:
@@ -48,6 +60,8 @@ class DataPlane:
         self._gateway = gateway
         self._runtime = gateway.runtime
         self._places = paths.table()
+        self._unusual = _SPECIAL.union((b"origin",), *(place.dialect.forwarded for place in self._places.values()))
+        """Fields that make a request one of a kind: what was found out about another does not hold for it."""
         self._env = env
         self.configure(gateway.runtime.snapshot.config)
 
@@ -60,12 +74,16 @@ class DataPlane:
         self._hosts = LOOPBACK | {host, *config.server.hosts} if loopback else None
         self._origins = config.server.cors_origins
         self._policy_class = config.policy.data_class
-        self._plain: dict[str, Wish] = {}
-        """What a key wishes that says nothing special, by its name."""
+        self._admitted: dict[tuple[bytes | None, ...], Admission] = {}
+        """Callers as they came before, whose next request needs no second look."""
 
     # ---- transport.server.Service
 
     def handle(self, connection: CallerConnection, request: HttpRequest) -> None:
+        known = self._admitted.get(self._likeness(request))
+        if known is not None and (known.expires_s is None or time() < known.expires_s):
+            self._begin(connection, request, known, b"")
+            return
         path, _, _ = request.target.partition(b"?")
         place = self._places.get(path)
         dialect = place.dialect if place else dialect_named(paths.dialect_of(path))
@@ -80,9 +98,12 @@ class DataPlane:
         except TriviumError as error:
             refuse(connection, dialect, error, self._runtime.new_id(), extra)
         except Exception as error:
-            # The outermost boundary: a defect of ours must not cost other callers their server.
-            self._runtime.report(error)
-            refuse(connection, dialect, InternalError("An internal error."), self._runtime.new_id())
+            self._defect(connection, dialect, error)
+
+    def _defect(self, connection: CallerConnection, dialect: Dialect, error: Exception) -> None:
+        """The outermost boundary: a defect of ours must not cost other callers their server."""
+        self._runtime.report(error)
+        refuse(connection, dialect, InternalError("An internal error."), self._runtime.new_id())
 
     def _handle(
         self, connection: CallerConnection, request: HttpRequest, path: bytes, place: paths.Place | None, cors: bytes
@@ -117,9 +138,29 @@ class DataPlane:
     def _generate(
         self, connection: CallerConnection, request: HttpRequest, dialect: Dialect, key: Key | None, cors: bytes
     ) -> None:
-        wish = self._wish(request.fields, dialect, key)
+        admission = Admission(dialect, self._wish(request.fields, dialect, key), key.expires_s if key else None)
+        likeness = self._likeness(request)
+        if likeness and sum(len(part) for part in likeness if part) <= ADMITTED_BYTES_MAX:
+            if len(self._admitted) >= ADMITTED_MAX:
+                self._admitted.clear()
+            self._admitted[likeness] = admission
+        self._begin(connection, request, admission, cors)
+
+    def _likeness(self, request: HttpRequest) -> tuple[bytes | None, ...]:
+        """All that decides how a request is taken beside its body; empty if one of its fields is unusual."""
+        fields = request.fields
+        if not self._unusual.isdisjoint(fields):
+            return ()
+        get = fields.get
+        key = get(b"authorization"), get(b"x-api-key")
+        return request.method, request.target, get(b"host"), get(b"content-type"), *key
+
+    def _begin(self, connection: CallerConnection, request: HttpRequest, admission: Admission, cors: bytes) -> None:
         sink = HttpSink(connection, cors)
-        sink.follow(pipeline.begin(self._runtime, sink, dialect, request.body, wish))
+        try:
+            sink.follow(pipeline.begin(self._runtime, sink, admission.dialect, request.body, admission.wish))
+        except Exception as error:
+            self._defect(connection, admission.dialect, error)
 
     def _wish(self, fields: Fields, dialect: Dialect, key: Key | None) -> Wish:
         """What headers and key ask for. Raises InvalidRequest, UnsupportedMediaType."""
@@ -129,21 +170,9 @@ class DataPlane:
                 f"The body is `{kind[:60].decode('latin-1') or 'of no stated type'}`, not JSON.",
                 remedy="Send `content-type: application/json`.",
             )
-        if not _SPECIAL.isdisjoint(fields) or not dialect.forwarded.isdisjoint(fields):
-            return self._special_wish(fields, dialect, key)
-        name = key.name if key else ""
-        found = self._plain.get(name)
-        if found is None:
-            found = self._plain[name] = Wish(key=key, data_class=self._least_class(key))
-        return found
-
-    def _least_class(self, key: Key | None) -> DataClass:
-        return max(self._policy_class, key.data_class if key else DataClass.ANY)
-
-    def _special_wish(self, fields: Fields, dialect: Dialect, key: Key | None) -> Wish:
         told = {name: fields[name].decode("latin-1") for name in _SPECIAL if name in fields}
         asked = told.get(b"x-trivium-data-class")
-        least = self._least_class(key)
+        least = max(self._policy_class, key.data_class if key else DataClass.ANY)
         return Wish(
             key=key,
             data_class=least if asked is None else max(least, pipeline.data_class_of(asked)),

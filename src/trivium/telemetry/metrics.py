@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from trivium.catalog.rows import Endpoint
+
 Sample = tuple[str, dict[str, str], int]
 """Name, labels, value."""
 
@@ -47,11 +49,11 @@ class Metrics:
         self.requests[status] = self.requests.get(status, 0) + 1
 
     def attempt(
-        self, endpoint: str, access: str, outcome: str, input_tokens: int, output_tokens: int, cost: int | None
+        self, endpoint: Endpoint, outcome: str, input_tokens: int, output_tokens: int, cost: int | None
     ) -> None:
-        counters = self.endpoints.get(endpoint)
+        counters = self.endpoints.get(endpoint.id)
         if counters is None:
-            counters = self.endpoints[endpoint] = EndpointCounters(access)
+            counters = self.endpoints[endpoint.id] = EndpointCounters(endpoint.access)
         counters.outcomes[outcome] = counters.outcomes.get(outcome, 0) + 1
         counters.input_tokens += input_tokens
         counters.output_tokens += output_tokens

@@ -15,7 +15,7 @@ from typing import Protocol
 import httptools
 
 from trivium.errors import UpstreamCut, UpstreamError, UpstreamProtocolError
-from trivium.transport.upstream import Headers, Receiver, Upstream
+from trivium.transport.upstream import Fields, Receiver, Upstream
 
 HEAD_BYTES_MAX = 64 * 1024
 """Far above any provider's head, small enough that a hostile one costs nothing. One read may exceed it."""
@@ -39,8 +39,8 @@ class UpstreamConnection(asyncio.Protocol):
     """A connection to one origin. `owner` gets it back when it can carry another request."""
 
     __slots__ = (
-        "_complete", "_drained", "_excess", "_framing_bytes", "_head_ready", "_head_told", "_headers",
-        "_keep_alive", "_length_known", "_owner", "_parser", "_parts", "_paused", "_reused", "_status", "_touched",
+        "_complete", "_drained", "_excess", "_fields", "_framing_bytes", "_head_ready", "_head_told", "_keep_alive",
+        "_length_known", "_lines", "_owner", "_parser", "_parts", "_paused", "_reused", "_status", "_touched",
         "closed", "idle_until", "keep_alive_s", "receiver", "transport", "upstream",
     )  # fmt: skip
 
@@ -61,7 +61,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._reset()
 
     def _reset(self) -> None:
-        self._headers: Headers = []
+        self._lines: list[tuple[bytes, bytes]] = []
+        self._fields: Fields = {}
         self._status = 0
         self._framing_bytes = 0
         """Bytes read since the last byte of a body."""
@@ -153,7 +154,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if not self._head_told:
             self._head_told = True
-            receiver.on_head(self._status, self._headers)
+            receiver.on_head(self._status, self._fields)
         if self._parts and self.receiver is receiver:
             parts, self._parts = self._parts, []
             self._framing_bytes = 0
@@ -212,29 +213,25 @@ class UpstreamConnection(asyncio.Protocol):
     # ---- httptools; nothing here may raise
 
     def on_message_begin(self) -> None:
-        if self._complete:
-            self._excess = True
-        elif not self._head_ready:
-            self._headers = []
-            self._length_known = False
+        self._excess = self._complete  # a second answer to one request
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_ready:
-            return  # a trailer, or what follows the answer
-        size = len(name)
-        if (size == 14 and name.lower() == b"content-length") or (size == 17 and name.lower() == b"transfer-encoding"):
-            self._length_known = True
-        elif size == 10 and name.lower() == b"keep-alive":
-            self.keep_alive_s = _keep_alive_timeout(value)
-        self._headers.append((name, value))
+        if not self._head_ready:  # else a trailer, or what follows the answer
+            self._lines.append((name, value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status >= 200 and not self._head_ready:
+        if self._head_ready:
+            return
+        lines, self._lines = self._lines, []
+        if status >= 200:
             self._head_ready = True
             self._status = status
-            if status in (204, 304):
-                self._length_known = True
+            self._fields = fields = {name.lower(): value for name, value in lines}
+            # Any other body ends with its connection (RFC 9112, 6.3).
+            self._length_known = b"content-length" in fields or b"transfer-encoding" in fields or status in {204, 304}
+            if b"keep-alive" in fields:
+                self.keep_alive_s = _keep_alive_timeout(fields[b"keep-alive"])
 
     def on_body(self, data: bytes) -> None:
         if self._head_ready and not self._complete:

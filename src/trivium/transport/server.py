@@ -48,7 +48,7 @@ Fields = dict[bytes, bytes]
 """Header fields by their names in lower case; repeated ones are joined with commas (RFC 9110, 5.3)."""
 
 
-class HttpRequest(msgspec.Struct, kw_only=True):
+class HttpRequest(msgspec.Struct):
     """One request as it came. `target` is the raw request target."""
 
     method: bytes
@@ -78,9 +78,9 @@ class CallerConnection(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_ahead_bytes", "_arriving", "_body", "_chunked", "_closing", "_connections", "_deaf",
-        "_field_count", "_fields", "_framing_bytes", "_head_bytes", "_head_done", "_head_only", "_host",
-        "_keep_alive", "_parser", "_queue", "_reading", "_refusal", "_service", "_since", "_target", "_version",
-        "_writable", "busy", "gone", "stream", "transport",
+        "_fields", "_framing_bytes", "_head_done", "_head_only", "_head_read", "_keep_alive", "_lines", "_parser",
+        "_queue", "_read", "_reading", "_refusal", "_service", "_since", "_target", "_version", "_writable",
+        "busy", "gone", "stream", "transport",
     )  # fmt: skip
 
     def __init__(self, service: Service, connections: set[CallerConnection]) -> None:
@@ -108,16 +108,19 @@ class CallerConnection(asyncio.Protocol):
         self._head_only = False
         self._version = ""
         self._parser = httptools.HttpRequestParser(self)
+        self._read = 0
         self._clear()
 
     def _clear(self) -> None:
+        """Make ready for the next request."""
         self._target = b""
+        self._lines: list[tuple[bytes, bytes]] = []
+        """Header fields as they came, trailers included."""
         self._fields: Fields = {}
-        self._field_count = 0
-        self._head_bytes = 0
+        self._head_read = self._read
+        """Bytes of all reads that the head came in: its size at most."""
         self._framing_bytes = 0
         self._head_done = False
-        self._host = b""
         self._body: bytes | bytearray = b""
 
     # ---- asyncio.Protocol
@@ -144,6 +147,9 @@ class CallerConnection(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> None:
         body = len(self._body)
+        self._read = len(data)
+        if not self._head_done:
+            self._head_read += self._read
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -153,7 +159,8 @@ class CallerConnection(asyncio.Protocol):
             self._reject(400, f"This is not a well-formed HTTP/1.1 request: {error}.")
         if self._arriving:
             self._bound_framing(0 if len(self._body) > body else len(data))
-        self._next()
+        if not self.busy:
+            self._next()
 
     def _bound_framing(self, size: int) -> None:
         """Bound what llhttp's binding gathers unseen: a field without an end, in the head or behind the last chunk."""
@@ -172,9 +179,10 @@ class CallerConnection(asyncio.Protocol):
             self._next()
             return
         fields = b"".join(b"%b: %b\r\n" % field for field in self._fields.items() if field[0] != b"upgrade")
-        version = self._version.encode()
+        head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._target, self._version.encode(), fields)
         self._parser = httptools.HttpRequestParser(self)
-        self._feed(b"%b %b HTTP/%b\r\n%b\r\n%b" % (method, self._target, version, fields, rest))
+        self._clear()
+        self._feed(head + rest)
 
     def _reject(self, status: int, message: str) -> None:
         """Refuse the request that is arriving, once those before it are answered; nothing after it is read."""
@@ -219,53 +227,55 @@ class CallerConnection(asyncio.Protocol):
 
     # ---- httptools; nothing here may raise
 
-    def on_message_begin(self) -> None:
-        if self._deaf:
-            return
-        self._clear()
-        self._arriving = True
-        self._since = 0.0
-
     def on_url(self, url: bytes) -> None:
-        self._target += url
-        self._head_bytes += len(url)
+        if not self._deaf:
+            self._arriving = True
+            self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_done:
-            return  # a trailer may not pass for a field of the head (RFC 9110, 6.5.1)
-        self._head_bytes += len(name) + len(value)
-        self._field_count += 1
-        if self._field_count > HEADERS_MAX:
-            self._reject(431, f"The request has more than {HEADERS_MAX} header fields.")
-            return
-        name = name.lower()
-        if name in self._fields:
-            if name == b"host":
-                self._reject(400, "A request has one `Host`.")
-            value = b"%b, %b" % (self._fields[name], value)
-        self._fields[name] = value
+        self._lines.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self._version = self._parser.get_http_version()
+        self._version = version = self._parser.get_http_version()
+        lines = self._lines
+        # Made once: trailers, which come later, may not pass for fields of the head (RFC 9110, 6.5.1).
+        self._fields = fields = {name.lower(): value for name, value in lines}
+        if len(fields) != len(lines):
+            self._join(lines)
         if self._parser.should_upgrade():
             return
         self._head_done = True
-        if self._head_bytes > HEAD_BYTES_MAX:
+        if len(lines) > HEADERS_MAX:
+            self._reject(431, f"The request has more than {HEADERS_MAX} header fields.")
+        if self._head_read > HEAD_BYTES_MAX and _size(self._target, lines) > HEAD_BYTES_MAX:
             self._reject(431, f"The request's head is longer than {HEAD_BYTES_MAX} bytes.")
-        fields = self._fields
         length = fields.get(b"content-length")
-        if length is not None and (len(length) > 18 or int(length) > BODY_BYTES_MAX):
+        if length is not None and len(length) > 7 and (len(length) > 18 or int(length) > BODY_BYTES_MAX):
             self._reject(413, f"The request's body is larger than {BODY_BYTES_MAX} bytes.")
         coding = fields.get(b"transfer-encoding")
         if coding is not None and coding.strip().lower() != b"chunked":
             self._reject(501, "No transfer coding but `chunked` is understood.")
-        self._host = fields.get(b"host", b"")
-        if self._version != "1.1":
-            if self._version != "1.0":
+        if version != "1.1":
+            if version != "1.0":
                 self._reject(505, "This server speaks HTTP/1.1.")
         elif b"host" not in fields:
             self._reject(400, "A request has one `Host`.")
-        elif fields.get(b"expect", b"").strip().lower() == b"100-continue" and not self._queue and not self._deaf:
+        elif b"expect" in fields:
+            self._continue(fields[b"expect"])
+
+    def _join(self, lines: list[tuple[bytes, bytes]]) -> None:
+        """Fields that came more than once, joined with commas; `Host` may not (RFC 9112, 3.2)."""
+        self._fields.clear()
+        for name, value in lines:
+            name = name.lower()
+            if name in self._fields:
+                if name == b"host":
+                    self._reject(400, "A request has one `Host`.")
+                value = b"%b, %b" % (self._fields[name], value)
+            self._fields[name] = value
+
+    def _continue(self, expected: bytes) -> None:
+        if expected.strip().lower() == b"100-continue" and not self._queue and not self._deaf:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
@@ -286,19 +296,18 @@ class CallerConnection(asyncio.Protocol):
         if len(self._queue) >= PIPELINE_MAX:
             self._reject(400, f"More than {PIPELINE_MAX} requests were sent ahead.")
             return
-        target = self._target
-        if target[0] != 0x2F and not (target := _origin_form(target, self._host)):
+        target, fields = self._target, self._fields
+        if target[0] != 0x2F and not (target := _origin_form(target, fields.get(b"host", b""))):
             self._reject(400, "The request's target is no path, and no URL of its `Host`.")
             return
-        self._arriving = False
-        self._since = 0.0
-        request = HttpRequest(
-            method=self._parser.get_method(), target=target, fields=self._fields, body=bytes(self._body)
-        )
+        request = HttpRequest(self._parser.get_method(), target, fields, bytes(self._body))
         chunked = self._version == "1.1"
         keep_alive = chunked and self._parser.should_keep_alive()
         self._deaf = not keep_alive
         self._queue.append((request, keep_alive, chunked))
+        self._arriving = False
+        self._since = 0.0
+        self._clear()
 
     # ---- what the service calls
 
@@ -414,6 +423,10 @@ class CallerConnection(asyncio.Protocol):
         self._keep_alive = False
         if not self.busy:
             self.close()
+
+
+def _size(target: bytes, lines: list[tuple[bytes, bytes]]) -> int:
+    return len(target) + sum(len(name) + len(value) for name, value in lines)
 
 
 def _origin_form(target: bytes, host: bytes) -> bytes:

@@ -13,7 +13,8 @@ from trivium.types.data import DataClass
 if TYPE_CHECKING:
     from trivium.transport.http1 import UpstreamConnection
 
-Headers = list[tuple[bytes, bytes]]
+Fields = dict[bytes, bytes]
+"""Header fields by their names in lower case."""
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +41,7 @@ class Receiver(Protocol):
         """No connection could be opened."""
         ...
 
-    def on_head(self, status: int, headers: Headers) -> None: ...
+    def on_head(self, status: int, fields: Fields) -> None: ...
     def on_body(self, data: bytes) -> None: ...
     def on_end(self) -> None:
         """The message is complete as HTTP sees it."""

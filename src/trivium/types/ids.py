@@ -29,14 +29,10 @@ class Ids:
 
     def next(self, time_ms: int) -> str:
         """An id of the time `time_ms` (Unix milliseconds)."""
-        if time_ms != self._time_ms:
-            self._time_ms = time_ms
-            self._prefix = ulid(time_ms, 0)[:10] + self._process
         self._count = count = (self._count + 1) & 0xFFFFFFFFFF
-        return (
-            self._prefix
-            + _PAIRS[count >> 30 & 0x3FF]
-            + _PAIRS[count >> 20 & 0x3FF]
-            + _PAIRS[count >> 10 & 0x3FF]
-            + _PAIRS[count & 0x3FF]
-        )
+        low = count & 0x3FF
+        if time_ms != self._time_ms or not low:
+            self._time_ms = time_ms
+            middle = _PAIRS[count >> 30 & 0x3FF] + _PAIRS[count >> 20 & 0x3FF] + _PAIRS[count >> 10 & 0x3FF]
+            self._prefix = ulid(time_ms, 0)[:10] + self._process + middle
+        return self._prefix + _PAIRS[low]

@@ -8,6 +8,7 @@ the copy that the new body is anyway.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -25,6 +26,9 @@ def splice_model(body: bytes, current: str, new: str, messages: msgspec.Raw, ext
     raw members (`b'"stream":true'`) whose keys the body lacks. None where the anchored walk does not
     find the member in its plain spelling: then the caller decodes and encodes again.
     """
+    for first, instead in _first_members(current, new):
+        if body.startswith(first):
+            return b"".join((instead, b"," if extra else b"", extra, body[len(first) :]))
     span = _model_value(body, messages)
     if span is None:
         return None
@@ -33,6 +37,13 @@ def splice_model(body: bytes, current: str, new: str, messages: msgspec.Raw, ext
         return None
     value = msgspec.json.encode(new)
     return b"".join((body[:start], value, b"," if extra else b"", extra, body[end:]))
+
+
+@lru_cache(maxsize=4096)
+def _first_members(current: str, new: str) -> tuple[tuple[bytes, bytes], ...]:
+    """A body that begins with its model, as the usual encoders write it, and what it then begins with instead."""
+    before, after = msgspec.json.encode(current), msgspec.json.encode(new)
+    return tuple((start + before, start + after) for start in (b'{"model":', b'{"model": '))
 
 
 def _model_value(body: bytes, messages: msgspec.Raw) -> tuple[int, int] | None:

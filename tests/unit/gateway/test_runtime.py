@@ -44,7 +44,7 @@ def runtime() -> Any:
 def settle(runtime: Runtime, error: errors.TriviumError | None, times: int = 2) -> None:
     attempt = SimpleNamespace(endpoint=ENDPOINT, reserved_nanos=0, exchange=SimpleNamespace(plan=PLAN))
     for _ in range(times):
-        runtime.settled(cast("Any", attempt), "error" if error else "ok", error, Usage(), None)
+        runtime.settled(cast("Any", attempt), "error" if error else "ok", error, 0, 0, None)
 
 
 @pytest.mark.parametrize(

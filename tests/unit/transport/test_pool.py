@@ -16,7 +16,7 @@ from trivium.transport import pool as pools
 from trivium.transport.address import Origin
 from trivium.transport.http1 import UpstreamConnection
 from trivium.transport.pool import DataClassViolation, Pool
-from trivium.transport.upstream import Headers, Upstream
+from trivium.transport.upstream import Fields, Upstream
 from trivium.types.data import DataClass
 
 ASK = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -38,7 +38,7 @@ class Waiting:
         self.errors.append(error)
         self.told.set()
 
-    def on_head(self, status: int, headers: Headers) -> None: ...
+    def on_head(self, status: int, fields: Fields) -> None: ...
 
     def on_body(self, data: bytes) -> None:
         if self._leave and self.connection is not None:

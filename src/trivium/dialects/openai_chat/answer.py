@@ -10,15 +10,16 @@ from trivium.dialects.base import AnswerContext, Built, PassedAnswer
 from trivium.dialects.common import excerpt
 from trivium.dialects.openai_chat.errors import error_in_band
 from trivium.dialects.openai_chat.events import CallNumbers, choice_events, finish_of
-from trivium.dialects.openai_chat.usage import read_usage, usage_object
-from trivium.dialects.openai_chat.wire import Answer, AnswerChoice, Passing, Spoken
+from trivium.dialects.openai_chat.usage import of_usage, read_usage, usage_object
+from trivium.dialects.openai_chat.wire import Answer, AnswerChoice, Passed, Passing, Spoken
 from trivium.errors import UpstreamProtocolError
 from trivium.types.event import End, Event, FinishReason, Start, UsageReport
 from trivium.types.message import Citation, Part, Reasoning, Refusal, Text, ToolCall
 from trivium.types.response import Choice, Response
 
 _ANSWER = msgspec.json.Decoder(Answer)
-_PASSED = msgspec.json.Decoder(Passing)
+_PASSED = msgspec.json.Decoder(Passed)
+_PASSING = msgspec.json.Decoder(Passing)
 _SILENT = Spoken()
 
 _WORDS: dict[FinishReason, str] = {"refusal": "content_filter"}
@@ -66,11 +67,24 @@ def _whole_choice(choice: AnswerChoice, answer_id: str) -> list[Event]:
 
 def read_answer(body: bytes) -> PassedAnswer:
     """What a passed answer says about itself. Raises like `decode_answer`."""
-    wire = _read(body, _PASSED)
+    if (passed := _usual(body)) is not None:
+        return passed
+    wire = _read(body, _PASSING)
     reasons = [choice.finish_reason for choice in wire.choices or () if choice.finish_reason]
-    return PassedAnswer(
-        usage=read_usage(wire.usage, wire.timings), finish_reason=reasons[0] if reasons else "", id=wire.id or ""
-    )
+    return PassedAnswer(read_usage(wire.usage, wire.timings), reasons[0] if reasons else "", wire.id or "")
+
+
+def _usual(body: bytes) -> PassedAnswer | None:
+    """An answer of one choice with usage, as almost all are; None for any other, and for broken ones."""
+    try:
+        wire = _PASSED.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    choices, usage = wire.choices, wire.usage
+    if wire.error is not None or usage is None or choices is None or len(choices) != 1 or choices[0].error is not None:
+        return None
+    used = of_usage(usage)
+    return None if used is None else PassedAnswer(used, choices[0].finish_reason or "", wire.id or "")
 
 
 def finish_word(reason: FinishReason) -> str:

@@ -15,6 +15,10 @@ _STREAM = b'"stream":true'
 _ASK_USAGE = b'"stream_options":{"include_usage":true}'
 
 
+_NONE = msgspec.Raw()
+_NOTHING: frozenset[str] = frozenset()
+
+
 class _Options(msgspec.Struct):
     include_usage: bool | None = None
 
@@ -32,8 +36,8 @@ class ChatHead(msgspec.Struct, kw_only=True):
     options_sent: _Options | UnsetType | None = msgspec.field(default=UNSET, name="stream_options")
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
-    tools: msgspec.Raw = msgspec.Raw()
-    response_format: msgspec.Raw = msgspec.Raw()
+    tools: msgspec.Raw = _NONE
+    response_format: msgspec.Raw = _NONE
     n: Count | None = None
     logprobs: bool | None = None
     models_sent: tuple[str, ...] | None = msgspec.field(default=None, name="models")
@@ -61,6 +65,8 @@ class ChatHead(msgspec.Struct, kw_only=True):
 
     @property
     def needs(self) -> frozenset[str]:
+        if self.tools is _NONE and self.response_format is _NONE and self.n is None and not self.logprobs:
+            return _NOTHING
         needs: set[str] = set()
         if not_empty(self.tools):
             needs.add("tools")
@@ -95,6 +101,10 @@ def pass_request(
     there with another value, our own `trivium` must not leave the house) goes member by member, with
     the values still as the caller wrote them.
     """
+    if stream is None and not ask_usage and head.twin_sent is UNSET and head.options_sent is UNSET:
+        spliced = splice_model(body, head.model, model, head.messages)
+        if spliced is not None:
+            return spliced
     streams = head.stream if stream is None else stream
     ask = ask_usage and streams and not head.wants_usage
     turn = streams != head.stream

@@ -17,7 +17,7 @@ _NO_DETAILS = Details()
 
 def read_usage(usage: Any, timings: Any) -> Usage | None:
     """The figures of an answer; None where it has none that can be true."""
-    found = None if usage is None else _of_usage(_shaped(usage, UsageObject))
+    found = None if usage is None else of_usage(_shaped(usage, UsageObject))
     if found is None and timings is not None:
         found = _of_timings(_shaped(timings, Timings))
     return found
@@ -30,29 +30,30 @@ def _shaped(value: Any, shape: type[S]) -> S:
         return shape()
 
 
-def _of_usage(wire: UsageObject) -> Usage | None:
+def of_usage(wire: UsageObject) -> Usage | None:
+    """The figures of a usage object; None where they cannot be true. On the path of each request: zeros are skipped."""
     prompt, output = tokens(wire.prompt_tokens), tokens(wire.completion_tokens)
     if prompt is None or output is None:
         return None
     inside, made = wire.prompt_tokens_details or _NO_DETAILS, wire.completion_tokens_details or _NO_DETAILS
-    reasoning = tokens(made.reasoning_tokens) or 0
+    reasoning = made.reasoning_tokens and (tokens(made.reasoning_tokens) or 0)
     if reasoning and wire.total_tokens == prompt + output + reasoning:
         # Some servers count thinking beside the completion; it is billed as output all the same.
         output += reasoning
-    hit = inside.cached_tokens if inside.cached_tokens is not None else wire.prompt_cache_hit_tokens
-    read = min(tokens(hit) or 0, prompt)
-    written = min(tokens(inside.cache_write_tokens) or 0, prompt - read)
+    hit = wire.prompt_cache_hit_tokens if inside.cached_tokens is None else inside.cached_tokens
+    read = min(tokens(hit) or 0, prompt) if hit else 0
+    written = min(tokens(inside.cache_write_tokens) or 0, prompt - read) if inside.cache_write_tokens else 0
     fresh = prompt - read - written
     return Usage(
         input_tokens=fresh,
         output_tokens=output,
         cache_read_tokens=read,
         cache_write_tokens=written,
-        reasoning_tokens=min(reasoning, output),
-        input_audio_tokens=min(tokens(inside.audio_tokens) or 0, fresh),
-        output_audio_tokens=min(tokens(made.audio_tokens) or 0, output),
-        input_image_tokens=min(tokens(inside.image_tokens) or 0, fresh),
-        cost_usd=_cost(wire.cost),
+        reasoning_tokens=min(reasoning, output) if reasoning else 0,
+        input_audio_tokens=min(tokens(inside.audio_tokens) or 0, fresh) if inside.audio_tokens else 0,
+        output_audio_tokens=min(tokens(made.audio_tokens) or 0, output) if made.audio_tokens else 0,
+        input_image_tokens=min(tokens(inside.image_tokens) or 0, fresh) if inside.image_tokens else 0,
+        cost_usd=None if wire.cost is None else _cost(wire.cost),
     )
 
 

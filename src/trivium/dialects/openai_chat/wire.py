@@ -305,6 +305,13 @@ class Passing(msgspec.Struct):
     error: Any = None
 
 
+class Verdict(msgspec.Struct):
+    """A choice of a whole answer that is passed."""
+
+    finish_reason: str | None = None
+    error: Any = None
+
+
 class Details(msgspec.Struct):
     cached_tokens: Any = None
     cache_write_tokens: Any = None
@@ -322,6 +329,16 @@ class UsageObject(msgspec.Struct):
     prompt_cache_hit_tokens: Any = None
     """Cached tokens where a server has no details."""
     cost: Any = None
+
+
+class Passed(msgspec.Struct):
+    """A whole answer that is passed, as almost all are: `Passing` reads what this refuses."""
+
+    id: str | None = None
+    choices: list[Verdict] | None = None
+    usage: UsageObject | None = None
+    timings: Any = None
+    error: Any = None
 
 
 class Timings(msgspec.Struct):
