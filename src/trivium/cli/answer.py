@@ -20,7 +20,7 @@ from trivium.config.schema import Config
 from trivium.engines.gguf import GGUFError
 from trivium.engines.store import Store
 from trivium.errors import EngineUnavailable, UsageError
-from trivium.types.event import Failure, ReasoningDelta, RefusalDelta, TextDelta
+from trivium.types.event import Failure, Finish, FinishReason, ReasoningDelta, RefusalDelta, TextDelta
 from trivium.types.response import Response
 from trivium.types.usage import Usage
 
@@ -42,6 +42,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str
     response: Response
+    finish_reason: FinishReason | None
     ttft_s: float | None
     duration_s: float
 
@@ -58,12 +59,13 @@ def whole(client: Trivium, messages: Messages, model: str, parameters: Mapping[s
     """Wait for the whole answer; raises TriviumError."""
     began = time.monotonic()
     response = client.chat(messages, model, **parameters)
-    return Answer(text=response.text, response=response, ttft_s=None, duration_s=time.monotonic() - began)
+    finish, took_s = response.finish_reason, time.monotonic() - began
+    return Answer(text=response.text, response=response, finish_reason=finish, ttft_s=None, duration_s=took_s)
 
 
 def streamed(client: Trivium, messages: Messages, model: str, parameters: Mapping[str, Any]) -> Answer:
     """Print the answer while it comes; raises TriviumError, also after a part of it. Ctrl-C stops the upstream."""
-    began, first = time.monotonic(), None
+    began, first, finish = time.monotonic(), None, None
     said: list[str] = []
     known = [Response()]
     try:
@@ -75,6 +77,8 @@ def streamed(client: Trivium, messages: Messages, model: str, parameters: Mappin
                     write(text)
                 case ReasoningDelta():
                     first = first or time.monotonic()
+                case Finish(reason=reason):
+                    finish = reason
                 case Failure(error=error):
                     raise error
                 case _:
@@ -84,7 +88,8 @@ def streamed(client: Trivium, messages: Messages, model: str, parameters: Mappin
             write("" if said[-1].endswith("\n") else "\n")
     now = time.monotonic()
     ttft_s = None if first is None else first - began
-    return Answer(text="".join(said), response=known[-1], ttft_s=ttft_s, duration_s=now - began)
+    text = "".join(said)
+    return Answer(text=text, response=known[-1], finish_reason=finish, ttft_s=ttft_s, duration_s=now - began)
 
 
 def about(config: Config, answer: Answer) -> list[str]:
@@ -100,7 +105,7 @@ def about(config: Config, answer: Answer) -> list[str]:
     if is_demo(config, response.endpoint):
         parts.append("a demo model")
     lines = [" · ".join(parts)]
-    if response.finish_reason == "length" and is_demo(config, response.endpoint):
+    if answer.finish_reason == "length" and is_demo(config, response.endpoint):
         lines.append("cut at its bound; `--max-tokens 0` lifts it")
     if response.fallback:
         lines.append(f"answered by {response.endpoint} because {response.fallback}")
@@ -117,7 +122,7 @@ def described(answer: Answer) -> dict[str, Any]:
         "endpoint": response.endpoint,
         "access": response.access,
         "attempts": response.attempts,
-        "finish_reason": response.finish_reason,
+        "finish_reason": answer.finish_reason,
         "usage": response.usage,
         "cost_usd": response.cost_usd,
         "fallback": response.fallback,

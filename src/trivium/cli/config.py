@@ -15,7 +15,8 @@ from trivium.config import trust as trusted
 from trivium.config.home import home_of
 from trivium.config.load import FILE_NAME, load
 from trivium.config.schema import Config
-from trivium.errors import Unavailable, UsageError
+from trivium.errors import ConfigError, Unavailable, UsageError
+from trivium.gateway.control import OwnerError
 from trivium.types.secret import Secret
 
 HIDDEN = "hidden"
@@ -74,7 +75,10 @@ def reload(*, options: Options = OPTIONS) -> None:
     config = options.load()
     if not owned(config):
         raise Unavailable("Nobody serves this home.", remedy="Start `trivium serve`.")
-    ask_owner(config, "reload")
+    try:
+        ask_owner(config, "reload")
+    except OwnerError as error:  # its configuration is all that it can refuse here
+        raise ConfigError(error.message, remedy=error.remedy) from error
     tell({"reloaded": True}, "The configuration was read anew.", json=options.json)
 
 

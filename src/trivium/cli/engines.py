@@ -13,7 +13,7 @@ from trivium.config.home import paths
 from trivium.config.schema import Config
 from trivium.engines.store import Store
 from trivium.engines.supervisor import EngineStatus
-from trivium.errors import EngineUnavailable
+from trivium.errors import EngineUnavailable, NotFound
 
 app = App(name="engines", help="Local engines: which there are, and how they are.")
 
@@ -34,6 +34,8 @@ def stop(name: str, *, options: Options = OPTIONS) -> None:
     config = options.load()
     if not owned(config):
         raise EngineUnavailable("No engine runs: nobody owns this home.", remedy="Nothing needs to be stopped.")
+    if name not in {engine.id for engine in status(config)}:
+        raise NotFound(f"There is no engine `{name[:80]}`.", remedy="`trivium engines` lists them.")
     ask_owner(config, "stop_engine", engine=name)
     tell({"engine": name, "stopped": True}, f"`{name}` is stopped.", json=options.json)
 

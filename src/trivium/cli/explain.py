@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from trivium.cli.terminal import OPTIONS, Options, print_json, print_table
 from trivium.dialects import get
@@ -16,17 +19,25 @@ from trivium.types.message import Message, Text
 from trivium.types.request import Request
 
 
-def explain(model: str = "auto", *, data_class: str = "any", options: Options = OPTIONS) -> None:
+def explain(
+    model: str = "auto",
+    *,
+    data_class: str = "any",
+    stdin: Annotated[bool, Parameter(name="-", negative="")] = False,
+    options: Options = OPTIONS,
+) -> None:
     """Show the plan for a model or a request, without running it.
 
     Parameters
     ----------
     model
-        A model, route or alias; or FILE.json with a chat-completions body; or `-` for one on standard input.
+        A model, route or alias; or FILE.json with a chat-completions body.
     data_class
         any, no_training, zero_retention or premises.
+    stdin
+        Read a chat-completions body from standard input.
     """
-    plan = view(snapshot_of(options.load()), request_of(model), Wish(data_class=class_of(data_class)))
+    plan = view(snapshot_of(options.load()), request_of("-" if stdin else model), Wish(data_class=class_of(data_class)))
     if options.json:
         print_json(plan)
     else:

@@ -9,10 +9,11 @@ from cyclopts import App
 
 from trivium.catalog.catalog import Catalog
 from trivium.catalog.resolve import endpoint as resolve
-from trivium.catalog.rows import LocalModel, Price
+from trivium.catalog.rows import LocalModel, Price, Provider
 from trivium.cli.call import provider_named
 from trivium.cli.providers import words
 from trivium.cli.pull import offer_and_pull, puller_of
+from trivium.cli.refresh import kept
 from trivium.cli.terminal import OPTIONS, Options, note, print_json, print_rows, print_table, size, tell
 from trivium.config import shipped
 from trivium.config.schema import BoundProvider, Config
@@ -45,13 +46,13 @@ def list_models(
     found = options.load()
     catalog = shipped.catalog()
     if provider is not None:
-        rows = provider_rows(catalog, [provider_named(found, provider)])
+        rows = provider_rows(found, catalog, [provider_named(found, provider)])
     else:
         store = puller_of(found).store
         rows = [_here(manifest) for manifest in store.list()]
         rows += [_pullable(row) for row in catalog.local_models.values() if store.find(row.name) is None]
         if all:
-            rows += provider_rows(catalog, found.providers.values())
+            rows += provider_rows(found, catalog, found.providers.values())
     columns = ("model", "where", "size", "context", "price in/out per 1M tokens", "price of", "note")
     print_rows(rows, columns, _cells, json=options.json)
 
@@ -154,8 +155,8 @@ def _place(catalog: Catalog, config: Config, provider: str, spelling: str) -> di
     return {"provider": provider, "model": spelling, "price": catalog.price(config.providers[provider].row, spelling)}
 
 
-def provider_rows(catalog: Catalog, providers: Iterable[BoundProvider]) -> list[dict[str, Any]]:
-    """A row for each model of each provider that the catalog or its price list knows by an exact name."""
+def provider_rows(config: Config, catalog: Catalog, providers: Iterable[BoundProvider]) -> list[dict[str, Any]]:
+    """A row for each model of each provider that the catalog, its price list or the provider's own list names."""
     return [
         {
             "model": f"{row.id}/{spelling}",
@@ -165,16 +166,17 @@ def provider_rows(catalog: Catalog, providers: Iterable[BoundProvider]) -> list[
             "price": catalog.price(row, spelling),
             "note": known.note if known else "",
         }
-        for row in (bound.row for bound in providers)
-        for spelling in _spellings(catalog, row.id, row.prices_id, row.default_model)
+        for bound in providers
+        for row in [bound.row]
+        for spelling in sorted(_spellings(catalog, row).union(kept(config, bound)))
         for known in [catalog.model(row.id, spelling)]
     ]
 
 
-def _spellings(catalog: Catalog, provider: str, prices_id: str | None, default: str | None) -> list[str]:
-    priced = catalog.prices.providers.get(prices_id or "")
-    known = {spelling for at, spelling in catalog.spellings if at == provider}
-    return sorted(known | set(priced.exact if priced else ()) | ({default} if default else set()))
+def _spellings(catalog: Catalog, row: Provider) -> set[str]:
+    priced = catalog.prices.providers.get(row.prices_id or "")
+    known = {spelling for at, spelling in catalog.spellings if at == row.id}
+    return known.union(priced.exact if priced else (), [row.default_model] if row.default_model else [])
 
 
 def _here(manifest: Manifest) -> dict[str, Any]:

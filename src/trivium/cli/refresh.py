@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from trivium.cli.call import call
@@ -33,8 +35,8 @@ def refresh(provider: str | None = None, *, options: Options = OPTIONS) -> None:
                 raise
             note(f"{bound.row.id}: {error}")
             continue
-        folder = make_private(config.home / "models-lists")
-        write_atomically(folder / f"{bound.row.id}.json", msgspec.json.encode({"models": models}))
+        make_private(_kept_at(config, bound).parent)
+        write_atomically(_kept_at(config, bound), msgspec.json.encode(models))
         rows += [{"model": f"{bound.row.id}/{model}"} for model in models]
     print_rows(rows, ("model",), lambda row: row.values(), json=options.json)
 
@@ -53,6 +55,18 @@ def read_list(config: Config, bound: BoundProvider) -> list[str]:
             upstream_status=answer.status_code,
         )
     return _ids(row.id, answer.content)
+
+
+def kept(config: Config, bound: BoundProvider) -> list[str]:
+    """The ids that were read at last; nothing where none were."""
+    try:
+        return msgspec.json.decode(_kept_at(config, bound).read_bytes(), type=list[str])
+    except (OSError, msgspec.DecodeError):
+        return []
+
+
+def _kept_at(config: Config, bound: BoundProvider) -> Path:
+    return config.home / "models-lists" / f"{bound.row.id}.json"
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -75,7 +89,7 @@ def _asked(config: Config, provider: str | None) -> list[BoundProvider]:
     if provider is None:
         return [b for b in config.providers.values() if b.credential is not None and b.row.models_path]
     bound = config.providers.get(provider)
-    if bound is None or not bound.row.base_url or bound.row.models_path is None or not is_usable(config, bound):
+    if bound is None or not bound.row.base_url or not bound.row.models_path or not is_usable(config, bound):
         raise NotFound(
             f"`{provider[:80]}` is no provider with a key whose list can be read.",
             remedy=f"`trivium providers` lists them; `trivium login {provider[:80]}` keeps a key.",

@@ -13,7 +13,7 @@ import pytest
 
 import support
 from cli_help import command, configured, said_error, trivium
-from trivium.cli.answer import cost, is_demo
+from trivium.cli.answer import DEMO_TOKENS, bound, cost, is_demo
 from trivium.cli.ask import question_of
 from trivium.config.schema import Config, Engine
 from trivium.errors import UsageError
@@ -161,11 +161,47 @@ def test_the_real_model_answers_from_a_file_and_is_called_a_demo(tmp_path: Path,
     done = trivium(tmp_path, "ask", "-m", str(file), "--max-tokens", "8", "Where is the Louvre?")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
-    line = done.stderr.splitlines()[-1]
+    line, cut = done.stderr.splitlines()[-2:]
+    assert cut.startswith("cut at its bound")
     assert line.startswith("local · local/")
     assert "local; electricity not counted" in line
     assert "tokens/s" in line
     assert line.endswith("a demo model")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "wanted", "sent"),
+    [
+        (f"local/{MODEL}", None, {"max_tokens": DEMO_TOKENS}),
+        (f"local/{MODEL}", 0, {}),
+        (f"local/{MODEL}", 9, {"max_tokens": 9}),
+        ("local/own", None, {}),
+        ("primary/x", None, {}),
+        ("primary/x", 9, {"max_tokens": 9}),
+        ("", None, {}),
+    ],
+)
+def test_only_a_demo_model_has_a_bound_that_nobody_named(
+    tmp_path: Path, endpoint: str, wanted: int | None, sent: dict[str, int]
+) -> None:
+    assert bound(Config(home=tmp_path), endpoint, wanted) == sent
+
+
+def test_a_bound_is_said_and_lifted(tmp_path: Path) -> None:
+    with FakeUpstream() as up:
+        words = ("ask", "-m", "primary/x", "--config", configured(tmp_path, up), "hi")
+        for more in ((), ("--max-tokens", "0"), ("--max-tokens", "2")):
+            assert trivium(tmp_path, *words, *more).returncode == 0
+        assert trivium(tmp_path, *words, "--max-tokens", "-1").returncode == 2
+    bounds = [{**seen.json}.get("max_tokens", seen.json.get("max_completion_tokens")) for seen in up.requests]
+    assert bounds == [None, None, 2]
+    said = " ".join(trivium(tmp_path, "ask", "--help").stdout.replace("│", " ").split())
+    assert f"0 for no bound. By default {DEMO_TOKENS} of a demo model" in said
+
+
+def test_a_demo_answer_that_was_cut_says_how_to_go_on(model_home: Path) -> None:
+    done = trivium(model_home, "ask", "-m", f"local/{MODEL}", "--max-tokens", "2", "Count to a hundred.")
+    assert done.stderr.splitlines()[-1] == "cut at its bound; `--max-tokens 0` lifts it"
 
 
 def test_costs_are_said_as_they_are_known() -> None:

@@ -1,12 +1,19 @@
+"""`trivium doctor`: what it finds, and what a probe of the keys says."""
+
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
+import pytest
 
+import support
+from cli_help import configured, trivium
 from trivium.cli.doctor import examine, remedies, words
 from trivium.cli.reach import destinations
 from trivium.config.load import load
+from trivium.testing import FakeUpstream
 
 
 def test_an_empty_home_gets_its_remedies(tmp_path: Path) -> None:
@@ -26,3 +33,30 @@ def test_a_key_is_named_by_its_source_and_opens_one_destination(tmp_path: Path) 
     assert "openai" in [place.provider for place in destinations(config)]
     offline = load(env=env, cwd=tmp_path, offline=True)
     assert "openai" not in [place.provider for place in destinations(offline)]
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("right", "accepted"), ("wrong", "refused: primary refuses this key (status 401).")]
+)
+def test_a_probe_tries_each_key_by_a_free_call(tmp_path: Path, key: str, said: str) -> None:
+    with FakeUpstream(key="right") as up:
+        words = ("doctor", "--json", "--config", configured(tmp_path, up, key=key, key_check="/models"))
+        without = json.loads(trivium(tmp_path, *words).stdout)
+        assert up.connections == 0
+        done = trivium(tmp_path, *words, "--probe")
+        assert [(seen.method, seen.path) for seen in up.requests] == [("GET", "/v1/models")]
+    report = json.loads(done.stdout)
+    assert "probe" not in without["keys"][0]
+    assert (done.returncode, report["keys"][0]["probe"]) == (0, said)
+    assert ("Give another key: trivium login primary" in report["remedies"]) is (key == "wrong")
+
+
+def test_a_probe_that_cannot_be_made_says_why(tmp_path: Path) -> None:
+    with support.refused_port() as port:
+        row = support.provider(f"http://127.0.0.1:{port}/v1", key_check="/models")
+        (tmp_path / "test.toml").write_text(support.config([row, support.provider("http://127.0.0.1:9/v1", "second")]))
+        done = trivium(tmp_path, "doctor", "--probe", "--config", "test.toml")
+    assert done.returncode == 0, done.stderr
+    (first,) = [line for line in done.stdout.splitlines() if line.startswith("  primary: from ")]
+    assert f"not tried: http://127.0.0.1:{port} could not be reached" in first
+    assert "  second: from trivium.toml: not tried: no free call that tells is known." in done.stdout.splitlines()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivium.cli.terminal import clean, duration, money, print_json, print_table, size
+from trivium.cli.terminal import clean, duration, money, out, print_json, print_rows, print_table, size, tell
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,23 @@ def test_a_table_shows_cells_as_text(capsys: pytest.CaptureFixture[str]) -> None
     assert "[bold]x[/bold]" in said
     assert "unknown" in said
     assert "\x1b[2J" not in said
+
+
+def test_a_pipe_has_no_width(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    out.cache_clear()
+    print_table(("name", "what"), [("x" * 90, "a sentence that is long " * 20)])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "xxx" in line]
+    assert line.split()[0] == "x" * 90
+    assert line.count("a sentence that is long") == 20
+
+
+def test_rows_are_json_or_a_table_and_a_deed_json_or_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows([{"id": "a"}], ("name",), lambda row: row.values(), json=True)
+    assert json.loads(capsys.readouterr().out) == {"rows": [{"id": "a"}]}
+    print_rows([{"id": "a"}], ("name",), lambda row: row.values(), json=False)
+    assert capsys.readouterr().out.split()[-1] == "a"
+    tell({"done": True}, "Done\x1b[2J.", json=True)
+    assert json.loads(capsys.readouterr().out) == {"done": True}
+    tell({"done": True}, "Done\x1b[2J.", json=False)
+    assert capsys.readouterr().out == "Done.\n"

@@ -1,0 +1,60 @@
+"""`trivium explain` and `trivium routes`: the plan of a name, a file, a pipe; nobody is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import support
+from cli_help import configured, trivium
+from trivium.cli.explain import class_of, request_of
+from trivium.errors import InvalidRequest, UsageError
+from trivium.testing import FakeUpstream
+from trivium.types.data import DataClass
+
+ROUTE = {"name": "both", "targets": ["primary/x", "local/smollm2-135m"]}
+
+
+def plan(home: Path, file: str, *words: str, stdin: str | None = None) -> dict[str, Any]:
+    done = trivium(home, "explain", *words, "--json", "--config", file, stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_plan_has_its_order_and_its_reasons_and_sends_nothing(tmp_path: Path) -> None:
+    with FakeUpstream() as up:
+        file = configured(tmp_path, up, ROUTE)
+        said = plan(tmp_path, file, "both")
+        private = plan(tmp_path, file, "both", "--data-class", "premises")
+        shown = trivium(tmp_path, "explain", "both", "--config", file).stdout
+        listed = trivium(tmp_path, "routes", "--config", file).stdout
+        assert up.connections == 0
+    assert [row["endpoint"] for row in said["endpoints"]] == ["primary/x"]
+    assert [(row["endpoint"], row["reason"]) for row in said["rejected"]] == [("local/smollm2-135m", "not_pulled")]
+    assert private["endpoints"] == []
+    assert {row["reason"] for row in private["rejected"]} == {"data_class", "not_pulled"}
+    assert [line.split()[:2] for line in shown.splitlines() if line.split()[:1] == ["1"]] == [["1", "primary/x"]]
+    assert "primary/x, local/smollm2-135m" in listed
+
+
+def test_a_body_comes_from_a_file_or_a_pipe(tmp_path: Path) -> None:
+    body = json.dumps(support.body("primary/x"))
+    (tmp_path / "body.json").write_text(body)
+    with FakeUpstream() as up:
+        file = configured(tmp_path, up)
+        assert plan(tmp_path, file, "body.json") == plan(tmp_path, file, "-", stdin=body)
+        assert up.connections == 0
+
+
+def test_what_is_no_request_or_class_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(InvalidRequest):
+        request_of(str(tmp_path / "bad.json"))
+    with pytest.raises(UsageError):
+        request_of(str(tmp_path / "missing.json"))
+    with pytest.raises(UsageError, match="`secret`"):
+        class_of("secret")
+    assert class_of("premises") is DataClass.PREMISES
