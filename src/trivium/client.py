@@ -25,7 +25,7 @@ from trivium.config.schema import Config
 from trivium.dialects import get as dialect_named
 from trivium.errors import Draining, InvalidRequest, TriviumError
 from trivium.gateway import pipeline
-from trivium.gateway.exchange import Exchange, Wish
+from trivium.gateway.exchange import Exchange, ObjectSink, Wish
 from trivium.gateway.explain import PlanView, view
 from trivium.gateway.gateway import Gateway
 from trivium.gateway.owner import Owner
@@ -72,7 +72,7 @@ class AsyncTrivium:
         self._gateway: Gateway | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
-        self._calls: dict[Exchange, _Sink] = {}
+        self._calls: dict[Exchange, ObjectSink] = {}
         _open_clients.add(self)
 
     def _open(self) -> Gateway:
@@ -98,7 +98,7 @@ class AsyncTrivium:
             gateway.owner.close()
 
     @contextlib.contextmanager
-    def _calling(self, sink: _Sink, request: Request, wish: Wish) -> Generator[Exchange]:
+    def _calling(self, sink: ObjectSink, request: Request, wish: Wish) -> Generator[Exchange]:
         """A request in flight; whoever leaves before its end stops the upstream."""
         calls = self._calls
         exchange = pipeline.begin_request(self._open().runtime, sink, request, wish)
@@ -194,29 +194,18 @@ def _wish(data_class: str | None, strict: bool, timeout_s: float | None) -> Wish
     return Wish(data_class=wanted, strict=strict, timeout_s=timeout_s)
 
 
-class _Sink:
-    """What a caller in the same process never gets: bytes."""
-
-    def whole(self, exchange: Exchange, body: bytes) -> None: ...
-    def begin(self, exchange: Exchange, first: bytes) -> None: ...
-    def chunk(self, data: bytes) -> None: ...
-    def end(self, last: bytes) -> None: ...
-    def response(self, exchange: Exchange, response: Response) -> None: ...
-    def events(self, exchange: Exchange, events: list[Event]) -> None: ...
-    def fail(self, exchange: Exchange, error: TriviumError) -> None: ...
-    def cut(self, exchange: Exchange, last: bytes, error: TriviumError) -> None: ...
-    def done(self) -> None: ...
-
-
-class _Waiting(_Sink):
+class _Waiting:
     """Waits for a whole answer."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.answer: asyncio.Future[Response] = loop.create_future()
 
-    def response(self, exchange: Exchange, response: Response) -> None:
-        if not self.answer.done():
-            self.answer.set_result(completed(exchange, response))
+    def give(self, exchange: Exchange, answer: Response | list[Event]) -> None:
+        if isinstance(answer, Response) and not self.answer.done():
+            self.answer.set_result(completed(exchange, answer))
+
+    def done(self) -> None:
+        pass
 
     def fail(self, exchange: Exchange, error: TriviumError) -> None:
         if not self.answer.done():
@@ -239,7 +228,7 @@ def completed(exchange: Exchange, response: Response) -> Response:
     )
 
 
-class _Flow(_Sink):
+class _Flow:
     """Waits for the events of a stream, a bounded number ahead of its reader."""
 
     def __init__(self) -> None:
@@ -249,13 +238,16 @@ class _Flow(_Sink):
         self._exchange: Exchange | None = None
         self._paused = False
 
-    def events(self, exchange: Exchange, events: list[Event]) -> None:
+    def give(self, exchange: Exchange, answer: Response | list[Event]) -> None:
         self._exchange = exchange
-        self._events += events
+        self._events += [] if isinstance(answer, Response) else answer
         self._arrived.set()
         if len(self._events) > STREAM_EVENTS_MAX and not self._paused:
             self._paused = True
             exchange.on_caller_writable(writable=False)
+
+    def done(self) -> None:
+        pass
 
     def fail(self, exchange: Exchange, error: TriviumError) -> None:
         self._error = self._error or error
@@ -275,26 +267,37 @@ class _Flow(_Sink):
 
 
 class _LoopThread:
-    """An event loop on a daemon thread."""
+    """An event loop on a daemon thread: what a `Trivium` runs on, and ends with.
 
-    def __init__(self) -> None:
+    `stop` begins the end and returns at once, so that it may be called anywhere, by a collection too; `join` waits.
+    """
+
+    def __init__(self, client: Trivium, inner: AsyncTrivium) -> None:
         self.loop = new_event_loop()
+        self.pid = os.getpid()
+        self.stop = weakref.finalize(client, self._stop)
+        self._inner = inner
         self._thread = threading.Thread(target=self._run, name="trivium", daemon=True)
         self._thread.start()
+        _threads.add(self)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        owner = self.loop.run_until_complete(self._inner._close_loop())
         left = asyncio.all_tasks(self.loop)
         for task in left:
             task.cancel()
         self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self.loop.close()
+        if owner is not None:
+            owner.close()
+        _threads.discard(self)
 
-    def run(self, coroutine: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         future = self.start(coroutine)
         try:
-            return future.result(timeout_s)
+            return future.result()
         except BaseException:
             future.cancel()
             raise
@@ -307,8 +310,11 @@ class _LoopThread:
             coroutine.close()
             raise Draining("This client was closed.", remedy="Ask before you close it.") from error
 
-    def stop(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
+    def _stop(self) -> None:
+        if self.pid == os.getpid():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def join(self) -> None:
         self._thread.join(CLOSE_S)
 
 
@@ -319,16 +325,13 @@ class Trivium:
         self._inner = AsyncTrivium(config, offline=offline)
         self.config = self._inner.config
         self._thread: _LoopThread | None = None
-        self._pid = 0
         self._locks: dict[int, threading.Lock] = {}
 
     def _running(self) -> _LoopThread:
         pid = os.getpid()
         with self._locks.setdefault(pid, threading.Lock()):  # a lock that was held during a fork stays held
-            if self._thread is None or self._pid != pid:
-                _inherited.append(self._thread)
-                self._thread, self._pid = _LoopThread(), pid
-                _open_clients.add(self)
+            if self._thread is None or self._thread.pid != pid:
+                self._thread = _LoopThread(self, self._inner)
             return self._thread
 
     def chat(self, messages: Messages, model: str = AUTO, **parameters: Any) -> Response:
@@ -356,18 +359,10 @@ class Trivium:
 
     def close(self) -> None:
         """Stop what this client started; calls of other threads raise Draining. Bounded in time; safe to call twice."""
-        _open_clients.discard(self)
         thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        if self._pid != os.getpid():
-            _inherited.append(thread)
-            return
-        with contextlib.suppress(TimeoutError):
-            owner = thread.run(self._inner._close_loop(), CLOSE_S)
+        if thread is not None and thread.pid == os.getpid():
             thread.stop()
-            if owner is not None:
-                owner.close()
+            thread.join()
 
     def __enter__(self) -> Trivium:
         return self
@@ -376,21 +371,23 @@ class Trivium:
         self.close()
 
 
-_open_clients: weakref.WeakSet[Trivium | AsyncTrivium] = weakref.WeakSet()
-_inherited: list[object] = []
-"""A parent's gateways and loops. Kept, because to collect one is to close sockets that are still the parent's."""
+_open_clients: weakref.WeakSet[AsyncTrivium] = weakref.WeakSet()
+_threads: set[_LoopThread] = set()
+"""Those that run, whether or not their clients are still there; in a forked child also its parent's, as below."""
+_inherited: list[Gateway] = []
+"""A parent's gateways. Kept, because to collect one is to close sockets that are still the parent's."""
 
 
 @atexit.register
 def _close_all() -> None:
     """A program that ends without closing its clients still stops its engines and loses no record."""
-    clients = list(_open_clients)
-    for client in clients:
-        if isinstance(client, Trivium):
-            client.close()
-    for client in clients:
-        if isinstance(client, AsyncTrivium):
-            client._leave()  # its loop has ended
+    threads = [thread for thread in list(_threads) if thread.pid == os.getpid()]
+    for thread in threads:
+        thread.stop()
+    for thread in threads:
+        thread.join()
+    for client in list(_open_clients):
+        client._leave()  # its loop has ended
 
 
 __all__ = ["AsyncTrivium", "Failure", "Trivium", "TriviumError"]

@@ -33,7 +33,7 @@ from trivium.types.message import Message, Part, Reasoning, Text, ToolCall
 from trivium.types.request import Request, ResponseFormat, Sampling, ToolChoice
 from trivium.types.response import Choice, Response, fold
 from trivium.types.usage import Usage
-from trivium.wire.sse import SSEParser
+from trivium.wire.sse import FrameCutter, SSEParser
 
 CONTEXT = AnswerContext(id="gen-1", model="m", created=0)
 EVENTS = TypeAdapter[Any](RawMessageStreamEvent)
@@ -315,5 +315,6 @@ def test_a_broken_stream_never_hurts(stream: bytes) -> None:
     decoder, meter = DIALECT.decoder(), DIALECT.meter(True)
     events = decoder.feed(stream) + decoder.close()
     DIALECT.encoder(CONTEXT).encode(events)
-    assert stream.startswith(meter.feed(stream))
+    frames = iter(FrameCutter().feed(stream))
+    assert all(frame in frames for frame in FrameCutter().feed(meter.feed(stream)))  # in order, some left out
     meter.close()

@@ -126,10 +126,16 @@ class Meter(Protocol):
     upstream_id: str
     error: TriviumError | None
     """The upstream reported an error inside the stream; nothing after it may pass."""
+    malformed: int
+    """How many broken frames were kept from the caller."""
+
+    def ordinary(self, data: bytes) -> bool:
+        """Whether these bytes are one whole frame that only continues a text, as nearly all are: it may pass unread."""
+        ...
 
     def feed(self, data: bytes) -> bytes:
-        """Look at these bytes and return those that the caller shall see: all of them, save the usage event
-        that it did not ask for. Holds back an incomplete frame only where it must."""
+        """Look at these bytes and return those that the caller shall see: all of them, save broken frames and the
+        usage event that it did not ask for. Holds back an incomplete frame only where it must."""
         ...
 
     def close(self) -> bytes:

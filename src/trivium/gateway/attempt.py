@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 ERROR_BYTES_MAX = 64 * 1024
 """How much of an upstream's error is read; no provider's is longer."""
 NOTHING_USED = Usage()
+MALFORMED = "malformed_events"
+"""What is said to be dropped where broken events of an upstream were."""
 
 Last = bytes | Response | list[Event]
 Succeeded = Callable[["Exchange", "Attempt", Settled, Last], None]
@@ -189,17 +191,21 @@ class Attempt:
 
     def on_body(self, data: bytes) -> None:
         self._active = True
-        if self._error_body is not None:
+        if self.relay is not None:
+            try:
+                self.relay.feed(data)
+                if self.exchange.strict:
+                    self._refuse_malformed()
+            except TriviumError as error:
+                self.fail(error)
+        elif self._error_body is not None:
             self._error_body.append(data)
             if sum(map(len, self._error_body)) > ERROR_BYTES_MAX:
                 self._fail_by_status()
-            return
-        if self.relay is None:
-            return
-        try:
-            self.relay.feed(data)
-        except TriviumError as error:
-            self.fail(error)
+
+    def _refuse_malformed(self) -> None:
+        if self.relay is not None and self.relay.malformed:
+            raise UpstreamProtocolError("The upstream sent a broken event in its stream.")
 
     def on_end(self) -> None:
         self.connection = None
@@ -270,19 +276,22 @@ class Attempt:
         self._first_content_at = self.exchange.runtime.now()
         self.exchange.release(first)
 
-    def chunk(self, data: bytes) -> None:
-        self.exchange.sink.chunk(data)
+    @property
+    def chunk(self) -> Callable[[bytes], None]:
+        return self.exchange.wire.chunk
 
     def objects(self, events: list[Event]) -> None:
         if not self._first_content_at:
             self._first_content_at = self.exchange.runtime.now()
         self.exchange.released = True
-        self.exchange.sink.events(self.exchange, events)
+        self.exchange.objects.give(self.exchange, events)
 
     def complete(self, last: Last) -> None:
         exchange, relay, connection = self.exchange, self.relay, self.connection
-        if relay is not None and relay.losses:
-            exchange.losses += relay.losses
+        if exchange.strict:
+            self._refuse_malformed()
+        if relay is not None and (relay.losses or relay.malformed):
+            exchange.losses += relay.losses + ((MALFORMED,) if relay.malformed else ())
         if connection is not None:
             self.connection = None
             connection.detach()

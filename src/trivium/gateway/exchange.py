@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,20 +33,35 @@ OUTPUT_TOKENS_ASSUMED = 4096
 
 
 class Sink(Protocol):
-    """Where an answer goes. A caller over HTTP gets bytes in its dialect; in-process, `dialect` is None and it
-    gets objects. Before `begin` an error is told by `fail`, after it by `cut`."""
+    """Where an answer goes."""
 
-    def whole(self, exchange: Exchange, body: bytes) -> None: ...
-    def begin(self, exchange: Exchange, first: bytes) -> None: ...
-    def chunk(self, data: bytes) -> None: ...
-    def end(self, last: bytes) -> None: ...
-    def response(self, exchange: Exchange, response: Response) -> None: ...
-    def events(self, exchange: Exchange, events: list[Event]) -> None: ...
-    def fail(self, exchange: Exchange, error: TriviumError) -> None: ...
-    def cut(self, exchange: Exchange, last: bytes, error: TriviumError) -> None: ...
+    def fail(self, exchange: Exchange, error: TriviumError) -> None:
+        """An error instead of an answer, or after part of it where the answer goes as objects."""
+        ...
+
     def done(self) -> None:
         """The exchange is over but for its last bytes; the sink lets go of it."""
         ...
+
+
+class WireSink(Sink, Protocol):
+    """A caller with a dialect: bytes. Before `begin` an error is told by `fail`, after it by `cut`."""
+
+    def whole(self, exchange: Exchange, body: bytes) -> None: ...
+    def begin(self, exchange: Exchange, first: bytes) -> None: ...
+    @property
+    def chunk(self) -> Callable[[bytes], None]:
+        """Sends more of a stream that has begun. What it is does not change, so that a relay may keep it."""
+        ...
+
+    def end(self, last: bytes) -> None: ...
+    def cut(self, last: bytes) -> None: ...
+
+
+class ObjectSink(Sink, Protocol):
+    """A caller in the same process: the whole answer, or its events as they come."""
+
+    def give(self, exchange: Exchange, answer: Response | list[Event]) -> None: ...
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +86,9 @@ class Exchange:
         "wants_usage", "wish",
     )  # fmt: skip
 
-    def __init__(self, runtime: Runtime, sink: Sink, dialect: Dialect | None, body: bytes, wish: Wish) -> None:
+    def __init__(
+        self, runtime: Runtime, sink: WireSink | ObjectSink, dialect: Dialect | None, body: bytes, wish: Wish
+    ) -> None:
         self.runtime = runtime
         self.snapshot: Snapshot = runtime.snapshot
         self.sink = sink
@@ -121,6 +139,16 @@ class Exchange:
         runtime.opened(self)
 
     @property
+    def wire(self) -> WireSink:
+        """Its sink, where it has a dialect."""
+        return self.sink  # pyright: ignore[reportReturnType]
+
+    @property
+    def objects(self) -> ObjectSink:
+        """Its sink, where it has none."""
+        return self.sink  # pyright: ignore[reportReturnType]
+
+    @property
     def auto(self) -> bool:
         """Whether what this request spends counts against the daily budget of `auto`."""
         return self.plan is not None and self.plan.route.name == AUTO
@@ -152,18 +180,18 @@ class Exchange:
         """The first content goes out; from here on nothing can be taken back."""
         self.released = True
         if self.head_sent:
-            self.sink.chunk(first)
+            self.wire.chunk(first)
         else:
             self.head_sent = True
-            self.sink.begin(self, first)
+            self.wire.begin(self, first)
 
     def comfort(self, comment: bytes) -> None:
         """A sign of life to a caller who waits; it commits the head, but nothing of the answer."""
         if self.head_sent:
-            self.sink.chunk(comment)
+            self.wire.chunk(comment)
         else:
             self.head_sent = True
-            self.sink.begin(self, comment)
+            self.wire.begin(self, comment)
 
     def on_caller_writable(self, *, writable: bool) -> None:
         """Back-pressure: what a slow caller does not take is not read from the upstream."""
@@ -189,21 +217,19 @@ class Exchange:
         self.sink.done()
         if isinstance(last, bytes):
             if not self.stream:
-                self.sink.whole(self, last)
+                self.wire.whole(self, last)
                 return
             if not self.head_sent:
                 self.release(b"")
-            self.sink.end(last)
+            self.wire.end(last)
         elif isinstance(last, TriviumError):
             self._deliver_error(last)
-        elif isinstance(last, Response):
-            self.sink.response(self, last)
         elif last is not None:
-            self.sink.events(self, last)
+            self.objects.give(self, last)
 
     def _deliver_error(self, error: TriviumError) -> None:
         if self.head_sent and self.dialect is not None:
             context = AnswerContext(id=self.id, model=self.model, created=self.created)
-            self.sink.cut(self, self.dialect.encoder(context).fail(error), error)
+            self.wire.cut(self.dialect.encoder(context).fail(error))
         else:
             self.sink.fail(self, error)

@@ -22,7 +22,7 @@ from trivium.errors import (
     UpstreamUnreachable,
 )
 from trivium.gateway.attempt import Attempt, Last
-from trivium.gateway.exchange import BYTES_PER_TOKEN, Exchange, Sink, Wish
+from trivium.gateway.exchange import BYTES_PER_TOKEN, Exchange, ObjectSink, WireSink, Wish
 from trivium.gateway.needs import media_needs, needs_of
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import facts_of
@@ -36,7 +36,7 @@ from trivium.types.request import Request
 # ---- admit
 
 
-def begin(runtime: Runtime, sink: Sink, dialect: Dialect, body: bytes, wish: Wish) -> Exchange:
+def begin(runtime: Runtime, sink: WireSink, dialect: Dialect, body: bytes, wish: Wish) -> Exchange:
     """Take a request in a caller's dialect; its answer or its error goes to `sink`."""
     exchange = Exchange(runtime, sink, dialect, body, wish)
     try:
@@ -48,7 +48,7 @@ def begin(runtime: Runtime, sink: Sink, dialect: Dialect, body: bytes, wish: Wis
     return exchange
 
 
-def begin_request(runtime: Runtime, sink: Sink, request: Request, wish: Wish) -> Exchange:
+def begin_request(runtime: Runtime, sink: ObjectSink, request: Request, wish: Wish) -> Exchange:
     """Take a request of a caller in the same process, as an object."""
     exchange = Exchange(runtime, sink, None, b"", wish)
     exchange.request = request

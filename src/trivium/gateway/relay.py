@@ -41,7 +41,11 @@ class Outlet(Protocol):
         """The first content, with all that was held before it."""
         ...
 
-    def chunk(self, data: bytes) -> None: ...
+    @property
+    def chunk(self) -> Callable[[bytes], None]:
+        """Sends more of a stream that was released."""
+        ...
+
     def objects(self, events: list[Event]) -> None: ...
     def complete(self, last: bytes | Response | list[Event]) -> None:
         """The answer is whole; `last` leaves once the ledger has it."""
@@ -71,6 +75,11 @@ class Relay(Protocol):
 
     @property
     def losses(self) -> tuple[str, ...]: ...
+    @property
+    def malformed(self) -> int:
+        """Broken frames that were skipped."""
+        ...
+
     def feed(self, data: bytes) -> None: ...
     def end(self) -> None: ...
 
@@ -86,6 +95,7 @@ class PassedAnswer:
         self.upstream_id = ""
         self.output_estimate = 0
         self.losses: tuple[str, ...] = ()
+        self.malformed = 0
         self._outlet = outlet
         self._dialect = dialect
         self._parts: list[bytes] = []
@@ -118,6 +128,7 @@ class PassedStream:
         self.losses: tuple[str, ...] = ()
         self.output_estimate = 0
         self._outlet = outlet
+        self._chunk = outlet.chunk
         self._meter = dialect.meter(wants_usage)
         self._bill = bill
         self._wants_usage = wants_usage
@@ -142,8 +153,16 @@ class PassedStream:
     def upstream_id(self) -> str:
         return self._meter.upstream_id
 
+    @property
+    def malformed(self) -> int:
+        return self._meter.malformed
+
     def feed(self, data: bytes) -> None:
         meter = self._meter
+        if self._released and meter.ordinary(data):
+            self.output_estimate += 1
+            self._chunk(data)
+            return
         out = meter.feed(data)
         self.output_estimate += data.count(b"\n\n")
         if meter.usage is not self._billed and meter.finish_reason and self._wants_usage:
@@ -153,7 +172,7 @@ class PassedStream:
         elif meter.complete:
             self._outlet.complete(out)
         elif out:
-            self._outlet.chunk(out)
+            self._chunk(out)
         if meter.error is not None:
             raise meter.error
 
@@ -319,12 +338,16 @@ class ObjectTarget:
 class Source(Protocol):
     """What turns an upstream's bytes into events."""
 
+    @property
+    def malformed(self) -> int: ...
     def feed(self, data: bytes) -> list[Event]: ...
     def close(self) -> list[Event]: ...
 
 
 class WholeSource:
     """A whole answer, decoded when it has all come."""
+
+    malformed = 0
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -359,6 +382,10 @@ class Events:
     @property
     def losses(self) -> tuple[str, ...]:
         return self._target.losses
+
+    @property
+    def malformed(self) -> int:
+        return self._source.malformed
 
     def feed(self, data: bytes) -> None:
         if not self._ended:

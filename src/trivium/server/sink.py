@@ -9,8 +9,6 @@ from trivium.errors import ClientGone, TriviumError, UpstreamError
 from trivium.gateway import pipeline
 from trivium.gateway.exchange import Exchange
 from trivium.transport.server import CallerConnection
-from trivium.types.event import Event
-from trivium.types.response import Response
 
 JSON = b"content-type: application/json\r\n"
 _HEAD = (
@@ -32,10 +30,11 @@ def field(text: str) -> bytes:
 class HttpSink:
     """One request's answer on a caller's connection."""
 
-    __slots__ = ("_connection", "_cors", "_exchange")
+    __slots__ = ("_connection", "_cors", "_exchange", "chunk")
 
     def __init__(self, connection: CallerConnection, cors: bytes) -> None:
         self._connection = connection
+        self.chunk = connection.chunk
         self._cors = cors
         self._exchange: Exchange | None = None
 
@@ -55,7 +54,7 @@ class HttpSink:
             self._exchange = exchange
             self._connection.stream = self
 
-    # ---- gateway.exchange.Sink
+    # ---- gateway.exchange.WireSink
 
     def whole(self, exchange: Exchange, body: bytes) -> None:
         cost = exchange.total_cost_nanos
@@ -71,17 +70,8 @@ class HttpSink:
         head = b"content-type: %b\r\ncache-control: no-cache\r\n%b" % (kind, self._head(exchange))
         self._connection.begin(200, head, first)
 
-    def chunk(self, data: bytes) -> None:
-        self._connection.chunk(data)
-
     def end(self, last: bytes) -> None:
         self._connection.end(last)
-
-    def response(self, exchange: Exchange, response: Response) -> None:
-        raise NotImplementedError  # objects are for callers in the same process
-
-    def events(self, exchange: Exchange, events: list[Event]) -> None:
-        raise NotImplementedError
 
     def fail(self, exchange: Exchange, error: TriviumError) -> None:
         if isinstance(error, ClientGone) or exchange.dialect is None:
@@ -91,7 +81,7 @@ class HttpSink:
             extra += b"x-should-retry: false\r\n"  # we have already tried; both big SDKs obey this
         refuse(self._connection, exchange.dialect, error, exchange.id, self._cors + extra)
 
-    def cut(self, exchange: Exchange, last: bytes, error: TriviumError) -> None:
+    def cut(self, last: bytes) -> None:
         self._connection.cut(last)
 
     def done(self) -> None:

@@ -20,6 +20,7 @@ BOM = b"\xef\xbb\xbf"
 _END = rb"(?:\r\n|\n|\r(?!\n))"
 _BLANK_LINE = re.compile(_END + _END)
 _LONGEST_END = 4
+_PADDING_END = b'"}\n\n'
 
 
 class LimitExceeded(ValueError):
@@ -101,6 +102,45 @@ def _lines(raw: bytes) -> list[bytes]:
     if b"\r" in raw:
         raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return raw.split(b"\n")
+
+
+class Template:
+    """A frame as the shape of those to come: only one text in it may differ, and a padding at its end.
+
+    Both are plain: a frame fits if its quotes and line ends stand only where the template has them.
+    """
+
+    __slots__ = ("_after", "_before", "_padding", "_text_at")
+
+    def __init__(self, padding: bytes = b"") -> None:
+        """`padding` begins the value of a member that comes last, where there is one (`b'"obfuscation":"'`)."""
+        self._padding = padding
+        self.forget()
+
+    def forget(self) -> None:
+        self._before = self._after = b"\x00"  # begins no frame
+        self._text_at = 0
+
+    def learn(self, raw: bytes, text: bytes) -> None:
+        """Take a frame whose text stands behind `text` (`b'"content":"'`), up to a quote."""
+        found = raw.find(text)
+        if found < 0:
+            return
+        at = found + len(text)
+        end = raw.find(b'"', at)
+        padding = raw.find(self._padding, end) if self._padding else -1
+        self._before, self._text_at = raw[:at], at
+        self._after = raw[end:] if padding < 0 else raw[end : padding + len(self._padding)]
+
+    def fits(self, raw: bytes) -> bool:
+        if not raw.startswith(self._before):
+            return False
+        at = self._text_at
+        end = raw.find(b'"', at)
+        if not raw.startswith(self._after, end) or raw.find(b"\n", at) != len(raw) - 2:
+            return False
+        rest = end + len(self._after)
+        return rest == len(raw) or (raw.endswith(_PADDING_END) and raw.find(b'"', rest) == len(raw) - len(_PADDING_END))
 
 
 class SSEParser:

@@ -15,7 +15,6 @@ from trivium.gateway.snapshot import Snapshot
 from trivium.routing.plan import Plan
 from trivium.routing.route import Breaker, Route
 from trivium.types.data import DataClass
-from trivium.types.usage import Usage
 
 ENDPOINT = Endpoint(
     id="acme/small",

@@ -25,7 +25,7 @@ class Waiting:
     """Writes down what it is told; `until_body` leaves with the first bytes of a body."""
 
     def __init__(self, *, until_body: bool = False) -> None:
-        self.heads: list[tuple[int, Headers]] = []
+        self.heads: list[tuple[int, Fields]] = []
         self.body = b""
         self.ended = 0
         self.lost: list[tuple[UpstreamError, bool]] = []

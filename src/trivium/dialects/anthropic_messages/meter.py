@@ -1,4 +1,4 @@
-"""The light reader of a passed stream: usage, finish, error and end, by looking for their marks."""
+"""The light reader of a passed stream: usage, finish, error and end; plain deltas pass unread."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from trivium.dialects.anthropic_messages.stream import BROKEN, WireEvent, decode
 from trivium.dialects.anthropic_messages.wire import WireUsage, finish_of, merge_usage, usage_of
 from trivium.errors import TriviumError, UpstreamProtocolError
 from trivium.types.usage import Usage
-from trivium.wire.sse import FrameCutter, LimitExceeded, read_frame
+from trivium.wire.sse import FrameCutter, LimitExceeded, Template, read_frame
 
 _SILENT_BLOCKS = frozenset({"", "text", "thinking", "redacted_thinking"})
-_ORDINARY = b"event: content_block_delta\n"
+_TEXT = b'"text":"'
 _CONTENT_DELTAS = frozenset({"input_json_delta", "citations_delta"})
 
 
 class MessagesMeter:
     """Whole frames pass, so that an error of ours can follow at any time; an incomplete one waits for its rest.
 
-    Once content has passed, deltas are not looked at, and of the other frames only those that hold
-    `message_` or `error` are decoded: no event that matters lacks these words.
+    After the first delta of a text, those like it are not looked at; every other frame is decoded.
     """
 
-    __slots__ = ("_cutter", "_wire_usage", "complete", "content", "error", "finish_reason", "upstream_id", "usage")
+    __slots__ = (
+        "_cutter", "_template", "_wire_usage", "complete", "content", "error", "finish_reason", "malformed",
+        "upstream_id", "usage",
+    )  # fmt: skip
 
     def __init__(self, caller_wants_usage: bool = True) -> None:
         del caller_wants_usage
@@ -32,8 +34,14 @@ class MessagesMeter:
         self.finish_reason = ""
         self.upstream_id = ""
         self.error: TriviumError | None = None
+        self.malformed = 0
         self._cutter = FrameCutter()
+        self._template = Template()
         self._wire_usage: WireUsage | None = None
+
+    def ordinary(self, data: bytes) -> bool:
+        """Whether these bytes are one frame like the last one read, but for its text."""
+        return not self._cutter.pending and self._template.fits(data)
 
     def feed(self, data: bytes) -> bytes:
         """The complete frames so far that the caller shall see: all before an error."""
@@ -44,14 +52,13 @@ class MessagesMeter:
         except LimitExceeded as error:
             self.error = UpstreamProtocolError(f"The upstream's stream cannot be read: {error}")
             return b""
-        for position, raw in enumerate(frames):
-            if self.content and (raw.startswith(_ORDINARY) or not (b"message_" in raw or b"error" in raw)):
-                continue
-            self._read(raw)
-            if self.error is not None:
-                del frames[position:]
+        passed: list[bytes] = []
+        for raw in frames:
+            if self._template.fits(raw) or self._passes(raw):
+                passed.append(raw)
+            elif self.error is not None:
                 break
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+        return passed[0] if len(passed) == 1 else b"".join(passed)
 
     def close(self) -> bytes:
         """The marker to synthesise, if only that is missing; an incomplete frame is dropped."""
@@ -63,17 +70,23 @@ class MessagesMeter:
         self.complete = True
         return MESSAGE_STOP
 
-    def _read(self, raw: bytes) -> None:
-        if b'"thinking_delta"' in raw:
-            return
+    def _passes(self, raw: bytes) -> bool:
+        """Read one frame with care; whether the caller shall see it."""
         frame = read_frame(raw)
         if frame is None:
-            return
+            return True
         try:
-            self._look(decode_event(frame.data))
+            wire = decode_event(frame.data)
         except BROKEN:
-            # A broken frame passes as it is: the caller's reader judges it.
-            return
+            self.malformed += 1
+            return False
+        self._look(wire)
+        if self.error is not None:
+            self._template.forget()
+            return False
+        if wire.type == "content_block_delta" and self.content:
+            self._template.learn(raw, _TEXT)
+        return True
 
     def _look(self, wire: WireEvent) -> None:
         match wire.type:

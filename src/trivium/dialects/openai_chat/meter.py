@@ -19,16 +19,13 @@ from trivium.errors import TriviumError, UpstreamError, UpstreamProtocolError
 from trivium.types.event import is_content
 from trivium.types.usage import Usage
 from trivium.wire.json import is_null
-from trivium.wire.sse import BOM, Frame, FrameCutter, LimitExceeded, read_frame
+from trivium.wire.sse import BOM, Frame, FrameCutter, LimitExceeded, Template, read_frame
 
 _PASSING = msgspec.json.Decoder(Passing)
 _SPOKEN = msgspec.json.Decoder(Spoken)
 _TEXT = b'"content":"'
 _PADDING = b'"obfuscation":"'
 """Random text that hides the length of tokens from who listens; it differs from frame to frame, and comes last."""
-_PADDING_END = b'"}\n\n'
-_NO_TEMPLATE = b"\x00"
-"""Begins no frame."""
 
 
 class ChatMeter:
@@ -37,7 +34,7 @@ class ChatMeter:
     def __init__(self, wants_usage: bool) -> None:
         self._wants_usage = wants_usage
         self._cutter = FrameCutter()
-        self._before = self._after = _NO_TEMPLATE
+        self._template = Template(_PADDING)
         self._begun = False
         self._open: set[int] = set()
         self._finished: set[int] = set()
@@ -51,8 +48,6 @@ class ChatMeter:
 
     def feed(self, data: bytes) -> bytes:
         """The bytes that the caller shall see. Raises UpstreamProtocolError for an event over its limit."""
-        if self._ordinary(data) and not self._cutter.pending:
-            return data
         if self.error is not None:
             return b""
         try:
@@ -61,7 +56,7 @@ class ChatMeter:
             raise UpstreamProtocolError(f"The upstream's stream cannot be read: {error}.") from None
         passed: list[bytes] = []
         for raw in frames:
-            if self._ordinary(raw) or self._passes(raw):
+            if self._template.fits(raw) or self._passes(raw):
                 passed.append(raw)
             elif self.error is not None:
                 break
@@ -79,16 +74,9 @@ class ChatMeter:
     def _all_finished(self) -> bool:
         return bool(self._finished) and not self._open
 
-    def _ordinary(self, raw: bytes) -> bool:
-        """Whether this is one frame that is the template with another text (and padding): quotes and line ends
-        stand only where the template has them."""
-        if not raw.startswith(self._before):
-            return False
-        end = raw.find(b'"', len(self._before))
-        if not raw.startswith(self._after, end) or raw.find(b"\n") != len(raw) - 2:
-            return False
-        rest = end + len(self._after)
-        return rest == len(raw) or (raw.endswith(_PADDING_END) and raw.find(b'"', rest) == len(raw) - len(_PADDING_END))
+    def ordinary(self, data: bytes) -> bool:
+        """Whether these bytes are one frame like the last one read, but for its text."""
+        return not self._cutter.pending and self._template.fits(data)
 
     def _passes(self, raw: bytes) -> bool:
         """Read one frame with care; whether the caller shall see it."""
@@ -109,7 +97,7 @@ class ChatMeter:
             chunk = _PASSING.decode(frame.data)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             self.malformed += 1
-            return True
+            return False
         return self._chunk(chunk, raw, frame)
 
     def _chunk(self, chunk: Passing, raw: bytes, frame: Frame) -> bool:
@@ -124,13 +112,14 @@ class ChatMeter:
             if choice.error is not None:
                 return self._fail(error_in_band(choice.error))
             self._choice(choice)
-        if self.content:
-            self._learn(raw, frame)
+        if self.content and len(frame.data) + len("data: \n\n") == len(raw):
+            # What this frame did to the meter is done, and doing it again would change nothing.
+            self._template.learn(raw, _TEXT)
         return True
 
     def _fail(self, error: UpstreamError) -> bool:
         self.error = error
-        self._before = _NO_TEMPLATE
+        self._template.forget()
         return False
 
     def _choice(self, choice: Glimpse) -> None:
@@ -142,20 +131,6 @@ class ChatMeter:
             self.finish_reason = self.finish_reason or choice.finish_reason
         if not self.content and not is_null(choice.delta):
             self.content = _has_content(choice)
-
-    def _learn(self, raw: bytes, frame: Frame) -> None:
-        """Take a frame whose only `content` is a plain text as the template of those to come.
-
-        What it does to this meter is done, and doing it again would change nothing.
-        """
-        found = raw.find(_TEXT)
-        if found < 0 or len(frame.data) + len("data: \n\n") != len(raw):
-            return
-        at = found + len(_TEXT)
-        end = raw.find(b'"', at)
-        padding = raw.find(_PADDING, end)
-        self._before = raw[:at]
-        self._after = raw[end:] if padding < 0 else raw[end : padding + len(_PADDING)]
 
 
 def _has_content(choice: Glimpse) -> bool:
