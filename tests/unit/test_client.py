@@ -203,6 +203,21 @@ def test_one_client_on_one_loop_after_another(settings: Config) -> None:
     gc.collect()
 
 
+@pytest.mark.parametrize("form", ["sync", "async"])
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # a loop that ends takes its open connections with it
+def test_a_client_that_nobody_closed_is_collected_with_its_threads(settings: Config, form: str) -> None:
+    async def ask() -> str:
+        return (await AsyncTrivium(settings).chat("Hello", "primary/ok")).text
+
+    text = Trivium(settings).chat("Hello", "primary/ok").text if form == "sync" else asyncio.run(ask())
+    assert text == TEXT
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name in {"trivium", "trivium-owner"}:
+            thread.join(10)
+            assert not thread.is_alive(), thread.name
+
+
 def test_inside_a_running_loop(settings: Config) -> None:
     async def cell() -> tuple[str, str]:
         with Trivium(settings) as trivium:
@@ -238,10 +253,13 @@ def test_from_many_threads(settings: Config) -> None:
 # ---- programs
 
 START = f"""
-import asyncio, os, sys, time
+import asyncio, atexit, os, sys, threading, time
+LOOPS = {{'trivium', 'trivium-owner', 'trivium-ledger'}}
+atexit.register(lambda: [print('still runs:', t, file=sys.stderr) for t in threading.enumerate() if t.name in LOOPS])
 from trivium import AsyncTrivium, Trivium
 LOCAL = {LOCAL!r}
 """
+"""Registered before Trivium's own: looks last. A loop that outlives the interpreter may crash, but seldom does."""
 
 
 class Program:

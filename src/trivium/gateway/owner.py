@@ -56,6 +56,8 @@ class LedgerThread:
         done: concurrent.futures.Future[_T] = concurrent.futures.Future()
 
         def run(store: Store, loader: Loader) -> None:
+            if not done.set_running_or_notify_cancel():  # who asked has gone; from here on it cannot be cancelled
+                return
             try:
                 loader.run_once()
                 done.set_result(job(store, loader))
@@ -183,7 +185,7 @@ _running: set[Owner] = set()
 
 @atexit.register
 def _close_all() -> None:
-    """No loop may outlive the interpreter: the next timer of uvloop would enter what is no longer there, and crash."""
+    """No loop may outlive the interpreter, whoever forgot to end it: uvloop's next timer would crash there."""
     owners = list(_running)
     for owner in owners:
         owner.stop()
