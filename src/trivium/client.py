@@ -25,7 +25,7 @@ from trivium.config.schema import Config
 from trivium.dialects import get as dialect_named
 from trivium.errors import Draining, InvalidRequest, TriviumError
 from trivium.gateway import pipeline
-from trivium.gateway.exchange import Exchange, Wish
+from trivium.gateway.exchange import Exchange, ObjectSink, Wish
 from trivium.gateway.explain import PlanView, view
 from trivium.gateway.gateway import Gateway
 from trivium.gateway.owner import Owner
@@ -72,7 +72,7 @@ class AsyncTrivium:
         self._gateway: Gateway | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
-        self._calls: dict[Exchange, _Sink] = {}
+        self._calls: dict[Exchange, ObjectSink] = {}
         _open_clients.add(self)
 
     def _open(self) -> Gateway:
@@ -98,7 +98,7 @@ class AsyncTrivium:
             gateway.owner.close()
 
     @contextlib.contextmanager
-    def _calling(self, sink: _Sink, request: Request, wish: Wish) -> Generator[Exchange]:
+    def _calling(self, sink: ObjectSink, request: Request, wish: Wish) -> Generator[Exchange]:
         """A request in flight; whoever leaves before its end stops the upstream."""
         calls = self._calls
         exchange = pipeline.begin_request(self._open().runtime, sink, request, wish)
@@ -194,29 +194,18 @@ def _wish(data_class: str | None, strict: bool, timeout_s: float | None) -> Wish
     return Wish(data_class=wanted, strict=strict, timeout_s=timeout_s)
 
 
-class _Sink:
-    """What a caller in the same process never gets: bytes."""
-
-    def whole(self, exchange: Exchange, body: bytes) -> None: ...
-    def begin(self, exchange: Exchange, first: bytes) -> None: ...
-    def chunk(self, data: bytes) -> None: ...
-    def end(self, last: bytes) -> None: ...
-    def response(self, exchange: Exchange, response: Response) -> None: ...
-    def events(self, exchange: Exchange, events: list[Event]) -> None: ...
-    def fail(self, exchange: Exchange, error: TriviumError) -> None: ...
-    def cut(self, exchange: Exchange, last: bytes, error: TriviumError) -> None: ...
-    def done(self) -> None: ...
-
-
-class _Waiting(_Sink):
+class _Waiting:
     """Waits for a whole answer."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.answer: asyncio.Future[Response] = loop.create_future()
 
-    def response(self, exchange: Exchange, response: Response) -> None:
-        if not self.answer.done():
-            self.answer.set_result(completed(exchange, response))
+    def give(self, exchange: Exchange, answer: Response | list[Event]) -> None:
+        if isinstance(answer, Response) and not self.answer.done():
+            self.answer.set_result(completed(exchange, answer))
+
+    def done(self) -> None:
+        pass
 
     def fail(self, exchange: Exchange, error: TriviumError) -> None:
         if not self.answer.done():
@@ -239,7 +228,7 @@ def completed(exchange: Exchange, response: Response) -> Response:
     )
 
 
-class _Flow(_Sink):
+class _Flow:
     """Waits for the events of a stream, a bounded number ahead of its reader."""
 
     def __init__(self) -> None:
@@ -249,13 +238,16 @@ class _Flow(_Sink):
         self._exchange: Exchange | None = None
         self._paused = False
 
-    def events(self, exchange: Exchange, events: list[Event]) -> None:
+    def give(self, exchange: Exchange, answer: Response | list[Event]) -> None:
         self._exchange = exchange
-        self._events += events
+        self._events += [] if isinstance(answer, Response) else answer
         self._arrived.set()
         if len(self._events) > STREAM_EVENTS_MAX and not self._paused:
             self._paused = True
             exchange.on_caller_writable(writable=False)
+
+    def done(self) -> None:
+        pass
 
     def fail(self, exchange: Exchange, error: TriviumError) -> None:
         self._error = self._error or error
