@@ -10,6 +10,11 @@ JOBS   ?= 2
 # A release younger than this is not locked: time for others to find a stolen publishing token.
 COOLDOWN ?= 3 days
 ARGS   ?=
+QUICK  := -m "not long and not real_time" -n $(JOBS) --dist loadfile
+# What differs between platforms (loops, sockets, processes, files) and what is built on it; of the faults all but the
+# table's cells, which take as long as all of this. `test-portable` has them too.
+PLATFORM := tests/acceptance tests/unit/transport tests/unit/gateway tests/unit/engines tests/unit/ledger tests/unit/cli \
+            tests/unit/testing tests/unit/test_client.py tests/faults --ignore-glob='*/test_faults_*.py'
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --exclude-newer "$(COOLDOWN)" \
@@ -19,10 +24,10 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-long faults faults-table bench lint format lock clean
+.PHONY: help demo setup test test-long test-portable faults faults-table bench lint format lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: $(VENV)/runtime.stamp ## a question answered by a real model on this machine, without a key
 	$(BIN)/trivium models pull smollm2-135m --yes
@@ -31,10 +36,14 @@ demo: $(VENV)/runtime.stamp ## a question answered by a real model on this machi
 setup: $(VENV)/dev.stamp ## the environment for work on the code
 
 test: $(VENV)/dev.stamp ## the whole suite but its long cases (at most 15 minutes on two cores)
-	$(BIN)/pytest -m "not long and not real_time" -n $(JOBS) --dist loadfile $(ARGS)
+	$(if $(ARGS),,TRIVIUM_PORTABLE=1 $(BIN)/pytest $(QUICK) $(PLATFORM))
+	$(BIN)/pytest $(QUICK) $(ARGS)
 
-test-long: $(VENV)/dev.stamp ## the long cases: kills, soak, other servers
+test-long: test-portable ## the long cases: kills, soak, other servers, and the suite as on other platforms
 	$(BIN)/pytest -m long --timeout 1800 $(ARGS)
+
+test-portable: $(VENV)/dev.stamp ## the suite as on other platforms: no uvloop, spawned, TCP for Unix sockets, one process
+	TRIVIUM_PORTABLE=1 $(BIN)/pytest $(QUICK) $(ARGS)
 
 faults: $(VENV)/dev.stamp ## the fault suite, one combination of each case at the real time-outs too
 	$(BIN)/pytest tests/faults -m "long or not long" --timeout 1800 $(ARGS)

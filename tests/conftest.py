@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from engines_help import ROWS
-from trivium.engines.pull import Puller, pull
 from trivium.engines.store import Store
+from trivium.testing.connects import LOG_VARIABLE
+from trivium.transport.platform import PORTABLE
+
+if PORTABLE:
+    # The twin stands for platforms that lack it; `testing/site` does the same in child processes.
+    sys.modules["uvloop"] = None  # type: ignore[assignment]
 
 MODEL = "smollm2-135m"
 
@@ -18,19 +25,33 @@ MODEL = "smollm2-135m"
 def model_blob() -> Path:
     """The demo model's file, fetched once for all runs into $TRIVIUM_TEST_CACHE.
 
-    The one place where the suite reaches the network, and only on a machine that has not fetched it yet.
+    The one place where the suite reaches the network, and only on a machine that has not fetched it yet: by a
+    command of its own, the one process whose connections nobody watches.
     """
     cache = Path(os.environ.get("TRIVIUM_TEST_CACHE") or Path.home() / ".cache" / "trivium-test")
     store = Store(cache / "models")
-    puller = Puller(store=store, rows=ROWS, env=dict(os.environ))
-    manifest = store.find(MODEL) or pull(puller, MODEL, progress=lambda _done, _total: None)
+    if store.find(MODEL) is None:
+        env = {name: value for name, value in os.environ.items() if name != LOG_VARIABLE}
+        pull = [sys.executable, "-m", "trivium.cli.main", "models", "pull", MODEL, "--yes"]
+        subprocess.run(pull, env=env | {"TRIVIUM_HOME": str(cache)}, check=True, stdin=subprocess.DEVNULL)
+    manifest = store.find(MODEL)
+    assert manifest is not None
     return store.weights(manifest)
 
 
 @pytest.fixture(scope="session")
 def model_home(model_blob: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A TRIVIUM_HOME of this session whose store holds the demo model, linked from the cache."""
-    home = tmp_path_factory.mktemp("home")
+    return _with_model(tmp_path_factory.mktemp("home"), model_blob)
+
+
+@pytest.fixture
+def own_model_home(model_blob: Path, tmp_path: Path) -> Path:
+    """The same for one test alone, where nobody else can own it."""
+    return _with_model(tmp_path / "home", model_blob)
+
+
+def _with_model(home: Path, model_blob: Path) -> Path:
     row = ROWS[MODEL]
     Store(home / "models").add(MODEL, f"sha256:{row.sha256}", source=row.source, licence=row.licence, link=model_blob)
     return home

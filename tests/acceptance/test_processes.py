@@ -266,8 +266,8 @@ def test_workers_without_a_master_finish_and_end(up: FakeUpstream) -> None:
 
 
 @MANY
-def test_the_engine_dies_with_its_master(model_home: Path, up: FakeUpstream) -> None:
-    with serve(settings(up), home=model_home) as served:
+def test_the_engine_dies_with_its_master(own_model_home: Path, up: FakeUpstream) -> None:
+    with serve(settings(up), home=own_model_home) as served:
         raw = ask_raw(served.port, "openai_chat", LOCAL, quiet_s=60, max_tokens=4)
         assert raw.status == 200, raw.body
         assert len(engines(served)) == 1
@@ -291,8 +291,10 @@ def refused(port: int) -> bool:
 def test_it_drains_and_refuses_newcomers_at_once(up: FakeUpstream, count: int) -> None:
     with serve(settings(up), "--workers", str(count)) as served:
         done = ids(ask(served) for _ in range(4))
-        streams = Streams(served, up)
-        served.process.send_signal(signal.SIGTERM)
+        with socket.create_connection(("127.0.0.1", served.port), PATIENCE_S) as idle:
+            streams = Streams(served, up)
+            served.process.send_signal(signal.SIGTERM)
+            assert idle.recv(1) == b""  # so it drains
         until(lambda: refused(served.port), "a connection is not refused")
         done += streams.whole()
         assert served.process.wait(PATIENCE_S) == 0

@@ -19,13 +19,11 @@ _DIRECTORY = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    directory = tempfile.TemporaryDirectory(prefix="trivium-connects-")
-    config.stash[_DIRECTORY] = directory
+    if config.getoption("numprocesses", None):
+        return  # pytest-xdist: the tests run in other processes, each of which comes here
+    directory = config.stash[_DIRECTORY] = tempfile.TemporaryDirectory(prefix="trivium-connects-")
+    config.add_cleanup(directory.cleanup)
     os.environ.update(environment(Path(directory.name) / "log"))
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    config.stash[_DIRECTORY].cleanup()
 
 
 def _watched(item: pytest.Item) -> Generator[None, object, object]:

@@ -14,9 +14,9 @@ import pytest
 
 from trivium.testing import FakeUpstream
 from trivium.testing.connects import LOG_VARIABLE, Act, environment, read_log, record_connects, unexpected
+from trivium.transport.platform import PORTABLE, new_event_loop
 
-uvloop = pytest.importorskip("uvloop", reason="uvloop is not for this platform")
-LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
+LOOPS = [asyncio.new_event_loop, *([] if PORTABLE else [new_event_loop])]
 pytest_plugins = ["pytester"]
 
 
@@ -132,6 +132,36 @@ def test_the_plugin_fails_a_test_that_connects_away(pytester: pytest.Pytester, m
     result = pytester.runpytest_subprocess("-p", "trivium.testing.pytest_connects", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(["something off this machine was contacted:", "connect 192.0.2.1:9 from *"])
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_the_whole_suite_is_watched(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str) -> None:
+    """By the project's own settings, in the processes of pytest-xdist too, and every process started there."""
+    assert LOG_VARIABLE in os.environ
+    monkeypatch.delenv(LOG_VARIABLE)
+    test = pytester.makepyfile(
+        """
+        import subprocess, sys, textwrap
+        from support import environment
+
+        AWAY = '''
+        import socket
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect(("192.0.2.1", 9))  # which sends nothing
+        '''
+        AWAY = textwrap.dedent(AWAY)
+
+        def test_away(tmp_path):
+            exec(AWAY)
+
+        def test_child_away(tmp_path):
+            subprocess.run([sys.executable, "-c", AWAY], env=environment(tmp_path), check=True)
+        """
+    )
+    project = Path(__file__).parents[3] / "pyproject.toml"
+    result = pytester.runpytest_subprocess("-c", project, "-n", workers, "-p", "no:cacheprovider", test)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["something off this machine was contacted:", "connect 192.0.2.1:9 from *"] * 2)
 
 
 def test_a_file_is_appended_to(tmp_path: Path) -> None:

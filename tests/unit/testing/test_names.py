@@ -14,9 +14,9 @@ import pytest
 
 from trivium.testing import connects, names
 from trivium.testing.names import NXDOMAIN, SERVFAIL, Name, fake_names
+from trivium.transport.platform import PORTABLE, new_event_loop
 
-uvloop = pytest.importorskip("uvloop", reason="uvloop is not for this platform")
-LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
+LOOPS = [asyncio.new_event_loop, *([] if PORTABLE else [new_event_loop])]
 ROWS = {"gone.test": NXDOMAIN, "sick.test": SERVFAIL, "slow.test": Name(delay_s=0.2), "six.test": Name(("::1",))}
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from trivium.testing.connects import SITE
 from trivium.transport import _portable, platform
 
 TWINS = ["_portable"] if sys.platform == "win32" else ["_posix", "_portable"]
@@ -60,6 +61,12 @@ def test_portable_is_forced_by_the_environment():
     env = {**os.environ, "TRIVIUM_PORTABLE": "1"}
     out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
     assert out.split() == ["True", "trivium.transport._portable"]
+
+
+def test_where_the_twin_is_tried_uvloop_cannot_be_had():
+    env = {**os.environ, "TRIVIUM_PORTABLE": "1", "PYTHONPATH": str(SITE)}
+    done = subprocess.run([sys.executable, "-c", "import uvloop"], env=env, capture_output=True, text=True, check=False)
+    assert "ModuleNotFoundError" in done.stderr
 
 
 def test_run_takes_a_fitting_loop_and_leaves_the_policy():
