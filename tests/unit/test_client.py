@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from support import config, environment, provider, serve
 from trivium import AsyncTrivium, Trivium
@@ -30,6 +29,7 @@ from trivium.errors import (
     UpstreamTimeout,
 )
 from trivium.testing import FakeUpstream
+from trivium.transport.platform import new_event_loop
 from trivium.types.event import End, TextDelta
 
 LOCAL = "local/smollm2-135m"
@@ -180,7 +180,7 @@ def test_a_closed_client_starts_anew_but_its_streams_are_over(settings: Config) 
 # ---- loops and threads
 
 
-@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, new_event_loop], ids=["asyncio", "platform"])
 def test_on_the_callers_loop(settings: Config, factory: Any) -> None:
     async def ask() -> tuple[str, str]:
         async with AsyncTrivium(settings) as trivium:
