@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import platform
@@ -9,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from trivium.cli import found, reach
+from trivium.cli import reach
 from trivium.cli.call import check_key
 from trivium.cli.data import owned
 from trivium.cli.explain import request_of
@@ -20,6 +21,7 @@ from trivium.engines.store import Store
 from trivium.errors import LedgerUnavailable, TriviumError
 from trivium.gateway.exchange import Wish
 from trivium.gateway.explain import PlanView, view
+from trivium.gateway.found import Found, look
 from trivium.gateway.gateway import snapshot_of
 from trivium.ledger import store as ledger
 from trivium.routing.names import AUTO
@@ -52,7 +54,8 @@ def doctor(*, probe: bool = False, options: Options = OPTIONS) -> None:
 
 def examine(config: Config) -> dict[str, Any]:
     """The facts, as they are printed with `--json`. Opens connections to this machine only; never names a key."""
-    plan = _plan(config)
+    servers = asyncio.run(look(config))
+    plan = _plan(config, servers)
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -71,7 +74,7 @@ def examine(config: Config) -> dict[str, Any]:
             "xllamacpp": importlib.util.find_spec("xllamacpp") is not None,
             "models": [manifest.name for manifest in Store(paths(config.home).models).list()],
         },
-        "servers": found.look(config),
+        "servers": servers,
         "destinations": reach.destinations(config),
         "auto": plan,
         "ledger": _ledger(config),
@@ -142,9 +145,9 @@ def words(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _plan(config: Config) -> PlanView | None:
+def _plan(config: Config, servers: list[Found]) -> PlanView | None:
     try:
-        return view(snapshot_of(config), request_of(AUTO), Wish())
+        return view(snapshot_of(config, servers), request_of(AUTO), Wish())
     except TriviumError:
         return None
 

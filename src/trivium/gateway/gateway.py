@@ -6,7 +6,7 @@ import asyncio
 import functools
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from trivium.config import shipped
@@ -14,6 +14,7 @@ from trivium.config.home import make_private, paths
 from trivium.config.schema import Config
 from trivium.gateway import pipeline
 from trivium.gateway.control import Control
+from trivium.gateway.found import Found, look
 from trivium.gateway.owner import Owner
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import Snapshot
@@ -33,8 +34,10 @@ def local_models(config: Config) -> tuple[str, ...]:
     return tuple(manifest.name for manifest in Store(paths(config.home).models).list())
 
 
-def snapshot_of(config: Config) -> Snapshot:
-    return Snapshot(config, shipped.catalog(), local_models(config))
+def snapshot_of(config: Config, found: Iterable[Found] = ()) -> Snapshot:
+    """What requests read now; `found` are the servers that `look` saw."""
+    models = tuple(f"{one.provider}/{one.model}" for one in found if one.model)
+    return Snapshot(config, shipped.catalog(), local_models(config), models)
 
 
 class Gateway:
@@ -60,7 +63,10 @@ class Gateway:
         self._proxies = Proxies.from_env(os.environ)
         self._tls = functools.partial(tls.context, tls.bundles_from_env(os.environ))
         self._resolver = Resolver()
-        self.runtime = Runtime(loop, snapshot_of(config), self.journal, self._dial, self.control, pipeline.sweep)
+        self._found: list[Found] = []
+        self.runtime = Runtime(
+            loop, snapshot_of(config), self.journal, self._dial, self.control, pipeline.sweep, self._look
+        )
 
     async def _dial(
         self, upstream: Upstream, protocol: Callable[[], UpstreamConnection]
@@ -88,10 +94,18 @@ class Gateway:
         changed = self._models_changed()
         if changed != self._models_at:
             self._models_at = changed
-            self.runtime.swap(snapshot_of(self.runtime.snapshot.config))
+            self.reload(self.runtime.snapshot.config)
+
+    async def _look(self) -> None:
+        """Look for servers on this machine; what is found serves `auto` from the next request on."""
+        config = self.runtime.snapshot.config
+        found = await look(config)
+        if found != self._found and config is self.runtime.snapshot.config:
+            self._found = found
+            self.reload(config)
 
     def reload(self, config: Config) -> None:
-        self.runtime.swap(snapshot_of(config))
+        self.runtime.swap(snapshot_of(config, self._found))
 
     async def close(self) -> None:
         """End: upstream connections, journal, and, if this process owns the home, its engines."""

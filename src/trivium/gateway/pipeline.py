@@ -33,6 +33,9 @@ from trivium.routing.plan import Plan
 from trivium.types.data import DATA_CLASSES, DataClass
 from trivium.types.request import Request
 
+SEARCH_S_MAX = 5.0
+"""Twice and more what a search for servers takes."""
+
 # ---- admit
 
 
@@ -41,8 +44,7 @@ def begin(runtime: Runtime, sink: WireSink, dialect: Dialect, body: bytes, wish:
     exchange = Exchange(runtime, sink, dialect, body, wish)
     try:
         admit(exchange, dialect)
-        plan(exchange)
-        attempt(exchange)
+        start(exchange)
     except TriviumError as error:
         close(exchange, error)
     return exchange
@@ -59,8 +61,7 @@ def begin_request(runtime: Runtime, sink: ObjectSink, request: Request, wish: Wi
     exchange.input_tokens = sum(len(message.text) for message in request.messages) // BYTES_PER_TOKEN
     try:
         runtime.admit()
-        plan(exchange)
-        attempt(exchange)
+        start(exchange)
     except TriviumError as error:
         close(exchange, error)
     return exchange
@@ -89,6 +90,32 @@ def data_class_of(word: str) -> DataClass:
             f"There is no data class `{word}`.", remedy=f"Use one of {', '.join(DATA_CLASSES)}.", param="data_class"
         )
     return found
+
+
+def start(exchange: Exchange) -> None:
+    """Plan and make the first attempt; `auto` may wait a moment for servers of this machine to be found."""
+    snapshot = exchange.snapshot
+    if snapshot.config.aliases.get(exchange.model, exchange.model) == AUTO:
+        searching = exchange.runtime.look_around()
+        if searching is not None and snapshot.rests_on_found:
+            exchange.deadline = exchange.started + SEARCH_S_MAX
+            exchange.backoff = exchange.runtime.after(searching, searched, exchange)
+            return
+    plan(exchange)
+    attempt(exchange)
+
+
+def searched(exchange: Exchange) -> None:
+    """This machine was searched for servers: plan with what was found."""
+    exchange.backoff = None
+    if exchange.closed:
+        return
+    exchange.snapshot = exchange.runtime.snapshot
+    try:
+        plan(exchange)
+        attempt(exchange)
+    except TriviumError as error:
+        close(exchange, error)
 
 
 # ---- plan

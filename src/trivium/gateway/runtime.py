@@ -53,6 +53,10 @@ REFRESH_S = 5.0
 """How often the ledger is asked what was spent, and engines are told that they are in use."""
 
 
+LOOK_S = 30.0
+"""How often `auto` has this machine searched for servers."""
+
+
 class Journal(Protocol):
     def append(self, record: Entry) -> None: ...
     def flush(self) -> bool: ...
@@ -89,6 +93,7 @@ class Runtime:
         dial: Dial,
         owner: Owner,
         sweep: Callable[[Exchange, float], None],
+        look: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.loop = loop
         self.snapshot = snapshot
@@ -111,6 +116,9 @@ class Runtime:
         self._ends: list[Exchange] = []
         self._flushing = False
         self._sweep_exchange = sweep
+        self._look = look
+        self._looking: asyncio.Task[None] | None = None
+        self._looked = -LOOK_S
         self._sweeping: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._refreshed = -REFRESH_S
@@ -174,6 +182,19 @@ class Runtime:
         """How to reach an engine; None if it is not known to run."""
         self._used.add(engine)
         return self._engines.get(engine)
+
+    def look_around(self) -> asyncio.Task[None] | None:
+        """Search this machine for servers, now and then; what to wait for where it has never been done."""
+        first = self._looked < 0
+        if self._looking is None and self.now() - self._looked > LOOK_S:
+            self._looking = self._task(self._search())
+        return self._looking if first else None
+
+    async def _search(self) -> None:
+        try:
+            await self._look()
+        finally:
+            self._looking, self._looked = None, self.now()
 
     def start_engine(
         self, endpoint: Endpoint, exchange: Exchange, ready: Callable[[Exchange, TriviumError | None], None]
@@ -261,6 +282,17 @@ class Runtime:
             self.exchanges.discard(exchange)
             self.metrics.in_flight -= 1
         self.metrics.request(exchange.status)
+
+    def after(
+        self, task: asyncio.Task[None], callback: Callable[[Exchange], None], exchange: Exchange
+    ) -> asyncio.Task[None]:
+        """Call back when a task that others may wait for too has ended; cancel what is returned to give up."""
+
+        async def wait() -> None:
+            await asyncio.wait([task])
+            callback(exchange)
+
+        return self._task(wait())
 
     def later(self, delay_s: float, callback: Callable[[Exchange], None], exchange: Exchange) -> asyncio.TimerHandle:
         return self.loop.call_later(delay_s, callback, exchange)

@@ -54,10 +54,16 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Snapshot:
-    """What every request reads and none changes. `local_models` are the names that the store can run."""
+    """What every request reads and none changes.
 
-    def __init__(self, config: Config, catalog: Catalog, local_models: tuple[str, ...] = ()) -> None:
+    `local_models` are the names that the store can run, `found` the models of servers that were found running.
+    """
+
+    def __init__(
+        self, config: Config, catalog: Catalog, local_models: tuple[str, ...] = (), found: tuple[str, ...] = ()
+    ) -> None:
         self.config = config
+        self.found = found
         self.catalog = catalog
         self.local_models = local_models
         self._endpoints: dict[str, Candidate] = {}
@@ -126,7 +132,7 @@ class Snapshot:
         return Route(name=name, targets=(name,))
 
     def _auto(self) -> Route:
-        targets = [*self.primary(), *(f"{LOCAL}/{model}" for model in self.default_local())]
+        targets = [*self.primary(), *self.default_local()]
         if not targets:
             targets = [f"{LOCAL}/{model}" for model in self.catalog.local_models][:1]
         return Route(name=AUTO, targets=tuple(dict.fromkeys(targets)))
@@ -141,8 +147,15 @@ class Snapshot:
         return []
 
     def default_local(self) -> list[str]:
-        """The local model of last resort: the first configured engine, else the first model of the store."""
-        return list(self.config.engines)[:1] or list(self.local_models)[:1]
+        """The last resort: the first configured engine, else a server that was found and the store's first model."""
+        if self.config.engines:
+            return [f"{LOCAL}/{next(iter(self.config.engines))}"]
+        return [*self.found[:1], *(f"{LOCAL}/{model}" for model in self.local_models[:1])]
+
+    @property
+    def rests_on_found(self) -> bool:
+        """Whether `auto` has no better choice than a server that may be running."""
+        return not self.config.engines and not self.primary()
 
     # ---- plans
 

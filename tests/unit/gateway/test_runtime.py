@@ -36,7 +36,7 @@ def runtime() -> Any:
     loop = asyncio.new_event_loop()
     snapshot = SimpleNamespace(config=SimpleNamespace(defaults=SimpleNamespace(budget_nanos_day=None)))
     nothing = cast("Any", None)
-    yield Runtime(loop, cast("Snapshot", snapshot), nothing, nothing, nothing, nothing)
+    yield Runtime(loop, cast("Snapshot", snapshot), nothing, nothing, nothing, nothing, nothing)
     loop.close()
 
 
