@@ -25,10 +25,11 @@ from trivium.config.schema import Config
 from trivium.dialects import get as dialect_named
 from trivium.errors import Draining, InvalidRequest, TriviumError
 from trivium.gateway import pipeline
-from trivium.gateway.exchange import Exchange, ObjectSink, Wish
+from trivium.gateway.exchange import Exchange, ObjectSink
 from trivium.gateway.explain import PlanView, view
 from trivium.gateway.gateway import Gateway
 from trivium.gateway.owner import Owner
+from trivium.gateway.wish import Wish, data_class_of
 from trivium.routing.names import AUTO
 from trivium.transport.platform import new_event_loop
 from trivium.types.data import DataClass
@@ -190,7 +191,7 @@ class AsyncTrivium:
 
 
 def _wish(data_class: str | None, strict: bool, timeout_s: float | None) -> Wish:
-    wanted = DataClass.ANY if data_class is None else pipeline.data_class_of(data_class)
+    wanted = DataClass.ANY if data_class is None else data_class_of(data_class)
     return Wish(data_class=wanted, strict=strict, timeout_s=timeout_s)
 
 

@@ -19,10 +19,10 @@ from trivium.config.home import paths
 from trivium.config.schema import Config
 from trivium.engines.store import Store
 from trivium.errors import LedgerUnavailable, TriviumError
-from trivium.gateway.exchange import Wish
 from trivium.gateway.explain import PlanView, view
 from trivium.gateway.found import Found, look
 from trivium.gateway.gateway import snapshot_of
+from trivium.gateway.wish import Wish
 from trivium.ledger import store as ledger
 from trivium.routing.names import AUTO
 from trivium.version import __version__

@@ -11,9 +11,9 @@ from cyclopts import Parameter
 from trivium.cli.terminal import OPTIONS, Options, print_json, print_table
 from trivium.dialects import get
 from trivium.errors import UsageError
-from trivium.gateway.exchange import Wish
 from trivium.gateway.explain import PlanView, view
 from trivium.gateway.gateway import snapshot_of
+from trivium.gateway.wish import Wish
 from trivium.types.data import DATA_CLASSES, DataClass
 from trivium.types.message import Message, Text
 from trivium.types.request import Request

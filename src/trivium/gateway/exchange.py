@@ -7,15 +7,12 @@ from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
 from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import AnswerContext, Dialect, Head
 from trivium.errors import InternalError, InvalidRequest, TriviumError
-from trivium.policy.key import Key
+from trivium.gateway.wish import Wish
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan
-from trivium.types.data import DataClass
 from trivium.types.event import Event
 from trivium.types.request import Request
 from trivium.types.response import Response
@@ -64,17 +61,6 @@ class ObjectSink(Sink, Protocol):
     def give(self, exchange: Exchange, answer: Response | list[Event]) -> None: ...
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller wants beside its body: from its key, our headers, or our Python parameters."""
-
-    key: Key | None = None
-    data_class: DataClass = DataClass.ANY
-    strict: bool = False
-    timeout_s: float | None = None
-    forwarded: bytes = b""
-    """Header lines of the caller that go on to an upstream of the same dialect."""
-
-
 class Exchange:
     """State of one request. Linked to its sink and its current attempt; everything is let go at the end."""
 
@@ -82,8 +68,8 @@ class Exchange:
         "attempt", "attempts", "backoff", "body", "closed", "cost_nanos", "cost_unknown", "created", "data_class",
         "deadline", "dialect", "fallback", "first_error", "head", "head_sent", "id", "input_tokens", "losses",
         "max_output_tokens", "model", "outbox", "paused", "plan", "position", "quiet_since", "released", "request",
-        "runtime", "sink", "snapshot", "started", "status", "stream", "strict", "time_ms", "tries", "usage",
-        "wants_usage", "wish",
+        "runtime", "sink", "snapshot", "started", "status", "stream", "strict", "time_ms", "timeout_s", "tries",
+        "usage", "wants_usage", "wish",
     )  # fmt: skip
 
     def __init__(
@@ -109,6 +95,7 @@ class Exchange:
         self.deadline = self.started
         self.data_class = wish.data_class
         self.strict = wish.strict
+        self.timeout_s = wish.timeout_s
         self.stream = False
         self.wants_usage = False
         self.plan: Plan | None = None

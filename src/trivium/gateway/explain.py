@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from trivium.gateway.exchange import Wish
 from trivium.gateway.needs import needs_of
 from trivium.gateway.snapshot import Snapshot, facts_of
+from trivium.gateway.wish import Wish
 from trivium.types.data import DataClass
 from trivium.types.request import Request
 

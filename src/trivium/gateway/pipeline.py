@@ -11,26 +11,24 @@ from __future__ import annotations
 from trivium.dialects.base import Dialect
 from trivium.errors import (
     ClientGone,
-    EngineUnavailable,
     InvalidRequest,
     NoEndpoint,
-    PaymentRequired,
-    PermissionDenied,
     TriviumError,
     UpstreamCut,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
 from trivium.gateway.attempt import Attempt, Last
-from trivium.gateway.exchange import BYTES_PER_TOKEN, Exchange, ObjectSink, WireSink, Wish
+from trivium.gateway.exchange import BYTES_PER_TOKEN, Exchange, ObjectSink, WireSink
 from trivium.gateway.needs import media_needs, needs_of
+from trivium.gateway.reasons import no_endpoint, reason
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import facts_of
+from trivium.gateway.wish import Wish, data_class_of, timeout_of
 from trivium.ledger.record import Answered, Closed, Settled
 from trivium.routing.disposition import after_failure
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan
-from trivium.types.data import DATA_CLASSES, DataClass
 from trivium.types.request import Request
 
 SEARCH_S_MAX = 5.0
@@ -80,16 +78,9 @@ def admit(exchange: Exchange, dialect: Dialect) -> None:
         exchange.strict = exchange.strict or bool(twin.strict)
         if twin.data_class is not None:
             exchange.data_class = max(exchange.data_class, data_class_of(twin.data_class))
-
-
-def data_class_of(word: str) -> DataClass:
-    """The class of a word in a header or body. Raises InvalidRequest for any other word."""
-    found = DATA_CLASSES.get(word.strip().lower())
-    if found is None:
-        raise InvalidRequest(
-            f"There is no data class `{word}`.", remedy=f"Use one of {', '.join(DATA_CLASSES)}.", param="data_class"
-        )
-    return found
+        if twin.timeout is not None:
+            asked_s = timeout_of(str(twin.timeout))
+            exchange.timeout_s = asked_s if exchange.timeout_s is None else min(exchange.timeout_s, asked_s)
 
 
 def start(exchange: Exchange) -> None:
@@ -142,7 +133,7 @@ def plan(exchange: Exchange) -> None:
     if not found.endpoints:
         raise no_endpoint(found)
     first = found.endpoints[0]
-    total_s, asked_s = exchange.snapshot.leg(found, 0).limits.total_s, exchange.wish.timeout_s
+    total_s, asked_s = exchange.snapshot.leg(found, 0).limits.total_s, exchange.timeout_s
     exchange.deadline = exchange.started + (total_s if asked_s is None else min(total_s, asked_s))
     if found.rejected and first.id != found.route.targets[0]:
         passed_over = next((r for r in found.rejected if r.endpoint == found.route.targets[0]), None)
@@ -155,22 +146,6 @@ def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...]) -> P
     if usual.holds(exchange.input_tokens, output):
         return usual
     return snapshot.plan(facts_of(exchange.model, exchange.data_class, needs, key, exchange.input_tokens, output), more)
-
-
-def no_endpoint(plan: Plan) -> TriviumError:
-    """Why nothing can serve: a single clear reason has its own error, else all are listed."""
-    reasons = {rejected.reason for rejected in plan.rejected}
-    text = "; ".join(f"`{rejected.endpoint}`: {rejected.detail}" for rejected in plan.rejected)
-    message = f"No endpoint can serve `{plan.requested}`: {text or 'the route has no targets'}."
-    if reasons == {"not_pulled"}:
-        return EngineUnavailable(message)
-    if reasons == {"budget"}:
-        return PaymentRequired(message)
-    if reasons & {"allowed_models", "allowed_roads"} == reasons:
-        return PermissionDenied(message)
-    if reasons <= {"capability", "context_length"}:
-        return InvalidRequest(message, remedy="Choose a model that can do it.", param="model")
-    return NoEndpoint(message, remedy="`trivium doctor` shows what is reachable and what would answer.")
 
 
 # ---- attempt
@@ -272,28 +247,6 @@ def step_on(exchange: Exchange, error: TriviumError) -> None:
     exchange.position += 1
     exchange.tries = 0
     again(exchange)
-
-
-PHRASES = {
-    "upstream_timeout": "timed out",
-    "upstream_unreachable": "could not be reached",
-    "upstream_tls_error": "failed the TLS check",
-    "upstream_cut": "broke off",
-    "upstream_protocol_error": "sent a broken answer",
-    "upstream_auth_error": "refused its key",
-    "upstream_rate_limited": "is rate limited",
-    "upstream_quota_exhausted": "is out of quota",
-    "upstream_overloaded": "is overloaded",
-    "upstream_server_error": "had a server error",
-    "upstream_not_found": "does not know the model",
-    "context_length_exceeded": "has too small a window",
-    "engine_unavailable": "could not be started",
-}
-
-
-def reason(provider: str, error: TriviumError) -> str:
-    """Why the first choice did not answer, for people: `openai timed out`."""
-    return f"{provider} {PHRASES.get(error.kind, 'failed')}"
 
 
 def caller_gone(exchange: Exchange) -> None:

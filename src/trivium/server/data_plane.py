@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import urllib.parse
 from collections.abc import Mapping
 from time import time
@@ -24,9 +23,9 @@ from trivium.errors import (
     UploadTimeout,
 )
 from trivium.gateway import pipeline
-from trivium.gateway.exchange import Wish
 from trivium.gateway.explain import view
 from trivium.gateway.gateway import Gateway
+from trivium.gateway.wish import Wish, data_class_of, strict_of, timeout_of
 from trivium.policy.key import Key, digest_of
 from trivium.server import paths
 from trivium.server.guard import LOOPBACK, Guard, check_host, cors_of
@@ -38,9 +37,6 @@ from trivium.types.data import DataClass
 _SPECIAL = frozenset((b"x-trivium-data-class", b"x-trivium-strict", b"x-trivium-timeout"))
 ADMITTED_MAX, ADMITTED_BYTES_MAX = 10_000, 1024
 """How many callers are remembered, and how long what tells them apart may be."""
-_TIMEOUT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s|m)?", re.ASCII)
-_UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0}
-_YES, _NO = ("1", "true", "yes"), ("0", "false", "no")
 _REFUSALS: dict[int, type[TriviumError]] = {408: UploadTimeout, 413: PayloadTooLarge}
 
 
@@ -171,13 +167,13 @@ class DataPlane:
                 remedy="Send `content-type: application/json`.",
             )
         told = {name: fields[name].decode("latin-1") for name in _SPECIAL if name in fields}
-        asked = told.get(b"x-trivium-data-class")
+        asked, timeout = told.get(b"x-trivium-data-class"), told.get(b"x-trivium-timeout")
         least = max(self._policy_class, key.data_class if key else DataClass.ANY)
         return Wish(
             key=key,
-            data_class=least if asked is None else max(least, pipeline.data_class_of(asked)),
-            strict=_strict(told.get(b"x-trivium-strict", "0")),
-            timeout_s=_timeout(told.get(b"x-trivium-timeout")),
+            data_class=least if asked is None else max(least, data_class_of(asked)),
+            strict=strict_of(told.get(b"x-trivium-strict", "0")),
+            timeout_s=None if timeout is None else timeout_of(timeout),
             forwarded=b"".join(b"%b: %b\r\n" % (name, fields[name]) for name in dialect.forwarded if name in fields),
         )
 
@@ -202,27 +198,6 @@ class DataPlane:
     def _preflight(self, connection: CallerConnection, cors: bytes) -> None:
         allow = b"access-control-allow-methods: GET, POST\r\naccess-control-allow-headers: *, authorization\r\n"
         connection.whole(204, cors + allow if cors else b"", b"")
-
-
-def _strict(text: str) -> bool:
-    word = text.strip().lower()
-    if word not in _YES and word not in _NO:
-        raise InvalidRequest(
-            f"`{text[:40]}` is no value of `x-trivium-strict`.", remedy="Use `1` or `0`.", param="strict"
-        )
-    return word in _YES
-
-
-def _timeout(text: str | None) -> float | None:
-    """Seconds of `x-trivium-timeout`: a number, or one with `ms`, `s` or `m`."""
-    if text is None:
-        return None
-    found = _TIMEOUT.fullmatch(text.strip())
-    if found is None or not float(found[1]):
-        raise InvalidRequest(
-            f"`{text[:40]}` is no timeout.", remedy="Use seconds, or a number with `ms`, `s` or `m`.", param="timeout"
-        )
-    return float(found[1]) * _UNITS[found[2]]
 
 
 def _not_found(path: bytes) -> NotFound:

@@ -286,12 +286,18 @@ def test_what_must_not_leave_does_not(trivium: World, more: dict[str, Any], stre
     assert trivium.upstream.count() == before
 
 
-def test_a_shorter_deadline(trivium: World) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"extra_headers": {"x-trivium-timeout": "300ms"}},
+        {"extra_body": {"trivium": {"timeout": "300ms"}}},
+        {"extra_body": {"trivium": {"timeout": 0.3}}, "extra_headers": {"x-trivium-timeout": "1m"}},
+    ],
+)
+def test_a_shorter_deadline(trivium: World, said: dict[str, Any]) -> None:
     start = time.monotonic()
     with pytest.raises(openai.InternalServerError) as caught:
-        trivium.openai().chat.completions.create(
-            model="oai/silent", messages=ASK, extra_headers={"x-trivium-timeout": "300ms"}
-        )
+        trivium.openai().chat.completions.create(model="oai/silent", messages=ASK, **said)
     assert caught.value.status_code == 504
     assert time.monotonic() - start < 5
 
