@@ -34,8 +34,11 @@ _NOT_EMPTY = re.compile(rb"\[[ \t\n\r]*[^\] \t\n\r]")
 _JSON_REMEDY = "Send one JSON object, encoded as UTF-8 without a byte-order mark."
 
 
-def invalid(error: Exception) -> InvalidRequest:
-    """What a failed decode says to the caller: what is wrong, where (`messages[3].content[0].type`), what to do."""
+def invalid(error: Exception, where: str = "") -> InvalidRequest:
+    """What a failed decode says to the caller: what is wrong, where (`messages[3].content[0].type`), what to do.
+
+    `where` is the place of what was decoded, if that was not the whole body.
+    """
     if isinstance(error, RecursionError):
         return InvalidRequest("The body is nested too deeply.", remedy="Flatten it; a few dozen levels are plenty.")
     if isinstance(error, UnicodeError):
@@ -44,7 +47,7 @@ def invalid(error: Exception) -> InvalidRequest:
     if not isinstance(error, msgspec.ValidationError):
         return InvalidRequest(f"The body is not valid JSON: {text}.", remedy=_JSON_REMEDY)
     found = _WHERE.match(text)
-    what, path = (found["what"], found["path"]) if found else (text, "")
+    what, path = (found["what"], ".".join(filter(None, (where, found["path"])))) if found else (text, where)
     if missing := _MISSING.match(what):
         path = f"{path}.{missing['field']}" if path else missing["field"]
         return InvalidRequest(f"`{path}` is missing.", remedy="Add the field.", param=path)

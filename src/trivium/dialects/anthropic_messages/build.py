@@ -14,19 +14,9 @@ import msgspec
 
 from trivium.dialects.anthropic_messages.wire import REASONING_FORMAT, tool_input
 from trivium.dialects.base import Built
-from trivium.types.message import (
-    Audio,
-    File,
-    Image,
-    Message,
-    Part,
-    Reasoning,
-    Refusal,
-    Text,
-    ToolCall,
-    ToolResult,
-)
-from trivium.types.request import ReasoningOptions, Request, Sampling, Tool, ToolChoice
+from trivium.dialects.request import Json, Losses, given, sampling_members
+from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
 
 MAX_TOKENS_ASSUMED = 4096
 """`max_tokens` must be said in this dialect, and every model accepts this much; nothing that was said is lost."""
@@ -51,50 +41,55 @@ OWN_FIELDS = frozenset(
 
 SERVICE_TIERS = {"auto": "auto", "default": "standard_only"}
 
-_NEUTRAL: dict[str, object] = {
-    "min_p": 0,
-    "frequency_penalty": 0,
-    "presence_penalty": 0,
-    "repetition_penalty": 1,
-    "seed": None,
-    "logit_bias": {},
-    "logprobs": False,
-    "top_logprobs": 0,
-}
-"""Sampling parameters without a place here, and the value that asks for nothing."""
-
+_SAMPLING = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k"}
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
-
-Block = dict[str, Any]
 
 
 def build_request(request: Request) -> Built:
     """The request's bytes; what the API has no word for is named in the losses."""
-    losses: list[str] = []
+    losses = Losses()
+    options = request.reasoning or ReasoningOptions()
     system, messages = _conversation(request.messages, losses)
-    max_tokens = request.max_output_tokens
-    if max_tokens is None:
-        max_tokens = MAX_TOKENS_ASSUMED + _budget(request.reasoning)
-    body: dict[str, Any] = {"model": request.model, "max_tokens": max_tokens, "messages": messages}
-    if system:
-        body["system"] = _content(system)
-    if request.stream:
-        body["stream"] = True
-    _add_tools(body, request, losses)
-    _add_reasoning(body, request.reasoning, max_tokens, losses)
-    _add_format(body, request, losses)
-    _add_sampling(body, request.sampling, losses)
-    _add_rest(body, request, losses)
-    return Built(msgspec.json.encode(body), tuple(dict.fromkeys(losses)))
+    budget = _budget(options)
+    max_tokens = MAX_TOKENS_ASSUMED + budget if request.max_output_tokens is None else request.max_output_tokens
+    thinking = _thinking(options, min(budget, max_tokens - 1), losses) if request.reasoning else None
+    tools, choice = _tools(request, losses)
+    stop = [text for text in request.stop if text.strip()]  # the API refuses those of white space only
+    body = given(
+        model=request.model,
+        max_tokens=max_tokens,
+        messages=messages,
+        system=_content(system) if system else None,
+        stream=request.stream or None,
+        tools=tools or None,
+        tool_choice=choice,
+        thinking=thinking,
+        output_config=given(effort=_effort(options, losses), format=_format(request.response_format, losses)) or None,
+        stop_sequences=stop or None,
+        service_tier=SERVICE_TIERS.get(request.service_tier or ""),
+    )
+    thinks = thinking is not None and thinking["type"] != "disabled"
+    body |= sampling_members(_allowed(request.sampling, losses, thinks=thinks), _SAMPLING, losses)
+    losses.add("stop", when=len(stop) < len(request.stop))
+    losses.add("n", when=request.n > 1)
+    losses.add("metadata", when=request.metadata)
+    losses.add("service_tier", when=request.service_tier is not None and request.service_tier not in SERVICE_TIERS)
+    for name, value in request.extra.items():
+        if name in OWN_FIELDS:
+            body[name] = value
+        else:
+            losses.add(name, when=name not in {"metadata", "server_tools"})
+    if metadata := dict(request.extra.get("metadata", {})) | given(user_id=request.user):
+        body["metadata"] = metadata
+    return Built(msgspec.json.encode(body), tuple(losses))
 
 
-def _conversation(messages: tuple[Message, ...], losses: list[str]) -> tuple[list[Block], list[Block]]:
+def _conversation(messages: tuple[Message, ...], losses: Losses) -> tuple[list[Json], list[Json]]:
     """The leading system messages as the system prompt, and the rest; a later system message has a role of its own."""
-    system: list[Block] = []
-    turns: list[Block] = []
+    system: list[Json] = []
+    turns: list[Json] = []
     for message in messages:
-        if message.name is not None:
-            losses.append("name")
+        losses.add("name", when=message.name is not None)
         blocks = [block for part in message.parts for block in _blocks(part, losses)]
         if message.role == "system" and not turns:
             system += _only_text(blocks, losses)
@@ -104,33 +99,32 @@ def _conversation(messages: tuple[Message, ...], losses: list[str]) -> tuple[lis
             turns.append({"role": message.role, "content": _content(blocks)})
     if not turns and system:
         # At least one turn is required; a request that is all system prompt still has something to say.
-        losses.append("system")
+        losses.add("system")
         return [], [{"role": "user", "content": _content(system)}]
     return system, turns
 
 
-def _only_text(blocks: list[Block], losses: list[str]) -> list[Block]:
-    losses += [f"messages.system.{block['type']}" for block in blocks if block["type"] != "text"]
+def _only_text(blocks: list[Json], losses: Losses) -> list[Json]:
+    for block in blocks:
+        losses.add(f"messages.system.{block['type']}", when=block["type"] != "text")
     return [block for block in blocks if block["type"] == "text"]
 
 
-def _content(blocks: list[Block]) -> str | list[Block]:
+def _content(blocks: list[Json]) -> str | list[Json]:
     """One plain text is said as a string, which the plainest servers of this dialect understand too."""
     if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
         return blocks[0]["text"]
     return blocks
 
 
-def _blocks(part: Part, losses: list[str]) -> list[Block]:
+def _blocks(part: Part, losses: Losses) -> list[Json]:
     """A part as content blocks: none, where it is empty or cannot be said."""
     match part:
         case Text():
-            if part.citations:
-                losses.append("messages.citations")
+            losses.add("messages.citations", when=part.citations)
             return [_marked({"type": "text", "text": part.text}, part.cache)] if part.text else []
         case Image():
-            if part.detail not in {None, "auto"}:
-                losses.append("messages.image.detail")
+            losses.add("messages.image.detail", when=part.detail not in {None, "auto"})
             return [_marked({"type": "image", "source": _image_source(part)}, part.cache)]
         case File():
             return _document(part, losses)
@@ -139,16 +133,16 @@ def _blocks(part: Part, losses: list[str]) -> list[Block]:
         case ToolResult():
             return [_tool_result(part, losses)]
         case Reasoning():
-            return _thinking(part, losses)
+            return _thought(part, losses)
         case Refusal():
-            losses.append("messages.refusal")
+            losses.add("messages.refusal")
             return [{"type": "text", "text": part.text}] if part.text else []
         case Audio():
-            losses.append("messages.audio")
+            losses.add("messages.audio")
             return []
 
 
-def _marked(block: Block, cache: str | None) -> Block:
+def _marked(block: Json, cache: str | None) -> Json:
     if cache == "1h":
         block["cache_control"] = {"type": "ephemeral", "ttl": "1h"}
     elif cache is not None:
@@ -156,25 +150,25 @@ def _marked(block: Block, cache: str | None) -> Block:
     return block
 
 
-def _image_source(image: Image) -> Block:
+def _image_source(image: Image) -> Json:
     if image.url is not None:
         return {"type": "url", "url": image.url}
     return {"type": "base64", "media_type": image.media_type or "image/png", "data": image.data or ""}
 
 
-def _document(file: File, losses: list[str]) -> list[Block]:
+def _document(file: File, losses: Losses) -> list[Json]:
     source = _file_source(file)
     if source is None:
-        losses.append("messages.file")
+        losses.add("messages.file")
         return []
     is_image = file.file_id is not None and (file.media_type or "").startswith("image/")
-    block: Block = {"type": "image" if is_image else "document", "source": source}
+    block: Json = {"type": "image" if is_image else "document", "source": source}
     if file.name is not None and not is_image:
         block["title"] = file.name
     return [_marked(block, file.cache)]
 
 
-def _file_source(file: File) -> Block | None:
+def _file_source(file: File) -> Json | None:
     if file.file_id is not None:
         return {"type": "file", "file_id": file.file_id}
     if file.url is not None:
@@ -188,12 +182,10 @@ def _file_source(file: File) -> Block | None:
     return {"type": "text", "media_type": "text/plain", "data": text}
 
 
-def _tool_use(call: ToolCall, losses: list[str]) -> Block:
+def _tool_use(call: ToolCall, losses: Losses) -> Json:
     value, is_faithful = tool_input(call.arguments)
-    if not is_faithful:
-        losses.append("messages.tool_call.arguments")
-    if call.signature is not None:
-        losses.append("messages.tool_call.signature")
+    losses.add("messages.tool_call.arguments", when=not is_faithful)
+    losses.add("messages.tool_call.signature", when=call.signature is not None)
     return {"type": "tool_use", "id": _call_id(call.id), "name": call.name, "input": value}
 
 
@@ -202,150 +194,105 @@ def _call_id(call_id: str) -> str:
     return _NOT_IN_IDS.sub("_", call_id)
 
 
-def _tool_result(result: ToolResult, losses: list[str]) -> Block:
-    block: Block = {"type": "tool_result", "tool_use_id": _call_id(result.call_id)}
+def _tool_result(result: ToolResult, losses: Losses) -> Json:
     content = [inner for part in result.parts for inner in _blocks(part, losses)]
-    if content:
-        block["content"] = _content(content)
-    if result.is_error:
-        block["is_error"] = True
+    block = given(
+        type="tool_result",
+        tool_use_id=_call_id(result.call_id),
+        content=_content(content) if content else None,
+        is_error=result.is_error or None,
+    )
     return _marked(block, result.cache)
 
 
-def _thinking(part: Reasoning, losses: list[str]) -> list[Block]:
+def _thought(part: Reasoning, losses: Losses) -> list[Json]:
     """Only thinking that this API signed can be replayed; it refuses any other."""
     if part.format in {None, REASONING_FORMAT}:
         if part.encrypted is not None:
             return [{"type": "redacted_thinking", "data": part.encrypted}]
         if part.signature is not None:
             return [{"type": "thinking", "thinking": part.text, "signature": part.signature}]
-    losses.append("messages.reasoning")
+    losses.add("messages.reasoning")
     return []
 
 
-def _add_tools(body: dict[str, Any], request: Request, losses: list[str]) -> None:
+def _tools(request: Request, losses: Losses) -> tuple[list[Json], Json | None]:
+    """The tools, and how to choose among them where that is said."""
     tools = [_tool(tool) for tool in request.tools]
     server_tools: Any = request.extra.get("server_tools")
     if isinstance(server_tools, list):
         tools += server_tools
     choice, parallel = request.tool_choice, request.parallel_tools
     if not tools:
-        if choice is not None and choice.mode not in {"auto", "none"}:
-            losses.append("tool_choice")
-        return
-    body["tools"] = tools
+        losses.add("tool_choice", when=choice is not None and choice.mode not in {"auto", "none"})
+        return [], None
     if choice is None and parallel is None:
-        return
+        return tools, None
     wire = _tool_choice(choice or ToolChoice())
     if parallel is not None and wire["type"] != "none":
         wire["disable_parallel_tool_use"] = not parallel
-    body["tool_choice"] = wire
+    return tools, wire
 
 
-def _tool(tool: Tool) -> Block:
-    wire: Block = {"name": tool.name, "input_schema": tool.parameters or {"type": "object"}}
-    if tool.description is not None:
-        wire["description"] = tool.description
-    if tool.strict is not None:
-        wire["strict"] = tool.strict
-    return _marked(wire, tool.cache)
+def _tool(tool: Tool) -> Json:
+    schema = tool.parameters or {"type": "object"}
+    return _marked(
+        given(name=tool.name, input_schema=schema, description=tool.description, strict=tool.strict), tool.cache
+    )
 
 
-def _tool_choice(choice: ToolChoice) -> Block:
+def _tool_choice(choice: ToolChoice) -> Json:
     if choice.mode == "named":
         return {"type": "tool", "name": choice.name}
     return {"type": "any" if choice.mode == "required" else choice.mode}
 
 
-def _budget(options: ReasoningOptions | None) -> int:
+def _budget(options: ReasoningOptions) -> int:
     """The asked budget within the API's bounds; 0 for none."""
-    if options is None or options.budget_tokens is None or options.effort == "none":
+    if options.budget_tokens is None or options.effort == "none":
         return 0
     return min(max(options.budget_tokens, BUDGET_TOKENS_MIN), BUDGET_TOKENS_MAX)
 
 
-def _add_reasoning(body: dict[str, Any], options: ReasoningOptions | None, max_tokens: int, losses: list[str]) -> None:
-    """A budget as it is, an effort by the API's own field, and `none` as thinking switched off."""
-    if options is None:
-        return
+def _thinking(options: ReasoningOptions, budget: int, losses: Losses) -> Json | None:
+    """A budget as it is, an effort as adaptive thinking (beside the API's own field for it), `none` as none."""
     if options.effort == "none":
-        body["thinking"] = {"type": "disabled"}
-        return
-    budget = min(_budget(options), max_tokens - 1)
-    if budget != (options.budget_tokens or 0):
-        losses.append("reasoning.budget_tokens")
+        return {"type": "disabled"}
+    losses.add("reasoning.budget_tokens", when=budget != (options.budget_tokens or 0))
     if budget >= BUDGET_TOKENS_MIN:
-        body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+        thinking: Json = {"type": "enabled", "budget_tokens": budget}
     elif options.budget_tokens is None or options.effort is not None:
-        body["thinking"] = {"type": "adaptive"}
+        thinking = {"type": "adaptive"}
     else:
-        return
+        return None
+    losses.add("reasoning.summary", when=options.summary not in {None, "auto"})
     if options.exclude:
-        body["thinking"]["display"] = "omitted"
+        thinking["display"] = "omitted"
     elif options.summary is not None:
-        body["thinking"]["display"] = "summarized"
-    if options.summary not in {None, "auto"}:
-        losses.append("reasoning.summary")
-    if options.effort == "minimal":
-        losses.append("reasoning.effort")
-    if options.effort is not None:
-        body["output_config"] = {"effort": "low" if options.effort == "minimal" else options.effort}
+        thinking["display"] = "summarized"
+    return thinking
 
 
-def _add_format(body: dict[str, Any], request: Request, losses: list[str]) -> None:
-    wanted = request.response_format
+def _effort(options: ReasoningOptions, losses: Losses) -> str | None:
+    losses.add("reasoning.effort", when=options.effort == "minimal")
+    return {"minimal": "low", "none": None}.get(options.effort or "none", options.effort)
+
+
+def _format(wanted: ResponseFormat | None, losses: Losses) -> Json | None:
     if wanted is None or wanted.type == "text":
-        return
-    if wanted.schema is None:
-        losses.append("response_format")
-        return
-    if wanted.description is not None:
-        losses.append("response_format.description")
-    body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": wanted.schema}
+        return None
+    losses.add("response_format", when=wanted.schema is None)
+    losses.add("response_format.description", when=wanted.schema is not None and wanted.description is not None)
+    return None if wanted.schema is None else {"type": "json_schema", "schema": wanted.schema}
 
 
-def _add_sampling(body: dict[str, Any], sampling: Sampling, losses: list[str]) -> None:
+def _allowed(sampling: Sampling, losses: Losses, *, thinks: bool) -> Sampling:
     """Temperature ends at 1 here, and while thinking it is 1 and `top_k` is not allowed."""
-    thinks = body.get("thinking", {"type": "disabled"})["type"] != "disabled"
-    temperature = sampling.temperature
+    temperature, top_k = sampling.temperature, sampling.top_k
     if temperature is not None and (temperature > 1 or (thinks and temperature != 1)):
-        losses.append("temperature")
+        losses.add("temperature")
         temperature = None if thinks else 1.0
-    if temperature is not None:
-        body["temperature"] = temperature
-    if sampling.top_p is not None:
-        body["top_p"] = sampling.top_p
-    if sampling.top_k is not None and thinks:
-        losses.append("top_k")
-    elif sampling.top_k is not None:
-        body["top_k"] = sampling.top_k
-    for name, neutral in _NEUTRAL.items():
-        value = getattr(sampling, name)
-        if value is not None and value != neutral:
-            losses.append(name)
-
-
-def _add_rest(body: dict[str, Any], request: Request, losses: list[str]) -> None:
-    stop = [text for text in request.stop if text.strip()]
-    if len(stop) < len(request.stop):
-        # The API refuses stop sequences of white space only.
-        losses.append("stop")
-    if stop:
-        body["stop_sequences"] = stop
-    if request.n > 1:
-        losses.append("n")
-    if request.metadata:
-        losses.append("metadata")
-    if request.service_tier in SERVICE_TIERS:
-        body["service_tier"] = SERVICE_TIERS[request.service_tier]
-    elif request.service_tier is not None:
-        losses.append("service_tier")
-    for name, value in request.extra.items():
-        if name == "metadata":
-            body[name] = dict(value)
-        elif name in OWN_FIELDS:
-            body[name] = value
-        elif name != "server_tools":
-            losses.append(name)
-    if request.user is not None:
-        body.setdefault("metadata", {})["user_id"] = request.user
+    if thinks and top_k is not None:
+        losses.add("top_k")
+        top_k = None
+    return msgspec.structs.replace(sampling, temperature=temperature, top_k=top_k)

@@ -14,10 +14,10 @@ from trivium.dialects.anthropic_messages.build import SERVICE_TIERS
 from trivium.dialects.anthropic_messages.head import peek
 from trivium.dialects.anthropic_messages.wire import REASONING_FORMAT, WireCitation, citation_of
 from trivium.dialects.common import invalid
+from trivium.dialects.request import Json, missing, read_body
 from trivium.errors import InvalidRequest
 from trivium.types.message import File, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from trivium.types.request import Effort, ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
-from trivium.wire.json import is_null, members
 
 
 class _Cache(msgspec.Struct):
@@ -172,8 +172,6 @@ class _Body(msgspec.Struct):
     top_k: int | None = None
     metadata: dict[str, Any] | None = None
     service_tier: str | None = None
-    models: Any = None
-    trivium: Any = None
 
 
 _BODY = msgspec.json.Decoder(_Body)
@@ -187,38 +185,36 @@ class _Reader:
     the places where it stood: it is a loss in every translation.
     """
 
-    def __init__(self, body: _Body) -> None:
+    def __init__(self, body: _Body, extra: Json) -> None:
         self.body = body
-        self.extra: dict[str, Any] = {}
+        self.extra = extra
 
-    def request(self, unknown: dict[str, Any]) -> Request:
+    def request(self) -> Request:
         body = self.body
-        choice = body.tool_choice
+        choice, output = body.tool_choice, body.output_config or _OutputConfig()
         disable_parallel = choice.disable_parallel_tool_use if choice else None
+        form = output.format or body.output_format
+        system = self.parts(body.system or "", "system")
+        prompt = (Message("system", system),) if system else ()
         return Request(
             model=body.model,
-            messages=self.messages(),
+            messages=prompt + tuple(self.message(message, index) for index, message in enumerate(body.messages)),
             max_output_tokens=body.max_tokens,
             stream=body.stream is True,
             tools=self.tools(),
-            tool_choice=_tool_choice(choice),
+            tool_choice=choice and _tool_choice(choice),
             parallel_tools=None if disable_parallel is None else not disable_parallel,
-            response_format=self.response_format(),
-            reasoning=self.reasoning(),
+            response_format=form and ResponseFormat(type="json_schema", schema=form.schema),
+            reasoning=self.reasoning(output.effort),
             sampling=Sampling(temperature=body.temperature, top_p=body.top_p, top_k=body.top_k),
             stop=tuple(body.stop_sequences or ()),
             user=self.user(),
             service_tier=_TIERS.get(body.service_tier, body.service_tier) if body.service_tier else None,
-            extra=unknown | self.extra,
+            extra=self.extra,
         )
 
     def lose(self, name: str, where: str) -> None:
         self.extra.setdefault(name, []).append(where)
-
-    def messages(self) -> tuple[Message, ...]:
-        system = self.parts(self.body.system or "", "system")
-        prompt = (Message("system", system),) if system else ()
-        return prompt + tuple(self.message(message, index) for index, message in enumerate(self.body.messages))
 
     def message(self, message: _Message, index: int) -> Message:
         where = f"messages[{index}].content"
@@ -244,20 +240,21 @@ class _Reader:
                 return None
             case _Text():
                 citations = tuple(citation_of(citation) for citation in block.citations or ())
-                return Text(block.text, citations=citations, cache=_cache(block.cache_control))
+                return Text(block.text, citations=citations, cache=_cache(block))
             case _Image():
                 return self.image(block, where)
             case _Document():
                 return self.document(block, where)
             case _ToolUse():
-                return ToolCall(id=block.id, name=block.name, arguments=_arguments(block.input, where))
+                arguments = bytes(block.input).decode()
+                if not arguments.startswith("{"):
+                    remedy, param = "Send the call's arguments.", f"{where}.input"
+                    raise InvalidRequest(f"`{param}` is not an object.", remedy=remedy, param=param)
+                return ToolCall(id=block.id, name=block.name, arguments=arguments)
             case _ToolResult():
-                return ToolResult(
-                    call_id=block.tool_use_id,
-                    parts=self.parts(block.content or "", f"{where}.content"),
-                    is_error=block.is_error is True,
-                    cache=_cache(block.cache_control),
-                )
+                parts = self.parts(block.content or "", f"{where}.content")
+                is_error = block.is_error is True
+                return ToolResult(call_id=block.tool_use_id, parts=parts, is_error=is_error, cache=_cache(block))
             case _Thinking():
                 return Reasoning(text=block.thinking, signature=block.signature or None, format=REASONING_FORMAT)
             case _RedactedThinking():
@@ -269,7 +266,7 @@ class _Reader:
     def image(self, block: _Image, where: str) -> Image | File:
         if block.transformations:
             self.lose("messages.image.transformations", where)
-        cache = _cache(block.cache_control)
+        cache = _cache(block)
         match block.source:
             case _Base64(data=data, media_type=media_type):
                 return Image(data=data, media_type=media_type, cache=cache)
@@ -282,7 +279,7 @@ class _Reader:
         for name in ("context", "citations"):
             if getattr(block, name):
                 self.lose(f"messages.document.{name}", where)
-        name, cache = block.title, _cache(block.cache_control)
+        name, cache = block.title, _cache(block)
         match block.source:
             case _Base64(data=data, media_type=media_type):
                 return File(data=data, media_type=media_type, name=name, cache=cache)
@@ -290,21 +287,16 @@ class _Reader:
                 return File(url=url, name=name, cache=cache)
             case _FileId(file_id=file_id):
                 return File(file_id=file_id, name=name, cache=cache)
-            case _PlainText(data=data):
-                text = data
+            case _PlainText(data=text) | _Content(content=str(text)):
+                pass
             case _Content(content=content):
-                text = self.joined(content, where)
+                # In pieces, which only matter for citations.
+                texts = [piece.text for piece in content if isinstance(piece, _Text)]
+                if len(texts) < len(content):
+                    self.lose("messages.document.image", where)
+                text = "\n".join(texts)
         data = base64.b64encode(text.encode()).decode()
         return File(data=data, media_type="text/plain", name=name, cache=cache)
-
-    def joined(self, content: str | list[_Text | _Image], where: str) -> str:
-        """A document in pieces as one text: the pieces only matter for citations."""
-        if isinstance(content, str):
-            return content
-        texts = [block.text for block in content if isinstance(block, _Text)]
-        if len(texts) < len(content):
-            self.lose("messages.document.image", where)
-        return "\n".join(texts)
 
     def tools(self) -> tuple[Tool, ...]:
         """Tools of the caller; those that the API runs itself (their `type` has a date) mean nothing elsewhere."""
@@ -317,31 +309,28 @@ class _Reader:
             where = f"tools[{index}]"
             for name in wire.keys() - _TOOL_FIELDS:
                 self.lose(f"tools.{name}", where)
-            tools.append(_tool(wire, where))
+            try:
+                tool = msgspec.convert(wire, _Tool)
+            except msgspec.ValidationError as error:
+                raise invalid(error, where) from None
+            schema, strict = tool.input_schema, tool.strict
+            tools.append(
+                Tool(name=tool.name, description=tool.description, parameters=schema, strict=strict, cache=_cache(tool))
+            )
         return tuple(tools)
 
-    def response_format(self) -> ResponseFormat | None:
-        wanted = self.body.output_format
-        if self.body.output_config and self.body.output_config.format:
-            wanted = self.body.output_config.format
-        return ResponseFormat(type="json_schema", schema=wanted.schema) if wanted else None
-
-    def reasoning(self) -> ReasoningOptions | None:
+    def reasoning(self, effort: Effort | None) -> ReasoningOptions | None:
         thinking = self.body.thinking
-        effort: Effort | None = self.body.output_config.effort if self.body.output_config else None
+        if thinking is not None and thinking.type == "between_tools":
+            self.extra["thinking"] = {"type": thinking.type}
+            thinking = None
         if thinking is None:
             return ReasoningOptions(effort=effort) if effort else None
         if thinking.type == "disabled":
             return ReasoningOptions(effort="none")
-        if thinking.type == "between_tools":
-            self.extra["thinking"] = {"type": thinking.type}
-            return ReasoningOptions(effort=effort) if effort else None
         if thinking.type == "enabled" and thinking.budget_tokens is None:
-            raise InvalidRequest(
-                "`thinking.budget_tokens` is missing.",
-                remedy="Say how many tokens to think with, or use the type `adaptive`.",
-                param="thinking.budget_tokens",
-            )
+            remedy = "Say how many tokens to think with, or use the type `adaptive`."
+            raise missing("thinking.budget_tokens", remedy)
         return ReasoningOptions(
             effort=effort,
             budget_tokens=thinking.budget_tokens if thinking.type == "enabled" else None,
@@ -364,63 +353,19 @@ class _Reader:
 _TOOL_FIELDS = frozenset(_Tool.__struct_fields__)
 
 
-def _cache(mark: _Cache | None) -> str | None:
-    return mark.ttl if mark else None
+def _cache(marked: _Text | _Image | _Document | _ToolResult | _Tool) -> str | None:
+    return marked.cache_control.ttl if marked.cache_control else None
 
 
-def _arguments(value: msgspec.Raw, where: str) -> str:
-    text = bytes(value).decode()
-    if not text.startswith("{"):
-        raise InvalidRequest(
-            f"`{where}.input` is not an object.", remedy="Send the call's arguments.", param=f"{where}.input"
-        )
-    return text
-
-
-def _tool(wire: dict[str, Any], where: str) -> Tool:
-    try:
-        tool = msgspec.convert(wire, _Tool)
-    except msgspec.ValidationError as error:
-        fault = invalid(error)
-        param = f"{where}.{fault.param}" if fault.param else where
-        message = fault.message.replace(f"`{fault.param}`", f"`{param}`") if fault.param else fault.message
-        raise InvalidRequest(message, remedy=fault.remedy, param=param) from None
-    return Tool(
-        name=tool.name,
-        description=tool.description,
-        parameters=tool.input_schema,
-        strict=tool.strict,
-        cache=_cache(tool.cache_control),
-    )
-
-
-def _tool_choice(wire: _Choice | None) -> ToolChoice | None:
-    match wire:
-        case None:
-            return None
-        case _Choice(type="any"):
-            return ToolChoice("required")
-        case _Choice(type="tool", name=None):
-            raise InvalidRequest("`tool_choice.name` is missing.", remedy="Name the tool.", param="tool_choice.name")
-        case _Choice(type="tool"):
-            return ToolChoice("named", wire.name)
-        case _Choice(type="none"):
-            return ToolChoice("none")
-        case _:
-            return ToolChoice("auto")
+def _tool_choice(wire: _Choice) -> ToolChoice:
+    if wire.type == "tool":
+        if wire.name is None:
+            raise missing("tool_choice.name", "Name the tool.")
+        return ToolChoice("named", wire.name)
+    return ToolChoice("required" if wire.type == "any" else wire.type)
 
 
 def parse_request(body: bytes) -> Request:
     """The canonical request. Raises InvalidRequest naming the field's path."""
     peek(body)
-    try:
-        wire = _BODY.decode(body)
-        known = _Body.__struct_fields__
-        unknown = {
-            name: msgspec.json.decode(value)
-            for name, value in members(body).items()
-            if name not in known and not is_null(value)
-        }
-        return _Reader(wire).request(unknown)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise invalid(error) from None
+    return _Reader(*read_body(body, _BODY)).request()

@@ -13,7 +13,9 @@ from trivium.dialects.openai_chat.errors import decode_error, encode_error, erro
 from trivium.dialects.openai_chat.events import CallNumbers, choice_events, finish_of
 from trivium.dialects.openai_chat.usage import read_usage, usage_object
 from trivium.dialects.openai_chat.wire import Answer, AnswerChoice, Spoken
-from trivium.errors import TriviumError, UpstreamError, UpstreamProtocolError
+from trivium.dialects.request import Losses
+from trivium.dialects.stream import SSEDecoder
+from trivium.errors import TriviumError
 from trivium.types.event import (
     AudioDelta,
     CitationDelta,
@@ -32,7 +34,7 @@ from trivium.types.event import (
     UsageReport,
 )
 from trivium.types.usage import Usage
-from trivium.wire.sse import Frame, LimitExceeded, SSEParser
+from trivium.wire.sse import Frame
 
 DONE = b"data: [DONE]\n\n"
 DONE_DATA = b"[DONE]"
@@ -41,67 +43,26 @@ _CHUNK = msgspec.json.Decoder(Answer)
 _SILENT = Spoken()
 
 
-class ChatDecoder:
-    """An upstream's stream as events.
-
-    Complete means that every choice that began has its finish: `[DONE]` before that is a cut, and a
-    finished answer without `[DONE]` is whole.
-    """
+class ChatDecoder(SSEDecoder):
+    """An upstream's stream as events; whole when every choice that began has its finish, with or without `[DONE]`."""
 
     def __init__(self) -> None:
-        self._parser = SSEParser()
+        super().__init__()
         self._calls: dict[int, CallNumbers] = {}
         self._open: set[int] = set()
         self._id = ""
-        self._over = False
-        self.malformed = 0
 
-    def feed(self, data: bytes) -> list[Event]:
-        """The events of these bytes. Raises UpstreamProtocolError for an event over its limit."""
-        if self._over:
-            return []
-        comments = self._parser.comments
-        try:
-            frames = self._parser.feed(data)
-        except LimitExceeded as error:
-            raise UpstreamProtocolError(f"The upstream's stream cannot be read: {error}.") from None
-        events: list[Event] = [Ping()] if self._parser.comments > comments else []
-        for frame in frames:
-            events += self._frame(frame)
-            if self._over:
-                break
-        return events
-
-    def close(self) -> list[Event]:
-        """`End` where only the marker is missing; nothing where the stream was cut."""
-        complete = not self._over and self._complete
-        self._over = True
-        return [End()] if complete else []
-
-    @property
     def _complete(self) -> bool:
         return bool(self._calls) and not self._open
 
     def _frame(self, frame: Frame) -> list[Event]:
         if frame.data.strip() == DONE_DATA:
-            self._over = True
-            return [End()] if self._complete else []
+            return self._end()
         if frame.event == "error":
             return self._fail(decode_error(200, frame.data))
-        try:
-            chunk = _CHUNK.decode(frame.data)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            self.malformed += 1
-            return []
+        chunk = _CHUNK.decode(frame.data)
         if chunk.error is not None:
             return self._fail(error_in_band(chunk.error))
-        return self._chunk(chunk)
-
-    def _fail(self, error: UpstreamError) -> list[Event]:
-        self._over = True
-        return [Failure(error)]
-
-    def _chunk(self, chunk: Answer) -> list[Event]:
         events: list[Event] = []
         if chunk.choices and not self._calls:
             self._id = chunk.id or ""
@@ -141,7 +102,7 @@ class ChatEncoder:
         self._text_end = b'},"logprobs":null,"finish_reason":null}' + self._after
         self._written: dict[int, int] = {}
         self._usage: Usage | None = None
-        self._losses: dict[str, None] = {}
+        self._losses = Losses()
         self._encode = msgspec.json.Encoder().encode
 
     @property
@@ -197,8 +158,7 @@ class ChatEncoder:
             case RefusalDelta():
                 return {"refusal": event.text}
             case ReasoningDelta():
-                if event.signature or event.encrypted:
-                    self._losses["reasoning.signature"] = None
+                self._losses.add("reasoning.signature", when=event.signature or event.encrypted)
                 text = event.text or event.summary
                 return {"reasoning": text} if text else None
             case ToolCallStart():

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from trivium.dialects.common import MAX_TOKENS
-from trivium.types.request import Effort
+from trivium.types.request import Effort, Sampling
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS)]
 
@@ -93,9 +93,8 @@ class SystemMessage(msgspec.Struct, tag_field="role", tag="system"):
     name: str | None = None
 
 
-class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer"):
-    content: str | list[TextPart]
-    name: str | None = None
+class DeveloperMessage(SystemMessage, tag="developer"):
+    pass
 
 
 class UserMessage(msgspec.Struct, tag_field="role", tag="user"):
@@ -135,23 +134,6 @@ class ToolDefinition(msgspec.Struct):
     cache_control: CacheControl | None = None
 
 
-class NamedFunction(msgspec.Struct):
-    name: str
-
-
-class NamedTool(msgspec.Struct):
-    function: NamedFunction
-    type: Literal["function"] = "function"
-
-
-class TextFormat(msgspec.Struct, tag_field="type", tag="text"):
-    pass
-
-
-class JsonObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
-    pass
-
-
 class JsonSchema(msgspec.Struct):
     name: str
     schema: dict[str, Any] | None = None
@@ -159,8 +141,9 @@ class JsonSchema(msgspec.Struct):
     strict: bool | None = None
 
 
-class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
-    json_schema: JsonSchema
+class Format(msgspec.Struct):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
 
 
 class ReasoningObject(msgspec.Struct):
@@ -177,8 +160,8 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class Body(msgspec.Struct, kw_only=True):
-    """A request. Fields that are not named here end in `Request.extra`."""
+class Body(Sampling, frozen=True, kw_only=True):
+    """A request. Our names of sampling parameters are this wire's; what is named nowhere ends in `Request.extra`."""
 
     model: str
     messages: list[ChatMessage]
@@ -187,32 +170,17 @@ class Body(msgspec.Struct, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     tools: list[ToolDefinition] | None = None
-    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
+    tool_choice: Literal["auto", "none", "required"] | ToolDefinition | None = None
     parallel_tool_calls: bool | None = None
-    response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
+    response_format: Format | None = None
     reasoning_effort: Effort | None = None
     reasoning: ReasoningObject | None = None
     include_reasoning: bool | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    repetition_penalty: float | None = None
-    seed: int | None = None
-    logit_bias: dict[str, float] | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
     stop: str | list[str] | None = None
     n: Count | None = None
     user: str | None = None
     metadata: dict[str, str] | None = None
     service_tier: str | None = None
-
-
-KNOWN_FIELDS = frozenset(field.encode_name for field in msgspec.structs.fields(Body)) | {"models", "trivium"}
-"""Members that a parsed request has a home for; `models` and `trivium` are the gateway's own."""
 
 
 class AnswerFunction(msgspec.Struct):
