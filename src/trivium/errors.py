@@ -17,6 +17,7 @@ caller sees, whether a *new* try may succeed (`retryable`), and whom to `blame`:
     │   ├── PayloadTooLarge         payload_too_large          413
     │   ├── UnsupportedMediaType    unsupported_media_type     415
     │   ├── RateLimited             rate_limit_exceeded        429
+    │   ├── HeadTooLarge            head_too_large             431
     │   └── ClientGone              client_closed_request      499
     ├── GatewayError                blame: gateway
     │   ├── InternalError           server                     500
@@ -154,6 +155,11 @@ class RateLimited(CallerError):
     kind = "rate_limit_exceeded"
     status = 429
     retryable = True
+
+
+class HeadTooLarge(CallerError):
+    kind = "head_too_large"
+    status = 431
 
 
 class ClientGone(CallerError):

@@ -160,10 +160,13 @@ def test_bad_headers(trivium: World, dialect: Dialect, headers: dict[str, str], 
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_body_that_is_too_large(trivium: World, dialect: Dialect) -> None:
+def test_a_body_or_head_that_is_too_large(trivium: World, dialect: Dialect) -> None:
     raw = send(trivium, PATHS[dialect], b"", {"content-length": str(10**10)})
     assert raw.status == 413
     assert "bytes" in told(raw, dialect)
+    raw = send(trivium, PATHS[dialect], with_(), {"x-long": "a" * 70_000})
+    assert raw.status == 431
+    assert "head is longer" in told(raw, dialect)
 
 
 @pytest.mark.parametrize(

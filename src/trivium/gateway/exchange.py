@@ -66,7 +66,7 @@ class Exchange:
 
     __slots__ = (
         "attempt", "attempts", "backoff", "body", "closed", "cost_nanos", "cost_unknown", "created", "data_class",
-        "deadline", "dialect", "fallback", "first_error", "head", "head_sent", "id", "input_tokens", "losses",
+        "deadline", "dialect", "fallback", "head", "head_sent", "id", "input_tokens", "losses",
         "max_output_tokens", "model", "outbox", "paused", "plan", "position", "quiet_since", "released", "request",
         "runtime", "sink", "snapshot", "started", "status", "stream", "strict", "time_ms", "timeout_s", "tries",
         "usage", "wants_usage", "wish",
@@ -108,7 +108,6 @@ class Exchange:
         self.backoff: asyncio.TimerHandle | asyncio.Task[None] | None = None
         """What this exchange waits for between attempts: a delay, or an engine that starts."""
         self.fallback = ""
-        self.first_error: TriviumError | None = None
         self.losses: tuple[str, ...] = ()
         self.head_sent = False
         self.released = False

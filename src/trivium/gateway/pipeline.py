@@ -211,8 +211,6 @@ def succeed(exchange: Exchange, done: Attempt, settled: Settled, last: Last) -> 
 def recover(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
     """The attempt failed and is settled: try again, go on, or tell the caller."""
     exchange.attempt = None
-    if exchange.first_error is None:
-        exchange.first_error = error
     if exchange.closed:
         return
     if exchange.released:

@@ -13,6 +13,7 @@ from trivium.config.secret import derive, root_secret
 from trivium.dialects import get as dialect_named
 from trivium.dialects.base import Dialect
 from trivium.errors import (
+    HeadTooLarge,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
@@ -37,7 +38,8 @@ from trivium.types.data import DataClass
 _SPECIAL = frozenset((b"x-trivium-data-class", b"x-trivium-strict", b"x-trivium-timeout"))
 ADMITTED_MAX, ADMITTED_BYTES_MAX = 10_000, 1024
 """How many callers are remembered, and how long what tells them apart may be."""
-_REFUSALS: dict[int, type[TriviumError]] = {408: UploadTimeout, 413: PayloadTooLarge}
+_REFUSALS: dict[int, type[TriviumError]] = {408: UploadTimeout, 413: PayloadTooLarge, 431: HeadTooLarge}
+"""What else this server cannot read (other versions, codings, methods of proxies) is an invalid request."""
 
 
 class Admission(msgspec.Struct, frozen=True):
