@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -19,7 +19,6 @@ B = TypeVar("B", bound=msgspec.Struct)
 DEFAULT_MEDIA = "application/octet-stream"
 
 _DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?:;[^;,]*)*;base64,(?P<data>.*)", re.DOTALL)
-_GATEWAYS_OWN = frozenset({"models", "trivium"})
 _NEUTRAL: dict[str, object] = {
     "min_p": 0,
     "frequency_penalty": 0,
@@ -30,6 +29,7 @@ _NEUTRAL: dict[str, object] = {
     "top_logprobs": 0,
 }
 """Sampling parameters that have a value which asks for nothing."""
+_DEFAULTS = Sampling()
 
 
 class Losses(list[str]):
@@ -45,19 +45,21 @@ def given(**fields: Any) -> Json:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def read_body(body: bytes, decoder: msgspec.json.Decoder[B]) -> tuple[B, Json]:
-    """A body, and its members without a home in the struct, null ones aside. Raises InvalidRequest."""
-    try:
-        wire = decoder.decode(body)
-        known = wire.__struct_fields__
-        extra = {
-            name: msgspec.json.decode(value)
-            for name, value in members(body).items()
-            if name not in known and name not in _GATEWAYS_OWN and not is_null(value)
-        }
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise invalid(error) from None
-    return wire, extra
+class BodyReader(Generic[B]):
+    """Decodes whole bodies; `__call__` gives the struct, and the members without a home in it, null ones aside."""
+
+    def __init__(self, wire: type[B]) -> None:
+        self._decode = msgspec.json.Decoder(wire).decode
+        self._known = frozenset(wire.__struct_fields__) | {"models", "trivium"}  # those two are the gateway's own
+
+    def __call__(self, body: bytes) -> tuple[B, Json]:
+        """Raises InvalidRequest."""
+        try:
+            wire = self._decode(body)
+            rest = [(name, value) for name, value in members(body).items() if name not in self._known]
+            return wire, {name: msgspec.json.decode(value) for name, value in rest if not is_null(value)}
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise invalid(error) from None
 
 
 def missing(path: str, remedy: str) -> InvalidRequest:
@@ -68,9 +70,9 @@ def sampling_members(sampling: Sampling, places: Mapping[str, str], losses: Loss
     """Sampling parameters by this wire's names (`places`: ours → its); one without a place that asks for something
     is a loss."""
     wire: Json = {}
-    for name, value in msgspec.structs.asdict(sampling).items():
-        if value is None:
-            continue
+    if sampling == _DEFAULTS:
+        return wire
+    for name, value in given(**msgspec.structs.asdict(sampling)).items():
         if name in places:
             wire[places[name]] = value
         else:

@@ -22,6 +22,7 @@ from trivium.dialects.anthropic_messages.wire import (
     wire_usage,
 )
 from trivium.dialects.base import AnswerContext, Built, PassedAnswer
+from trivium.dialects.request import Json, Losses
 from trivium.errors import UpstreamProtocolError
 from trivium.types.event import (
     CitationDelta,
@@ -35,8 +36,8 @@ from trivium.types.event import (
     ToolCallStart,
     UsageReport,
 )
-from trivium.types.message import Audio, Part, Reasoning, Refusal, Text, ToolCall
-from trivium.types.response import Response
+from trivium.types.message import Audio, Message, Part, Reasoning, Refusal, Text, ToolCall
+from trivium.types.response import Choice, Response
 from trivium.types.usage import Usage
 
 
@@ -137,27 +138,20 @@ def _decoded(decoder: msgspec.json.Decoder[_A], body: bytes) -> _A:
 
 def encode_answer(response: Response, context: AnswerContext) -> Built:
     """The first choice as a `message`; what it has no word for is named in the losses."""
-    losses: list[str] = []
-    if len(response.choices) > 1:
-        losses.append("n")
-    parts: tuple[Part, ...] = ()
-    stop: str | None = None
-    stop_sequence: str | None = None
-    if response.choices:
-        choice = response.choices[0]
-        parts = choice.message.parts
-        stop_sequence = choice.stop_sequence
-        refused = any(isinstance(part, Refusal) for part in parts)
-        stop = stop_of(choice.finish_reason, choice.native_finish_reason, stop_sequence, refused=refused)
-        if choice.logprobs:
-            losses.append("logprobs")
+    losses = Losses()
+    losses.add("n", when=len(response.choices) > 1)
+    choice = response.choices[0] if response.choices else Choice(message=Message("assistant"))
+    losses.add("logprobs", when=choice.logprobs)
+    parts, stop_sequence = choice.message.parts, choice.stop_sequence
+    refused = any(isinstance(part, Refusal) for part in parts)
+    stop = stop_of(choice.finish_reason, choice.native_finish_reason, stop_sequence, refused=refused)
     content = [block for part in parts for block in _blocks(part, losses)]
     usage = response.usage or Usage(input_tokens=context.input_tokens_estimate, estimated=True)
     message = message_object(context, content, usage) | {"stop_reason": stop, "stop_sequence": stop_sequence}
-    return Built(msgspec.json.encode(message), tuple(dict.fromkeys(losses)))
+    return Built(msgspec.json.encode(message), tuple(losses))
 
 
-def message_object(context: AnswerContext, content: list[dict[str, Any]], usage: Usage) -> dict[str, Any]:
+def message_object(context: AnswerContext, content: list[Json], usage: Usage) -> Json:
     """A `message` without its end: an answer's frame, and what a stream starts with."""
     return {
         "id": context.id,
@@ -171,35 +165,30 @@ def message_object(context: AnswerContext, content: list[dict[str, Any]], usage:
     }
 
 
-def _blocks(part: Part, losses: list[str]) -> list[dict[str, Any]]:
+def _blocks(part: Part, losses: Losses) -> list[Json]:
     match part:
-        case Text():
-            if not (part.text or part.citations):
-                return []
+        case Text() if part.text or part.citations:
             citations = [wire_citation(citation) for citation in part.citations] or None
             return [{"type": "text", "text": part.text, "citations": citations}]
-        case Refusal():
-            return [{"type": "text", "text": part.text, "citations": None}] if part.text else []
+        case Refusal() if part.text:
+            return [{"type": "text", "text": part.text, "citations": None}]
         case ToolCall():
             value, is_faithful = tool_input(part.arguments)
-            if not is_faithful:
-                losses.append("tool_call.arguments")
+            losses.add("tool_call.arguments", when=not is_faithful)
             return [{"type": "tool_use", "id": part.id, "name": part.name, "input": value}]
         case Reasoning():
             return _thinking(part, losses)
-        case Audio():
-            losses.append("audio")
-            return []
         case _:
+            losses.add("audio", when=isinstance(part, Audio))
             return []
 
 
-def _thinking(part: Reasoning, losses: list[str]) -> list[dict[str, Any]]:
+def _thinking(part: Reasoning, losses: Losses) -> list[Json]:
     """Thinking of any origin is shown; only signatures of this API's own travel, so that no other comes back to it."""
-    blocks: list[dict[str, Any]] = []
+    blocks: list[Json] = []
     own = part.format in {None, REASONING_FORMAT}
     if not own and (part.signature or part.encrypted):
-        losses.append("reasoning.signature" if part.signature else "reasoning.encrypted")
+        losses.add("reasoning.signature" if part.signature else "reasoning.encrypted")
     text = part.text or part.summary or ""
     signature = (part.signature if own else None) or ""
     if text or signature:

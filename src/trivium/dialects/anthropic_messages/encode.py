@@ -24,6 +24,7 @@ from trivium.dialects.anthropic_messages.wire import (
     wire_usage,
 )
 from trivium.dialects.base import AnswerContext
+from trivium.dialects.request import Losses
 from trivium.errors import TriviumError
 from trivium.types.event import (
     AudioDelta,
@@ -76,7 +77,7 @@ class MessagesEncoder:
     def __init__(self, context: AnswerContext) -> None:
         self._context = context
         self._out: list[bytes] = []
-        self._losses: dict[str, None] = {}
+        self._losses = Losses()
         self._is_started = False
         self._blocks = 0
         self._open: tuple[str, int] | None = None
@@ -96,7 +97,7 @@ class MessagesEncoder:
         """Frames for these events, in one piece."""
         for event in events:
             if getattr(event, "choice", 0):
-                self._lose("n")
+                self._losses.add("n")
                 continue
             match event:
                 case TextDelta():
@@ -141,14 +142,11 @@ class MessagesEncoder:
             case Failure():
                 self._out.append(self.fail(event.error))
             case AudioDelta():
-                self._lose("audio")
+                self._losses.add("audio")
             case LogprobsDelta():
-                self._lose("logprobs")
+                self._losses.add("logprobs")
             case _:
                 pass
-
-    def _lose(self, name: str) -> None:
-        self._losses[name] = None
 
     def _start(self, usage: Usage | None) -> None:
         if self._is_started:
@@ -211,7 +209,7 @@ class MessagesEncoder:
         """Foreign signatures and encrypted texts stay out: a caller would send them back to who cannot verify them."""
         is_own = (event.format or self._format) in {None, REASONING_FORMAT}
         if not is_own and (event.signature or event.encrypted):
-            self._lose("reasoning.signature" if event.signature else "reasoning.encrypted")
+            self._losses.add("reasoning.signature" if event.signature else "reasoning.encrypted")
         text = event.text or event.summary
         if text or (event.signature and is_own):
             self._block("thinking", event.block)
@@ -250,7 +248,7 @@ class MessagesEncoder:
             self._waiting[event.index].arguments.append(event.arguments)
             self._advance()
         elif event.arguments:
-            self._lose("tool_call.arguments")
+            self._losses.add("tool_call.arguments")
 
     def _advance(self) -> None:
         """When the open call can say no more, the next one need not wait."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from trivium.dialects.anthropic_messages.encode import MESSAGE_STOP
 from trivium.dialects.anthropic_messages.errors import classify
-from trivium.dialects.anthropic_messages.stream import BROKEN, WireEvent, decode_event
+from trivium.dialects.anthropic_messages.stream import WireEvent, decode_event
 from trivium.dialects.anthropic_messages.wire import WireUsage, finish_of, merge_usage, usage_of
+from trivium.dialects.stream import BROKEN
 from trivium.errors import TriviumError, UpstreamProtocolError
 from trivium.types.usage import Usage
 from trivium.wire.sse import FrameCutter, LimitExceeded, Template, read_frame

@@ -14,7 +14,7 @@ from trivium.dialects.anthropic_messages.build import SERVICE_TIERS
 from trivium.dialects.anthropic_messages.head import peek
 from trivium.dialects.anthropic_messages.wire import REASONING_FORMAT, WireCitation, citation_of
 from trivium.dialects.common import invalid
-from trivium.dialects.request import Json, missing, read_body
+from trivium.dialects.request import BodyReader, Json, missing
 from trivium.errors import InvalidRequest
 from trivium.types.message import File, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from trivium.types.request import Effort, ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
@@ -174,7 +174,7 @@ class _Body(msgspec.Struct):
     service_tier: str | None = None
 
 
-_BODY = msgspec.json.Decoder(_Body)
+_read = BodyReader(_Body)
 _TIERS = {wire: ours for ours, wire in SERVICE_TIERS.items()}
 
 
@@ -368,4 +368,4 @@ def _tool_choice(wire: _Choice) -> ToolChoice:
 def parse_request(body: bytes) -> Request:
     """The canonical request. Raises InvalidRequest naming the field's path."""
     peek(body)
-    return _Reader(*read_body(body, _BODY)).request()
+    return _Reader(*_read(body)).request()

@@ -18,12 +18,10 @@ from trivium.dialects.anthropic_messages.wire import (
     merge_usage,
     usage_of,
 )
-from trivium.errors import UpstreamProtocolError
+from trivium.dialects.stream import SSEDecoder
 from trivium.types.event import (
     CitationDelta,
-    End,
     Event,
-    Failure,
     Finish,
     Ping,
     ReasoningDelta,
@@ -32,7 +30,7 @@ from trivium.types.event import (
     ToolCallDelta,
     UsageReport,
 )
-from trivium.wire.sse import LimitExceeded, SSEParser
+from trivium.wire.sse import Frame
 
 
 class WireMessage(msgspec.Struct, frozen=True):
@@ -69,9 +67,7 @@ class WireEvent(msgspec.Struct, frozen=True):
 
 
 decode_event = msgspec.json.Decoder(WireEvent).decode
-"""One event's data. Raises msgspec.DecodeError, UnicodeDecodeError or RecursionError."""
-
-BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""One event's data. Raises what `dialects.stream.BROKEN` names."""
 
 
 class _Call:
@@ -85,114 +81,78 @@ class _Call:
         self.is_silent = True
 
 
-class MessagesDecoder:
-    """Reads one stream. Broken frames are skipped and counted, unknown events are skipped."""
-
-    __slots__ = ("_calls", "_ended", "_finished", "_open_calls", "_parser", "_usage", "malformed")
+class MessagesDecoder(SSEDecoder):
+    """Reads one stream; events of unknown kinds are skipped. A stop reason makes an answer whole."""
 
     def __init__(self) -> None:
-        self.malformed = 0
-        self._parser = SSEParser()
+        super().__init__()
         self._usage: WireUsage | None = None
         self._calls = 0
         self._open_calls: dict[int, _Call] = {}
         self._finished = False
-        self._ended = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Events of these bytes, none after the end or a failure. Raises UpstreamProtocolError for a huge frame."""
-        events: list[Event] = []
-        comments = self._parser.comments
-        try:
-            frames = self._parser.feed(data)
-        except LimitExceeded as error:
-            raise UpstreamProtocolError(f"The upstream's stream cannot be read: {error}") from None
-        if self._parser.comments > comments:
-            events.append(Ping())
-        for frame in frames:
-            if self._ended:
-                break
-            try:
-                wire = decode_event(frame.data)
-            except BROKEN:
-                self.malformed += 1
-                continue
-            self._add(wire, events)
-        return events
+    def _complete(self) -> bool:
+        return self._finished
 
-    def close(self) -> list[Event]:
-        """A stop reason without `message_stop` is a complete answer all the same."""
-        if self._ended or not self._finished:
-            return []
-        self._ended = True
-        return [End()]
-
-    def _add(self, wire: WireEvent, events: list[Event]) -> None:
+    def _frame(self, frame: Frame) -> list[Event]:
+        wire = decode_event(frame.data)
         match wire.type:
             case "content_block_delta":
-                self._add_delta(wire.index, wire.delta, events)
+                return self._delta(wire.index, wire.delta)
             case "content_block_start":
-                self._add_block(wire.index, wire.content_block, events)
+                return self._block(wire.index, wire.content_block)
             case "content_block_stop":
-                self._end_block(wire.index, events)
+                # A call without a delta has the input that it began with: `{}`, or all of it from plainer servers.
+                call = self._open_calls.pop(wire.index, None)
+                if call is None or not call.is_silent:
+                    return []
+                return [ToolCallDelta(index=call.index, arguments=bytes(call.input).decode())]
             case "message_start":
                 self._usage = wire.message.usage
                 usage = usage_of(self._usage) if self._usage else None
-                events.append(Start(id=wire.message.id, model=wire.message.model, usage=usage))
+                return [Start(id=wire.message.id, model=wire.message.model, usage=usage)]
             case "message_delta":
-                self._add_end(wire, events)
+                return self._message_delta(wire)
             case "message_stop":
-                if self._finished:
-                    self._ended = True
-                    events.append(End())
+                return self._end() if self._finished else []
             case "ping":
-                events.append(Ping())
+                return [Ping()]
             case "error":
-                self._ended = True
-                events.append(Failure(classify(200, wire.error)))
+                return self._fail(classify(200, wire.error))
             case _:
-                pass
+                return []
 
-    def _add_delta(self, index: int, delta: WireDelta, events: list[Event]) -> None:
+    def _delta(self, index: int, delta: WireDelta) -> list[Event]:
         match delta.type:
-            case "text_delta":
-                if delta.text:
-                    events.append(TextDelta(delta.text, block=index))
-            case "input_json_delta":
-                call = self._open_calls.get(index)
-                if call is not None and delta.partial_json:
-                    call.is_silent = False
-                    events.append(ToolCallDelta(index=call.index, arguments=delta.partial_json))
+            case "text_delta" if delta.text:
+                return [TextDelta(delta.text, block=index)]
+            case "input_json_delta" if delta.partial_json and index in self._open_calls:
+                call = self._open_calls[index]
+                call.is_silent = False
+                return [ToolCallDelta(index=call.index, arguments=delta.partial_json)]
             case "thinking_delta":
-                events.append(ReasoningDelta(text=delta.thinking, block=index))
-            case "signature_delta":
-                if delta.signature:
-                    events.append(ReasoningDelta(signature=delta.signature, format=REASONING_FORMAT, block=index))
-            case "citations_delta":
-                if delta.citation is not None:
-                    events.append(CitationDelta(citation=citation_of(delta.citation), block=index))
+                return [ReasoningDelta(text=delta.thinking, block=index)]
+            case "signature_delta" if delta.signature:
+                return [ReasoningDelta(signature=delta.signature, format=REASONING_FORMAT, block=index)]
+            case "citations_delta" if delta.citation is not None:
+                return [CitationDelta(citation=citation_of(delta.citation), block=index)]
             case _:
-                pass
+                return []
 
-    def _add_block(self, index: int, block: WireBlock, events: list[Event]) -> None:
-        events += block_events(block, index, self._calls)
+    def _block(self, index: int, block: WireBlock) -> list[Event]:
+        events = list(block_events(block, index, self._calls))
         if block.type == "tool_use":
             self._open_calls[index] = _Call(self._calls, block.input)
             self._calls += 1
+        return events
 
-    def _end_block(self, index: int, events: list[Event]) -> None:
-        """A call without a delta has the input that it began with: `{}`, or all of it from plainer servers."""
-        call = self._open_calls.pop(index, None)
-        if call is not None and call.is_silent:
-            events.append(ToolCallDelta(index=call.index, arguments=bytes(call.input).decode()))
-
-    def _add_end(self, wire: WireEvent, events: list[Event]) -> None:
+    def _message_delta(self, wire: WireEvent) -> list[Event]:
+        events: list[Event] = []
         reason = wire.delta.stop_reason
         if reason is not None and not self._finished:
             self._finished = True
-            events.append(
-                Finish(reason=finish_of(reason), native=reason, stop_sequence=wire.delta.stop_sequence),
-            )
+            events.append(Finish(reason=finish_of(reason), native=reason, stop_sequence=wire.delta.stop_sequence))
         if wire.usage is not None:
             self._usage = merge_usage(self._usage, wire.usage)
             events.append(UsageReport(usage_of(self._usage)))
+        return events

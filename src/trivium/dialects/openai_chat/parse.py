@@ -23,12 +23,12 @@ from trivium.dialects.openai_chat.wire import (
     ToolMessage,
     UserMessage,
 )
-from trivium.dialects.request import missing, read_body, split_data_url
+from trivium.dialects.request import BodyReader, missing, split_data_url
 from trivium.errors import InvalidRequest
 from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
 
-_BODY = msgspec.json.Decoder(Body)
+_read = BodyReader(Body)
 _DEFAULT_CACHE = "5m"
 
 ContentPart = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
@@ -37,7 +37,7 @@ ContentPart = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 def parse_request(body: bytes) -> Request:
     """Read a whole request. Raises InvalidRequest naming the field's path."""
     peek(body)
-    wire, extra = read_body(body, _BODY)
+    wire, extra = _read(body)
     for legacy, modern in (("functions", "tools"), ("function_call", "tool_choice")):
         if legacy in extra:
             raise InvalidRequest(
