@@ -42,6 +42,19 @@ class Call:
     def headers(self) -> dict[str, str]:
         return dict(self.voice.headers(self.answer))
 
+    @property
+    def kind(self) -> dict[str, str]:
+        return STREAM_TYPE if self.stream else JSON_TYPE
+
+    @property
+    def body(self) -> bytes:
+        """The correct answer's body without transfer coding."""
+        return b"".join(self.script.frames) if self.stream else self.whole
+
+    def head(self, fields: dict[str, str]) -> bytes:
+        """The head of a 200 with these fields beside the usual ones."""
+        return response_head(200, self.headers | self.kind | fields)
+
     def saying(self, text: str) -> Call:
         return replace(self, answer=answers.saying(self.answer, text))
 
@@ -67,7 +80,7 @@ class Call:
         await self.respond(dump(body), status, headers)
 
     async def open_stream(self) -> None:
-        await self.send(response_head(200, self.headers | STREAM_TYPE | CHUNKED))
+        await self.send(self.head(STREAM_TYPE | CHUNKED))
 
     async def frame(self, data: bytes) -> None:
         await self.send(chunk(data))
@@ -85,7 +98,11 @@ class Call:
 
     async def correctly(self) -> None:
         """The correct answer."""
-        await (self.play(self.script.frames) if self.stream else self.respond(self.whole))
+        await self.streaming(self.script.frames)
+
+    async def streaming(self, frames: list[bytes]) -> None:
+        """A whole stream of these frames; where none is asked for, the correct answer."""
+        await (self.play(frames) if self.stream else self.respond(self.whole))
 
     async def begin(self, pieces: int) -> None:
         """The head and so much of the correct answer: `pieces` of a stream's content, else half of the body
@@ -96,8 +113,7 @@ class Call:
             for data in itertools.chain(script.opening, script.content[:pieces]):
                 await self.frame(data)
         else:
-            body = self.whole
-            head = response_head(200, self.headers | JSON_TYPE | {"content-length": str(len(body))})
+            head, body = self.encoded_parts
             await self.send(head + body[: len(body) // 2 if pieces else 0])
 
     async def bytewise(self, data: bytes, seconds: float, size: int = 1) -> None:
@@ -107,18 +123,11 @@ class Call:
             await self.wait(seconds)
 
     @property
-    def encoded(self) -> bytes:
-        """The correct answer with its head, as one run of bytes."""
-        head, body = self.encoded_parts
-        return head + body
-
-    @property
     def encoded_parts(self) -> tuple[bytes, bytes]:
-        if self.stream:
-            frames = b"".join(chunk(data) for data in self.script.frames)
-            return response_head(200, self.headers | STREAM_TYPE | CHUNKED), frames + LAST_CHUNK
-        body = self.whole
-        return response_head(200, self.headers | JSON_TYPE | {"content-length": str(len(body))}), body
+        """The correct answer as its head and its body, as they stand on the wire."""
+        if not self.stream:
+            return self.head({"content-length": str(len(self.whole))}), self.whole
+        return self.head(CHUNKED), b"".join(chunk(data) for data in self.script.frames) + LAST_CHUNK
 
     def fin(self) -> None:
         self.connection.fin()

@@ -67,22 +67,24 @@ class Connection(asyncio.Protocol):
         """Set to have the next bytes thrown away and this called instead: the socket was "already closed"."""
         self._on_open = on_open
         self._on_lost = on_lost
-        self._buffer = bytearray()
-        self._changed = asyncio.Event()
+        self._reader = asyncio.StreamReader(_MAX_HEAD)
         self._writable = asyncio.Event()
         self._writable.set()
         self._ended = False
+        self._begun = False
+        """Bytes of a request that is not complete have come."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self._reader.set_transport(transport)
         self._on_open(self)
 
     def data_received(self, data: bytes) -> None:
         if self.on_data is not None:
             self.on_data()
             return
-        self._buffer += data
-        self._changed.set()
+        self._begun = True
+        self._reader.feed_data(data)
 
     def eof_received(self) -> bool:
         self._end()
@@ -100,7 +102,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         self._ended = True
-        self._changed.set()
+        self._reader.feed_eof()
         self._writable.set()
         gone, self.on_gone = self.on_gone, None
         if gone is not None:
@@ -113,73 +115,48 @@ class Connection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Nothing is being answered on it, and nothing has come since."""
-        return self.on_gone is None and not self._buffer
+        return self.on_gone is None and not self._begun
 
     async def read_request(self) -> Request | None:
-        """The next request; None when the client closed between two. Raises BadRequest."""
-        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if len(self._buffer) > _MAX_HEAD:
-                raise BadRequest("the head is too long")
-            if not await self._more():
-                return None
-        head = self._take(end + 4)
-        lines = head[:-4].decode("latin-1").split("\r\n")
-        method, path, version = [*lines[0].split(" "), "", ""][:3]
-        if version not in ("HTTP/1.1", "HTTP/1.0"):
-            raise BadRequest(f"not a request line: {lines[0]!r}")
-        fields = (line.partition(":") for line in lines[1:])
-        headers = {name.strip().lower(): value.strip() for name, _, value in fields}
-        if headers.get("expect", "").lower() == "100-continue":
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = await self._read_body(headers)
-        return None if body is None else Request(method, path, headers, head, body)
+        """The next request; None when the client closed before it was complete. Raises BadRequest."""
+        try:
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            lines = head[:-4].decode("latin-1").split("\r\n")
+            method, path, version = [*lines[0].split(" "), "", ""][:3]
+            if version not in ("HTTP/1.1", "HTTP/1.0"):
+                raise BadRequest(f"not a request line: {lines[0]!r}")
+            fields = (line.partition(":") for line in lines[1:])
+            headers = {name.strip().lower(): value.strip() for name, _, value in fields}
+            if headers.get("expect", "").lower() == "100-continue":
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            body = await self._read_body(headers)
+        except asyncio.IncompleteReadError:
+            return None
+        except asyncio.LimitOverrunError:
+            raise BadRequest("the head is too long") from None
+        self._begun = False
+        return Request(method, path, headers, head, body)
 
-    async def _read_body(self, headers: dict[str, str]) -> bytes | None:
+    async def _read_body(self, headers: dict[str, str]) -> bytes:
         if headers.get("transfer-encoding", "").lower() == "chunked":
             return await self._read_chunks()
         length = headers.get("content-length", "0")
         if not length.isdecimal():
             raise BadRequest(f"not a length: {length!r}")
-        return await self._read(int(length))
+        return await self._reader.readexactly(int(length))
 
-    async def _read_chunks(self) -> bytes | None:
+    async def _read_chunks(self) -> bytes:
         body = bytearray()
-        while (line := await self._read_line()) is not None:
+        while True:
+            line = await self._reader.readuntil(b"\r\n")
             try:
                 size = int(line.split(b";")[0], 16)
             except ValueError:
-                raise BadRequest(f"not a chunk size: {line!r}") from None
-            data = await self._read(size + 2)
-            if data is None:
-                return None
+                raise BadRequest(f"not a chunk size: {line[:-2]!r}") from None
+            data = await self._reader.readexactly(size + 2)
             body += data[:-2]
             if size == 0:
                 return bytes(body)
-        return None
-
-    async def _read_line(self) -> bytes | None:
-        while (end := self._buffer.find(b"\r\n")) < 0:
-            if not await self._more():
-                return None
-        return self._take(end + 2)[:-2]
-
-    async def _read(self, size: int) -> bytes | None:
-        while len(self._buffer) < size:
-            if not await self._more():
-                return None
-        return self._take(size)
-
-    def _take(self, size: int) -> bytes:
-        taken = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return taken
-
-    async def _more(self) -> bool:
-        if self.closing:
-            return False
-        self._changed.clear()
-        await self._changed.wait()
-        return not self._ended
 
     async def send(self, data: bytes) -> None:
         """Write, and wait while the client does not read. Does nothing once the connection is closing."""

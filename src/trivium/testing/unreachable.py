@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import select
 import socket
+import socketserver
 import ssl
 import tempfile
 import threading
@@ -62,7 +63,7 @@ class TLSServer:
     ca_file: Path
     upstream: FakeUpstream | None
     """None where no request can arrive."""
-    received: list[bytes] = field(default_factory=list[bytes])
+    received: list[bytearray] = field(default_factory=list[bytearray])
     """What a stalling server was sent: a ClientHello and nothing in plain text."""
 
     @property
@@ -134,41 +135,23 @@ def _self_signed(stranger: trustme.CA) -> Generator[TLSServer]:
 
 @contextlib.contextmanager
 def _stalling(authority: trustme.CA) -> Generator[TLSServer]:
-    with socket.create_server(("127.0.0.1", 0)) as listener, _ca_file(authority) as ca_file:
-        server = TLSServer(listener.getsockname()[1], ca_file, None)
-        thread = threading.Thread(target=_swallow, args=(listener, server.received), daemon=True)
-        thread.start()
+    """Accepts and reads, and never answers."""
+    received: list[bytearray] = []
+
+    class Swallow(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            said = bytearray()
+            received.append(said)
+            with contextlib.suppress(ConnectionError):
+                while data := self.request.recv(65536):
+                    said += data
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Swallow) as server, _ca_file(authority) as ca_file:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         try:
-            yield server
+            yield TLSServer(server.server_address[1], ca_file, None, received)
         finally:
-            listener.shutdown(socket.SHUT_RDWR)  # wakes the thread out of accept
-            thread.join()
-
-
-def _swallow(listener: socket.socket, received: list[bytes]) -> None:
-    """Accept and read, never answer, until the listener is shut down."""
-    readers: dict[socket.socket, int] = {}
-    while True:
-        ready, _, _ = select.select([listener, *readers], [], [])
-        for sock in ready:
-            if sock is listener:
-                try:
-                    accepted, _ = listener.accept()
-                except OSError:
-                    for reader in readers:
-                        reader.close()
-                    return
-                readers[accepted] = len(received)
-                received.append(b"")
-            elif data := _read(sock):
-                received[readers[sock]] += data
-            else:
-                del readers[sock]
-                sock.close()
-
-
-def _read(sock: socket.socket) -> bytes:
-    try:
-        return sock.recv(65536)
-    except ConnectionError:
-        return b""
+            server.shutdown()

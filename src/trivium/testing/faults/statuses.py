@@ -85,53 +85,31 @@ FORMS: dict[str, Form] = {
 """Case 22: what providers, proxies and attackers have put on a 429."""
 
 
-async def _limited(call: Call, headers: list[tuple[str, str]]) -> None:
+@fault("429-retry-after-{n}", 22, "429 once with `Retry-After: n` (not scaled), then correct", None)
+async def limited(call: Call, form: Form | None, n: int = 0) -> None:
     """429 to the first request for this model, a correct answer to all later ones."""
     if call.earlier:
         await call.correctly()
     else:
+        headers = [("retry-after", str(n))] if form is None else form(time.time())
         await call.fail(PROBLEMS["429"], [*JSON_TYPE.items(), *headers])
 
 
-@fault("429-retry-after-{n}", 22, "429 once with `Retry-After: n` (not scaled), then correct")
-async def retry_after(call: Call, n: int) -> None:
-    await _limited(call, [("retry-after", str(n))])
-
-
-def _register_form(name: str, form: Form) -> None:
-    shown = ", ".join(f"{key}: {value[:30]}" for key, value in form(time.time())) or "no header"
-
-    @fault(f"429-{name}", 22, f"429 once with {shown}, then correct")
-    async def run(call: Call) -> None:  # pyright: ignore[reportUnusedFunction]
-        await _limited(call, form(time.time()))
-
-
 for _name, _form in FORMS.items():
-    _register_form(_name, _form)
+    _shown = ", ".join(f"{key}: {value[:30]}" for key, value in _form(time.time())) or "no header"
+    fault(f"429-{_name}", 22, f"429 once with {_shown}, then correct", _form)(limited)
 
 
-@fault("429-forever", 23, "429 to every request")
-async def limited_forever(call: Call) -> None:
-    await call.fail(PROBLEMS["429"])
+@fault("429-forever", 23, "429 to every request", "429")
+@fault("quota", 24, "the quota is exhausted (429 `insufficient_quota`; Anthropic: 402 `billing_error`)", "quota")
+async def failing(call: Call, problem: str) -> None:
+    await call.fail(PROBLEMS[problem])
 
 
-@fault("quota", 24, "the account's quota is exhausted (429 `insufficient_quota`; Anthropic: 402 `billing_error`)")
-async def quota(call: Call) -> None:
-    await call.fail(PROBLEMS["quota"])
-
-
-def _register_status(name: str, case: int) -> None:
-    @fault(name, case, f"{PROBLEMS[name].status} to every request: {PROBLEMS[name].message[:60]}")
-    async def run(call: Call) -> None:  # pyright: ignore[reportUnusedFunction]
-        await call.fail(PROBLEMS[name])
-
-
-for _status in ("500", "502", "503", "504", "529"):
-    _register_status(_status, 25)
-for _status in ("401", "403", "404"):
-    _register_status(_status, 26)
-for _status in ("400", "400-context", "400-filter", "400-param"):
-    _register_status(_status, 27)
+for _name, _problem in PROBLEMS.items():
+    if _problem.status != 429:
+        _case = 25 if _problem.status >= 500 else 27 if _problem.status == 400 else 26
+        fault(_name, _case, f"{_problem.status} to every request: {_problem.message[:60]}", _name)(failing)
 
 
 @fault("{n}-once", 25, "status n once (500, 502, 503, 504, 529), then correct")
@@ -157,16 +135,8 @@ async def html_as_json(call: Call) -> None:
     await (call.play([HTML]) if call.stream else call.respond(HTML))
 
 
-async def _redirect(call: Call, status: int) -> None:
+@fault("redirect", 31, "302 to another host name (`/elsewhere` on localhost)", 302)
+@fault("redirect-{n}", 31, "status n (301, 302, 303, 307, 308) to another host name")
+async def redirect(call: Call, status: int) -> None:
     # Another host name for this very server, so that a test sees what arrives there.
     await call.respond(b"", status, {"location": f"http://localhost:{call.port}/elsewhere"})
-
-
-@fault("redirect", 31, "302 to another host name (`/elsewhere` on localhost)")
-async def redirect(call: Call) -> None:
-    await _redirect(call, 302)
-
-
-@fault("redirect-{n}", 31, "status n (301, 302, 303, 307, 308) to another host name")
-async def redirect_status(call: Call, n: int) -> None:
-    await _redirect(call, n)

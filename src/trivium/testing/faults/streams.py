@@ -6,15 +6,16 @@ import asyncio
 import itertools
 
 from trivium.testing import answers
-from trivium.testing.call import CHUNKED, JSON_TYPE, STREAM_TYPE, Call
+from trivium.testing.call import CHUNKED, Call
 from trivium.testing.faults.table import fault
-from trivium.testing.http import chunk, response_head
+from trivium.testing.http import chunk
 from trivium.testing.problems import PROBLEMS
 from trivium.testing.voice import Script, dump
 
 OVERLOADED = PROBLEMS["529"]
 
 
+@fault("cut-before-content", 13, "opens the answer, then FIN before any content", 0)
 @fault("cut-after-{n}", 12, "sends n pieces of content, then FIN without the last chunk")
 async def cut_after(call: Call, n: int) -> None:
     await call.longer_than(n).begin(n)
@@ -37,8 +38,7 @@ async def close_cut_after(call: Call, n: int) -> None:
     call = call.longer_than(n)
     script = call.script
     body = b"".join([*script.opening, *script.content[:n]]) if call.stream else call.whole[: len(call.whole) // 2]
-    kind = STREAM_TYPE if call.stream else JSON_TYPE
-    await call.send(response_head(200, call.headers | kind | {"connection": "close"}) + body)
+    await call.send(call.head({"connection": "close"}) + body)
     call.fin()
 
 
@@ -47,11 +47,6 @@ async def cut_at(call: Call, n: int) -> None:
     head, body = call.encoded_parts
     await call.send(head + body[:n])
     call.fin()
-
-
-@fault("cut-before-content", 13, "opens the answer, then FIN before any content")
-async def cut_before_content(call: Call) -> None:
-    await cut_after(call, 0)
 
 
 @fault("cut-before-headers", 13, "reads the request, then FIN without a byte")
@@ -81,77 +76,57 @@ async def rst_before_headers(call: Call) -> None:
 @fault("no-done", 15, "sends everything but the terminal marker, then ends the HTTP body properly")
 async def no_done(call: Call) -> None:
     script = call.script
-    frames = [*script.opening, *script.content, *script.closing]
-    await (call.play(frames) if call.stream else call.correctly())
+    await call.streaming([*script.opening, *script.content, *script.closing])
 
 
 @fault("no-finish", 12, "sends the terminal marker, but no choice ever finishes")
 async def no_finish(call: Call) -> None:
     script = call.script
-    frames = [*script.opening, *script.content, *script.marker]
-    await (call.play(frames) if call.stream else call.correctly())
+    await call.streaming([*script.opening, *script.content, *script.marker])
 
 
-async def _with_extra(call: Call, extra: bytes) -> None:
-    """A correct stream with a foreign frame in the middle of its content."""
+WEATHER = b'event: weather\ndata: {"type": "weather", "object": "weather", "sky": "blue"}\n\n'
+
+
+@fault("unknown-event", 16, "one event in the middle of a correct stream is of an unknown kind", WEATHER)
+@fault(
+    "event-without-data", 16, "one event in the middle of a correct stream has a name and no data", b"event: ping\n\n"
+)
+async def extra_event(call: Call, extra: bytes) -> None:
     script = call.script
-    middle = len(script.content) // 2
-    content = [*script.content[:middle], extra, *script.content[middle:]]
-    await call.play([*script.opening, *content, *script.closing, *script.marker])
+    script.content.insert(len(script.content) // 2, extra)
+    await call.streaming(script.frames)
 
 
 @fault("malformed-chunk", 16, "one event of a correct stream is broken JSON (without streaming: the body)")
 async def malformed_chunk(call: Call) -> None:
     if call.stream:
-        await _with_extra(call, b'data: {"choices": [{"delta": {"content": \n\n')
+        await extra_event(call, b'data: {"choices": [{"delta": {"content": \n\n')
     else:
         await call.respond(call.whole[:-2])
-
-
-@fault("unknown-event", 16, "one event in the middle of a correct stream is of an unknown kind")
-async def unknown_event(call: Call) -> None:
-    extra = b'event: weather\ndata: {"type": "weather", "object": "weather", "sky": "blue"}\n\n'
-    await (_with_extra(call, extra) if call.stream else call.correctly())
-
-
-@fault("event-without-data", 16, "one event in the middle of a correct stream has a name and no data")
-async def event_without_data(call: Call) -> None:
-    await (_with_extra(call, b"event: ping\n\n") if call.stream else call.correctly())
 
 
 @fault("comments", 16, "comments stand before, between and after the events of a correct stream")
 async def comments(call: Call) -> None:
     frames = [part for data in call.script.frames for part in (b": one\n:\n", data, b": two\n\n")]
-    await (call.play(frames) if call.stream else call.correctly())
+    await call.streaming(frames)
 
 
-async def _with_line_ends(call: Call, ends: list[bytes]) -> None:
-    """A correct stream whose line ends are taken from `ends` in turn."""
-    kinds = itertools.cycle(ends)
-    frames = [b"".join(line + next(kinds) for line in data.split(b"\n")[:-1]) for data in call.script.frames]
-    await (call.play(frames) if call.stream else call.correctly())
-
-
-@fault("crlf", 16, "the stream's lines end with CR LF")
-async def crlf(call: Call) -> None:
-    await _with_line_ends(call, [b"\r\n"])
-
-
-@fault("cr", 16, "the stream's lines end with CR")
-async def cr(call: Call) -> None:
-    await _with_line_ends(call, [b"\r"])
-
-
-@fault("mixed-newlines", 16, "the stream's lines end with CR, CR LF and LF in turn")
-async def mixed_newlines(call: Call) -> None:
-    await _with_line_ends(call, [b"\r", b"\r\n", b"\n"])  # in this order, no CR and LF of two lines make one end
+@fault("crlf", 16, "the stream's lines end with CR LF", b"\r\n")
+@fault("cr", 16, "the stream's lines end with CR", b"\r")
+@fault("mixed-newlines", 16, "the stream's lines end with CR, CR LF and LF in turn", b"\r", b"\r\n", b"\n")
+async def line_ends(call: Call, *ends: bytes) -> None:
+    kinds = itertools.cycle(ends)  # in that order, no CR and LF of two lines make one end
+    await call.streaming(
+        [b"".join(line + next(kinds) for line in data.split(b"\n")[:-1]) for data in call.script.frames]
+    )
 
 
 @fault("bom", 16, "a byte order mark stands before the stream")
 async def bom(call: Call) -> None:
     frames = call.script.frames
     frames[0] = b"\xef\xbb\xbf" + frames[0]
-    await (call.play(frames) if call.stream else call.correctly())
+    await call.streaming(frames)
 
 
 @fault("one-byte-writes", 16, "every byte of the answer is a write, and of a stream's body a chunk, of its own")
@@ -170,33 +145,25 @@ async def one_byte_writes(call: Call) -> None:
 @fault("utf8-split", 17, "a text of many scripts, every chunk ending inside a character where there is one")
 async def utf8_split(call: Call) -> None:
     call = call.saying(answers.UNICODE)
-    data = b"".join(call.script.frames) if call.stream else call.whole
+    data = call.body
     # A byte of the form 10xxxxxx continues a character, so a cut before it lies inside one.
     cuts = [index for index, byte in enumerate(data) if byte & 0xC0 == 0x80]
     pieces = [data[start:end] for start, end in itertools.pairwise([0, *cuts, len(data)])]
-    kind = STREAM_TYPE if call.stream else JSON_TYPE
-    await call.send(response_head(200, call.headers | kind | CHUNKED))
+    await call.send(call.head(CHUNKED))
     for piece in pieces:
         await call.frame(piece)
         await call.wait(0)
     await call.end()
 
 
-async def _replacing(call: Call, old: bytes, new: bytes) -> None:
+@fault("invalid-utf8", 17, "the text of a correct answer holds bytes that are no UTF-8", b"\xff\xc3")
+@fault("lone-surrogate", 17, "the text of a correct answer holds the JSON escape of half a surrogate pair", rb"\ud83d")
+async def bad_character(call: Call, bad: bytes) -> None:
+    call, good = call.saying("caf§ au lait"), "§".encode()
     if call.stream:
-        await call.play([data.replace(old, new) for data in call.script.frames])
+        await call.play([data.replace(good, bad) for data in call.script.frames])
     else:
-        await call.respond(call.whole.replace(old, new))
-
-
-@fault("invalid-utf8", 17, "the text of a correct answer holds bytes that are no UTF-8")
-async def invalid_utf8(call: Call) -> None:
-    await _replacing(call.saying("caf§ au lait"), "§".encode(), b"\xff\xc3")
-
-
-@fault("lone-surrogate", 17, "the text of a correct answer holds the JSON escape of half a surrogate pair")
-async def lone_surrogate(call: Call) -> None:
-    await _replacing(call.saying("caf§ au lait"), "§".encode(), rb"\ud83d")
+        await call.respond(call.whole.replace(good, bad))
 
 
 @fault("error-200", 18, "200 with an error as its JSON body, also when a stream was asked for")
@@ -231,13 +198,8 @@ async def zero_choices(call: Call) -> None:
         await call.respond(dump(call.voice.hollow(call.voice.whole(call.answer))))
 
 
-@fault("oversize", 28, "an answer of 80 MiB")
-async def oversize(call: Call) -> None:
-    await flood_text(call, 80)
-
-
-async def flood_text(call: Call, mebibytes: int) -> None:
-    """A correct answer whose text is that long; a stream sends it as many events."""
+@fault("oversize", 28, "an answer of 80 MiB, streamed as many events", 80)
+async def oversize(call: Call, mebibytes: int) -> None:
     piece = call.saying("x" * (1 << 20))
     if call.stream:
         script = piece.script
@@ -258,7 +220,7 @@ async def endless(call: Call) -> None:
         await call.begin(0)
         piece = b"".join(chunk(data) for data in script.content)
     else:
-        await call.send(response_head(200, call.headers | JSON_TYPE | CHUNKED))
+        await call.send(call.head(CHUNKED))
         await call.frame(call.whole[:-1] + b',"more":"')
         piece = chunk(b"x" * 4096)
     while not call.connection.closing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from trivium.testing.call import Call
 
@@ -13,24 +14,28 @@ Run = Callable[..., Awaitable[None]]
 
 @dataclass(frozen=True)
 class Fault:
-    """`name` may hold `{n}` for a number; `case` is the case's number in the fault suite, 0 for none."""
+    """`name` may hold `{n}` for a number; `case` is the case's number in the fault suite, 0 for none.
+
+    `fixed` are arguments of `run` that stand before the numbers of the name: one function serves several faults.
+    """
 
     name: str
     case: int
     about: str
     run: Run
+    fixed: tuple[Any, ...]
     pattern: re.Pattern[str]
 
 
 FAULTS: list[Fault] = []
 
 
-def fault(name: str, case: int, about: str) -> Callable[[Run], Run]:
-    """Register a function `(call, *numbers)` as the fault of that name."""
+def fault(name: str, case: int, about: str, *fixed: Any) -> Callable[[Run], Run]:
+    """Register a function `(call, *fixed, *numbers)` as the fault of that name."""
 
     def register(run: Run) -> Run:
         pattern = re.compile(re.escape(name).replace(r"\{n\}", r"(\d+)"))
-        FAULTS.append(Fault(name, case, about, run, pattern))
+        FAULTS.append(Fault(name, case, about, run, fixed, pattern))
         return run
 
     return register
@@ -53,4 +58,4 @@ async def answer(call: Call, model: str) -> None:
         await call.correctly()
     else:
         row, numbers = found
-        await row.run(call, *numbers)
+        await row.run(call, *row.fixed, *numbers)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 from trivium.testing import answers
 from trivium.testing.call import Call
 from trivium.testing.faults.table import fault
@@ -27,19 +25,13 @@ async def gap(call: Call, n: int) -> None:
     if call.stream:
         await call.play(call.script.frames, n / 1000)
     else:
-        await call.wait(64 * n / 1000)
-        await call.correctly()
+        await late(call, 64 * n)
 
 
+@fault("silent", 6, "sends nothing for 120 s", SILENCE_S * 1000)
 @fault("late-{n}", 6, "answers correctly, n milliseconds after the request")
-async def late(call: Call, n: int) -> None:
+async def late(call: Call, n: float) -> None:
     await call.wait(n / 1000)
-    await call.correctly()
-
-
-@fault("silent", 6, "sends nothing for 120 s")
-async def silent(call: Call) -> None:
-    await call.wait(SILENCE_S)
     await call.correctly()
 
 
@@ -67,6 +59,7 @@ async def flood(call: Call, n: int) -> None:
     await call.play([*script.opening, *script.content * (n * 256), *script.closing, *script.marker])
 
 
+@fault("stall-before-content", 11, "opens the answer, then sends nothing for 120 s", 0)
 @fault("stall-after-{n}", 11, "sends n pieces of content (without streaming: half of the body), then nothing for 120 s")
 async def stall_after(call: Call, n: int) -> None:
     await call.longer_than(n).begin(n)
@@ -74,15 +67,10 @@ async def stall_after(call: Call, n: int) -> None:
     call.fin()
 
 
-@fault("stall-before-content", 11, "opens the answer, then sends nothing for 120 s")
-async def stall_before_content(call: Call) -> None:
-    await stall_after(call, 0)
-
-
 @fault("comments-after-{n}", 11, "sends n pieces of content, then only comments, one a second, for 120 s")
 async def comments_after(call: Call, n: int) -> None:
     await call.longer_than(n).begin(n)
-    for _ in itertools.repeat(None, int(SILENCE_S)):
+    for _ in range(int(SILENCE_S)):
         await call.wait(1.0)
         if call.stream:
             await call.frame(b": still here\n\n")
