@@ -38,7 +38,7 @@ class Load:
 
     def _ask(self) -> None:
         payload = json.dumps(body("primary/ok"))
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         while not self._stopped.wait(CALLERS / 200):
             try:
                 connection.request("POST", "/v1/chat/completions", payload, {"content-type": "application/json"})
@@ -70,7 +70,7 @@ PRICE = '\n[[models]]\nid = "primary/ok"\nprice = { input = 1.0, output = 2.0 }\
 def test_nothing_is_lost_or_charged_twice(tmp_path: Path, kills: int) -> None:
     done: list[str] = []
     with FakeUpstream() as up:
-        text = config([provider(up)], timeouts={"first_content": 400.0}) + PRICE
+        text = config([provider(up)], timeouts={"connect": 60.0, "first_content": 400.0}) + PRICE
         for _ in range(kills):
             start = time.monotonic()
             with serve(text, home=tmp_path) as served:
@@ -90,7 +90,7 @@ def test_nothing_is_lost_or_charged_twice(tmp_path: Path, kills: int) -> None:
 @KILLS
 def test_a_killed_worker_loses_nothing_either(tmp_path: Path, kills: int) -> None:
     with FakeUpstream() as up:
-        text = config([provider(up)], timeouts={"first_content": 400.0}) + PRICE
+        text = config([provider(up)], timeouts={"connect": 60.0, "first_content": 400.0}) + PRICE
         with serve(text, "--workers", "2", home=tmp_path) as served:
             load = Load(served.port)
             for _ in range(kills):
