@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -11,8 +11,7 @@ from trivium.config.raw import File
 from trivium.config.toml import Document, Path, dotted
 from trivium.errors import ConfigError
 
-if TYPE_CHECKING:
-    from msgspec import inspect
+S = TypeVar("S", bound=msgspec.Struct)
 
 _PLACE = re.compile(r" - at `\$([^`]*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[\.\.\.\]")
@@ -39,6 +38,12 @@ def convert(document: Document) -> File:
         raise _explain(document, str(error)) from error
 
 
+def resolved(kind: type[S], given: msgspec.Struct, **changes: Any) -> S:
+    """A raw struct as the resolved one of its kind: fields of the same name as they are, but for `changes`."""
+    same = {name: getattr(given, name) for name in given.__struct_fields__ if name in kind.__struct_fields__}
+    return kind(**same | changes)
+
+
 def _explain(document: Document, text: str) -> ConfigError:
     place = _PLACE.search(text)
     path = _path(place[1]) if place else ()
@@ -46,12 +51,12 @@ def _explain(document: Document, text: str) -> ConfigError:
     if unknown := _UNKNOWN.match(words):
         where = f"in `{dotted(path)}`" if path else "at the top level"
         message = f"unknown key `{unknown[1]}` {where}"
-        return document.error((*path, unknown[1]), message, wrong=unknown[1], valid=_keys(_type_at(path)))
+        return document.error((*path, unknown[1]), message, wrong=unknown[1], valid=_valid(path))
     if missing := _MISSING.match(words):
         return document.error(path, f"`{dotted(path)}` needs the key `{missing[1]}`")
     if word := _WORD.match(words):
         message = f"`{dotted(path)}` cannot be {word[1]!r}"
-        return document.error(path, message, wrong=word[1], valid=_words(_type_at(path)))
+        return document.error(path, message, wrong=word[1], valid=_valid(path))
     return document.error(path, f"`{dotted(path)}`: {_plain(words)}")
 
 
@@ -70,40 +75,24 @@ def _path(text: str) -> Path:
     return tuple(step for step in steps if step is not None)
 
 
-def _type_at(path: Path) -> inspect.Type:
+def _valid(path: Path) -> list[str]:
+    """What may stand at a place: the keys of a table, or the words of a choice."""
     from msgspec import inspect
 
-    kind = inspect.type_info(File)
+    def plain(kind: inspect.Type) -> inspect.Type:
+        """Of an optional type, the one that has something inside."""
+        if isinstance(kind, inspect.Metadata):
+            return plain(kind.type)
+        if isinstance(kind, inspect.UnionType):
+            return plain(next(t for t in kind.types if not isinstance(t, inspect.NoneType)))
+        return kind
+
+    kind = plain(inspect.type_info(File))
     for step in path:
-        kind = _struct(kind)
         if isinstance(kind, inspect.StructType):
-            kind = next((field.type for field in kind.fields if field.encode_name == step), inspect.AnyType())
+            kind = plain(next((field.type for field in kind.fields if field.encode_name == step), inspect.AnyType()))
         elif isinstance(kind, inspect.VarTupleType):
-            kind = kind.item_type
-    return kind
-
-
-def _struct(kind: inspect.Type) -> inspect.Type:
-    """Of an optional type, the one that has something inside."""
-    from msgspec import inspect
-
-    if isinstance(kind, inspect.Metadata):
-        return _struct(kind.type)
-    if isinstance(kind, inspect.UnionType):
-        inner = [t for t in kind.types if not isinstance(t, inspect.NoneType)]
-        return _struct(inner[0])
-    return kind
-
-
-def _keys(kind: inspect.Type) -> list[str]:
-    from msgspec import inspect
-
-    kind = _struct(kind)
-    return [field.encode_name for field in kind.fields] if isinstance(kind, inspect.StructType) else []
-
-
-def _words(kind: inspect.Type) -> list[str]:
-    from msgspec import inspect
-
-    kind = _struct(kind)
+            kind = plain(kind.item_type)
+    if isinstance(kind, inspect.StructType):
+        return [field.encode_name for field in kind.fields]
     return [str(cast("Any", value)) for value in kind.values] if isinstance(kind, inspect.LiteralType) else []

@@ -6,8 +6,9 @@ Each entry names the origin that its key belongs to, and is used for no other.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -20,6 +21,8 @@ from trivium.types.secret import Secret
 Place = Literal["keyring", "file"]
 
 _SERVICE = "trivium"
+
+T = TypeVar("T")
 
 
 class _Entry(msgspec.Struct, omit_defaults=True):
@@ -61,7 +64,8 @@ def load(home: Path, provider_id: str, origin: str) -> Secret | None:
     entry = _load(home).get(provider_id)
     if entry is None or entry.origin != origin:
         return None
-    key = entry.key if entry.key is not None else _keyring_get(_account(home, provider_id))
+    account = _account(home, provider_id)
+    key = entry.key if entry.key is not None else _keyring(lambda ring: ring.get_password(_SERVICE, account))
     return Secret(key) if key else None
 
 
@@ -72,7 +76,7 @@ def remove(home: Path, provider_id: str) -> bool:
     if entry is None:
         return False
     if entry.key is None:
-        _keyring_delete(_account(home, provider_id))
+        _keyring(lambda ring: ring.delete_password(_SERVICE, _account(home, provider_id)))
     _save(home, entries)
     return True
 
@@ -99,37 +103,22 @@ def _save(home: Path, entries: dict[str, _Entry]) -> None:
 
 def _keyring_set(account: str, key: str) -> bool:
     """Whether the keyring took the key and gives it back: some back ends silently forget."""
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError:
-        return False
-    try:
-        keyring.set_password(_SERVICE, account, key)
-        return keyring.get_password(_SERVICE, account) == key
-    except (KeyringError, RuntimeError, OSError):
-        return False
+
+    def kept(ring: Any) -> bool:
+        ring.set_password(_SERVICE, account, key)
+        return ring.get_password(_SERVICE, account) == key
+
+    return _keyring(kept) is True
 
 
-def _keyring_get(account: str) -> str | None:
+def _keyring(use: Callable[[Any], T]) -> T | None:
+    """What the OS keyring answers; None where there is none, or none that works."""
     try:
         import keyring
         from keyring.errors import KeyringError
     except ImportError:
         return None
     try:
-        return keyring.get_password(_SERVICE, account)
+        return use(keyring)
     except (KeyringError, RuntimeError, OSError):
         return None
-
-
-def _keyring_delete(account: str) -> None:
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError:
-        return
-    try:
-        keyring.delete_password(_SERVICE, account)
-    except (KeyringError, RuntimeError, OSError):
-        return

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 
 from trivium.config import raw
+from trivium.config.convert import resolved
 from trivium.config.routes import data_class
 from trivium.config.secret import derive, root_secret
 from trivium.config.toml import Document, Path
@@ -35,21 +36,9 @@ def hash_keys(
                 message = f"this {word} is also that of the key in line {document.line(('keys', seen[what]))}"
                 raise document.error(("keys", index, word), message)
             seen[what] = index
-        keys.append(_key(document, ("keys", index), key, digest))
+        expires_s = _expires(document, ("keys", index), key.expires)
+        keys.append(resolved(Key, key, digest=digest, data_class=data_class(key), expires_s=expires_s))
     return tuple(keys), tuple(notes)
-
-
-def _key(document: Document, path: Path, key: raw.Key, digest: str) -> Key:
-    return Key(
-        name=key.name,
-        digest=digest,
-        data_class=data_class(key),
-        models=key.models,
-        roads=key.roads,
-        expires_s=_expires(document, path, key.expires),
-        tags=key.tags,
-        team=key.team,
-    )
 
 
 def _digest(document: Document, path: Path, key: raw.Key, secret: bytes) -> str:

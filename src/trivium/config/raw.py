@@ -11,13 +11,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from trivium.catalog.rows import AuthForm, Capability, DialectName
-from trivium.config.schema import Pull
+from trivium.config.schema import Local, Pull
 from trivium.routing.route import Likeness, Rescue, Strategy
 from trivium.types.data import Access
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
 Price = Annotated[float, msgspec.Meta(ge=0)]
 Duration = Annotated[str, msgspec.Meta(description="250ms, 3s, 10m, 1h")]
 Money = Annotated[str, msgspec.Meta(description="1 USD, 25 USD / month")]
@@ -185,14 +184,6 @@ class Ledger(Table, frozen=True):
 class Defaults(Table, frozen=True):
     model: str | None = None
     budget: Money | None = None
-
-
-class Local(Table, frozen=True):
-    watts: Positive | None = None
-    price_kwh: Price | None = None
-    purchase: Price | None = None
-    life_months: Positive | None = None
-    utilisation: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
 
 
 class File(Table, frozen=True):

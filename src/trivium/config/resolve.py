@@ -9,14 +9,14 @@ import msgspec
 
 from trivium.catalog.rows import Model, Price
 from trivium.config import listen, raw, shipped
-from trivium.config.convert import convert
+from trivium.config.convert import convert, resolved
 from trivium.config.keys import hash_keys
 from trivium.config.later import refuse
 from trivium.config.providers import bind
 from trivium.config.quantity import money, seconds, size
 from trivium.config.routes import Names, data_class, resolve_aliases, resolve_routes
-from trivium.config.schema import DEFAULT_BUDGET_NANOS, Config, Defaults, Engine, Ledger, Local, Policy, Server
-from trivium.config.times import duration, timeouts
+from trivium.config.schema import DEFAULT_BUDGET_NANOS, Config, Defaults, Engine, Ledger, Policy, Server
+from trivium.config.times import duration, quantity, timeouts
 from trivium.config.toml import Document, dotted
 from trivium.config.untrusted import routes_and_defaults
 from trivium.types.money import nanos
@@ -47,7 +47,7 @@ def trusted(path: Path, document: Document, env: Mapping[str, str], home: Path, 
         ),
         ledger=_ledger(document, file.ledger),
         defaults=_defaults(document, file.defaults, names),
-        local=Local(**msgspec.structs.asdict(file.local)),
+        local=file.local,
         notes=notes,
     )
 
@@ -73,21 +73,11 @@ def untrusted(path: Path, document: Document, env: Mapping[str, str], home: Path
 
 def _server(document: Document, given: raw.Server, *, guarded: bool) -> Server:
     for name, address in (("listen", given.listen), ("admin", given.admin)):
-        try:
-            refusal = listen.refusal(address, guarded=guarded)
-        except ValueError as error:
-            raise document.error(("server", name), f"`server.{name}`: {error}") from error
+        refusal = quantity(document, ("server", name), address, lambda text: listen.refusal(text, guarded=guarded))
         if refusal:
             remedy = "Add a [[keys]] table, or listen on 127.0.0.1."
             raise document.error(("server", name), f"`server.{name}`: {refusal}", remedy=remedy)
-    return Server(
-        listen=given.listen,
-        admin=given.admin,
-        workers=given.workers,
-        hosts=given.hosts,
-        cors_origins=given.cors_origins,
-        drain_s=duration(document, ("server", "drain"), given.drain),
-    )
+    return resolved(Server, given, drain_s=duration(document, ("server", "drain"), given.drain))
 
 
 def _engines(document: Document, given: tuple[raw.Engine, ...]) -> dict[str, Engine]:
@@ -97,19 +87,11 @@ def _engines(document: Document, given: tuple[raw.Engine, ...]) -> dict[str, Eng
         if engine.id in engines:
             raise document.error((*path, "id"), f"there is an engine `{engine.id}` already")
         idle = engine.idle_unload
-        engines[engine.id] = Engine(
-            id=engine.id,
-            kind=engine.kind,
-            model=engine.model,
-            binary=engine.binary,
-            context=engine.context,
-            slots=engine.slots,
-            threads=engine.threads,
+        engines[engine.id] = resolved(
+            Engine,
+            engine,
             idle_unload_s=None if idle == "never" else duration(document, (*path, "idle_unload"), idle),
-            pinned=engine.pinned,
             max_cold_start_s=duration(document, (*path, "max_cold_start"), engine.max_cold_start),
-            pull=engine.pull,
-            options=engine.options,
         )
     return engines
 
@@ -121,16 +103,8 @@ def _models(document: Document, given: tuple[raw.Model, ...], names: Names) -> d
         id_ = names.model_id(document, path, model.id)
         if id_ in models:
             raise document.error(path, f"the model `{id_}` is described already")
-        models[id_] = Model(
-            id=id_,
-            name=model.name or "",
-            family=model.family,
-            weights=model.weights,
-            context=model.context,
-            max_output=model.max_output,
-            capabilities=model.capabilities,
-            price=None if model.price is None else _price(model.price, document.file),
-        )
+        price = None if model.price is None else _price(model.price, document.file)
+        models[id_] = resolved(Model, model, id=id_, name=model.name or "", price=price)
     return models
 
 
@@ -141,10 +115,7 @@ def _price(given: raw.ModelPrice, file: str) -> Price:
 
 
 def _ledger(document: Document, given: raw.Ledger) -> Ledger:
-    try:
-        journal_max = size(given.journal_max)
-    except ValueError as error:
-        raise document.error(("ledger", "journal_max"), f"`ledger.journal_max`: {error}") from error
+    journal_max = quantity(document, ("ledger", "journal_max"), given.journal_max, size)
     days = None
     if given.retention is not None:
         days = int(duration(document, ("ledger", "retention"), given.retention) // seconds("1d"))
@@ -158,10 +129,7 @@ def _defaults(document: Document, given: raw.Defaults, names: Names) -> Defaults
     if given.budget is None:
         return Defaults(model=model)
     path = ("defaults", "budget")
-    try:
-        amount = money(given.budget)
-    except ValueError as error:
-        raise document.error(path, f"`{dotted(path)}`: {error}") from error
+    amount = quantity(document, path, given.budget, money)
     if amount.period not in (None, "day"):
         remedy = 'Write it as "1 USD / day".'
         raise document.error(

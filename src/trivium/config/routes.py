@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from trivium.config import raw
+from trivium.config.convert import resolved
 from trivium.config.times import duration, timeouts
 from trivium.config.toml import Document, Path, dotted
-from trivium.errors import ConfigError
 from trivium.routing.route import Breaker, Route
 from trivium.types.data import DATA_CLASSES, DataClass
 
@@ -52,47 +52,41 @@ class Names(msgspec.Struct, frozen=True):
 
 def resolve_aliases(document: Document, names: Names) -> dict[str, str]:
     """Every alias with what it stands for in the end: a model id or a route."""
-    resolved: dict[str, str] = {}
+    found: dict[str, str] = {}
     for alias in names.aliases:
         path: Path = ("aliases", alias)
         if alias in names.routes:
             raise document.error(path, f"`{alias}` is the name of a route as well")
-        resolved[alias] = names.target(document, path, alias)
-    return resolved
+        found[alias] = names.target(document, path, alias)
+    return found
 
 
 def resolve_routes(document: Document, routes: tuple[raw.Route, ...], names: Names) -> dict[str, Route]:
     """The routes by name. Raises ConfigError."""
-    resolved: dict[str, Route] = {}
+    found: dict[str, Route] = {}
     for index, route in enumerate(routes):
         path: Path = ("routes", index)
         if not route.name.strip():
             raise document.error((*path, "name"), "a route needs a name")
-        if route.name in resolved:
-            first = resolved[route.name].line
+        if route.name in found:
+            first = found[route.name].line
             raise document.error((*path, "name"), f"the route `{route.name}` stands in line {first} already")
-        resolved[route.name] = resolve_route(document, index, route, names)
-    return resolved
+        found[route.name] = resolve_route(document, index, route, names)
+    return found
 
 
 def resolve_route(document: Document, index: int, route: raw.Route, names: Names) -> Route:
     path: Path = ("routes", index)
-    return Route(
-        name=route.name,
+    return resolved(
+        Route,
+        route,
         targets=tuple(_target(document, path, route, index, names) for index in range(len(route.targets))),
-        strategy=route.strategy,
-        rescue=route.rescue,
-        rescue_other_model=route.rescue_other_model,
         data_class=data_class(route),
         timeouts=timeouts(document, (*path, "timeouts"), route.timeouts),
-        attempts=route.attempts,
-        retries=route.retries,
         breaker=Breaker(
             failures=route.breaker.failures,
             cooldown_s=duration(document, (*path, "breaker", "cooldown"), route.breaker.cooldown),
         ),
-        fallback=route.fallback,
-        upstream_stream=route.upstream_stream,
         max_wait_s=None if route.max_wait is None else duration(document, (*path, "max_wait"), route.max_wait),
         line=document.line((*path, "name")),
     )
@@ -101,16 +95,12 @@ def resolve_route(document: Document, index: int, route: raw.Route, names: Names
 def _target(document: Document, path: Path, route: raw.Route, index: int, names: Names) -> str:
     place = (*path, "targets", index)
     target = names.target(document, place, route.targets[index])
+    if target == route.name:
+        raise document.error(place, f"the route `{target}` targets itself")
     if target in names.routes:
-        raise _route_as_target(document, place, route.name, target)
+        remedy = "Name its targets here: a route's own deadlines and data class cannot be taken over."
+        raise document.error(place, f"`{target}` is a route, and a route cannot target another one", remedy=remedy)
     return target
-
-
-def _route_as_target(document: Document, place: Path, name: str, target: str) -> ConfigError:
-    if target == name:
-        return document.error(place, f"the route `{name}` targets itself")
-    remedy = "Name its targets here: a route's own deadlines and data class cannot be taken over."
-    return document.error(place, f"`{target}` is a route, and a route cannot target another one", remedy=remedy)
 
 
 def data_class(given: raw.Limits) -> DataClass:

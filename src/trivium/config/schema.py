@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -74,14 +74,14 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
     """What `auto` may spend a day; None: no bound. Without a configuration file it is 1 USD."""
 
 
-class Local(msgspec.Struct, frozen=True, kw_only=True):
-    """What local tokens cost; None: unknown, and said so."""
+class Local(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What local tokens cost, as written in the file too; None: unknown, and said so."""
 
-    watts: float | None = None
-    price_kwh: float | None = None
-    purchase: float | None = None
-    life_months: float | None = None
-    utilisation: float | None = None
+    watts: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    price_kwh: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    purchase: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    life_months: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    utilisation: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

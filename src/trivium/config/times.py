@@ -1,6 +1,9 @@
-"""Durations and deadlines of the configuration, in seconds."""
+"""Quantities of the configuration where they stand: durations and deadlines, in seconds, and others."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -9,13 +12,20 @@ from trivium.config import raw
 from trivium.config.quantity import seconds
 from trivium.config.toml import Document, Path, dotted
 
+T = TypeVar("T")
+
+
+def quantity(document: Document, path: Path, text: str, read: Callable[[str], T]) -> T:
+    """What `read` makes of a text. Raises ConfigError at the place."""
+    try:
+        return read(text)
+    except ValueError as error:
+        raise document.error(path, f"`{dotted(path)}`: {error}") from error
+
 
 def duration(document: Document, path: Path, text: str) -> float:
     """Seconds. Raises ConfigError at the place."""
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise document.error(path, f"`{dotted(path)}`: {error}") from error
+    return quantity(document, path, text, seconds)
 
 
 def timeouts(document: Document, path: Path, given: raw.Timeouts | None) -> Timeouts:
