@@ -10,7 +10,7 @@ from trivium.cli.data import ledger, since_ms
 from trivium.cli.terminal import OPTIONS, Options, duration, money, note, print_rows, print_table
 from trivium.errors import NotFound
 from trivium.ledger import query
-from trivium.ledger.query import LogRow
+from trivium.ledger.query import AttemptRow, LogRow
 
 
 def log(
@@ -47,36 +47,22 @@ def log(
 
 def _cells(row: LogRow) -> list[object]:
     outcome = row.error or row.outcome
-    return [
-        f"{row.time[:19].replace('T', ' ')}",
-        row.requested_model,
-        row.endpoint or "-",
-        f"{outcome} (fallback: {row.fallback})" if row.fallback else outcome,
-        row.input_tokens,
-        row.output_tokens,
-        money(row.cost_nanos),
-        duration(row.duration_ms / 1000),
-    ]
+    fallback = f" (fallback: {row.fallback})" if row.fallback else ""
+    figures = (row.input_tokens, row.output_tokens, money(row.cost_nanos), duration(row.duration_ms / 1000))
+    when = row.time[:19].replace("T", " ")
+    return [when, row.requested_model, row.endpoint or "-", outcome + fallback, *figures]
 
 
 def _show_attempts(row: LogRow) -> None:
-    print_table(
-        ("attempt", "endpoint", "road", "outcome", "status", "cost", "price of", "first content", "took"),
-        [
-            (
-                attempt.attempt,
-                attempt.endpoint,
-                attempt.road,
-                attempt.error or attempt.outcome or "under way",
-                attempt.upstream_status or "-",
-                money(attempt.cost_nanos),
-                attempt.price_version,
-                "-" if attempt.ttft_ms is None else duration(attempt.ttft_ms / 1000),
-                duration(attempt.duration_ms / 1000),
-            )
-            for attempt in row.attempts
-        ],
-        right=("status", "cost", "first content", "took"),
-    )
+    columns = ("attempt", "endpoint", "road", "outcome", "status", "cost", "price of", "first content", "took")
+    right = ("status", "cost", "first content", "took")
+    print_table(columns, map(_attempt_cells, row.attempts), right=right)
     dropped = ", ".join(row.dropped) or "nothing"
     note(f"id {row.id}, dialect {row.dialect}, data class {row.data_class}, dropped: {dropped}")
+
+
+def _attempt_cells(row: AttemptRow) -> list[object]:
+    first = "-" if row.ttft_ms is None else duration(row.ttft_ms / 1000)
+    outcome, status = row.error or row.outcome or "under way", row.upstream_status or "-"
+    figures = (status, money(row.cost_nanos), row.price_version, first, duration(row.duration_ms / 1000))
+    return [row.attempt, row.endpoint, row.road, outcome, *figures]

@@ -45,7 +45,9 @@ def _run(words: list[str], *, aside: bool) -> int | None:
     """Call the command that the words name. Raises TriviumError and what the command raises."""
     gc.disable()  # what is imported stays, so looking at it again and again is time lost
     try:
-        if aside and words[:1] == ["serve"] and hasattr(os, "fork"):
+        # `transport.platform` knows the platform, but is a large part of what is to be loaded meanwhile.
+        forks = hasattr(os, "fork") and os.environ.get("TRIVIUM_PORTABLE") != "1"
+        if aside and forks and words[:1] == ["serve"]:
             from trivium.cli.aside import parse
         else:
             from trivium.cli.app import parse

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 
 import support
 from cli_help import command, said_error, trivium
+from trivium.transport.platform import PORTABLE
 
 
 def test_one_line_of_json_says_where_it_listens(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_help_is_help(tmp_path: Path) -> None:
     assert "--workers" in done.stdout
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.skipif(PORTABLE, reason="needs fork")
 def test_the_reader_of_the_words_stays_in_no_process_that_serves(tmp_path: Path) -> None:
     loud = (
         "import sys, trivium.server.master as master\n"
