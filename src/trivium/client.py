@@ -44,6 +44,7 @@ STREAM_EVENTS_MAX = 256
 """Events that may wait for their reader; then the upstream is read no further."""
 CLOSE_S = 20.0
 CLOSE_TURNS = 10
+CLOSED, ASK_BEFORE = "This client was closed.", "Ask before you close it."
 
 
 def request_of(messages: Messages, model: str, parameters: Mapping[str, Any], *, stream: bool) -> Request:
@@ -175,7 +176,7 @@ class AsyncTrivium:
             return None
         self._gateway = None
         for exchange, sink in list(self._calls.items()):
-            sink.fail(exchange, Draining("This client was closed.", remedy="Ask before you close it."))
+            sink.fail(exchange, Draining(CLOSED, remedy=ASK_BEFORE))
             pipeline.caller_gone(exchange)
         for _ in range(CLOSE_TURNS):  # in which the journal is written, and the callers' tasks end
             await asyncio.sleep(0)
@@ -278,6 +279,8 @@ class _LoopThread:
         self.pid = os.getpid()
         self.stop = weakref.finalize(client, self._stop)
         self._inner = inner
+        self._calls: set[Coroutine[Any, Any, Any]] = set()
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name="trivium", daemon=True)
         self._thread.start()
         _threads.add(self)
@@ -285,11 +288,12 @@ class _LoopThread:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        self._ending = True
         owner = self.loop.run_until_complete(self._inner._close_loop())
-        left = asyncio.all_tasks(self.loop)
-        for task in left:
-            task.cancel()
-        self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        while (left := asyncio.all_tasks(self.loop)) or self._calls:
+            for task in left:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self.loop.close()
         if owner is not None:
             owner.close()
@@ -299,17 +303,22 @@ class _LoopThread:
         future = self.start(coroutine)
         try:
             return future.result()
+        except concurrent.futures.CancelledError as error:
+            raise Draining(CLOSED, remedy=ASK_BEFORE) from error
         except BaseException:
             future.cancel()
             raise
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Raises Draining once the loop has ended."""
-        try:
-            return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-        except RuntimeError as error:
+        """Raises Draining once the loop ends."""
+        self._calls.add(coroutine)  # before the look: an ending loop waits for all that it did not refuse
+        if self._ending:
+            self._calls.discard(coroutine)
             coroutine.close()
-            raise Draining("This client was closed.", remedy="Ask before you close it.") from error
+            raise Draining(CLOSED, remedy=ASK_BEFORE)
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        future.add_done_callback(lambda _: self._calls.discard(coroutine))
+        return future
 
     def _stop(self) -> None:
         if self.pid == os.getpid():

@@ -165,6 +165,20 @@ def test_closing_the_client_ends_the_calls_of_other_threads(
     assert [type(error) for error in ended] == [Draining]
 
 
+def test_what_the_end_of_the_loop_cancels_or_refuses_is_told_so(settings: Config) -> None:
+    trivium = Trivium(settings)
+    running = trivium._running()  # pyright: ignore[reportPrivateUsage]
+
+    async def outlast() -> None:
+        running.stop()
+        await asyncio.Event().wait()
+
+    for _ in range(2):
+        with pytest.raises(Draining):
+            running.run(outlast())
+    trivium.close()
+
+
 def test_a_closed_client_starts_anew_but_its_streams_are_over(settings: Config) -> None:
     trivium = Trivium(settings)
     events = trivium.stream("Hello", "primary/gap-200")
