@@ -34,7 +34,7 @@ log = logging.getLogger("trivium.owner")
 
 ELECTION_S = 0.25
 """How often a program that is not the owner looks whether it can become it."""
-LOAD_S = 0.2
+LOAD_S = 1.0
 """How often journals are looked at."""
 CLOSE_S = 15.0
 """How long the end of an owner may take: engines get ten seconds to stop."""
