@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from trivium.dialects.openai_chat.head import pass_request, peek
 from trivium.errors import InvalidRequest
+from trivium.wire.splice import splice_model
 
 SPACE = st.sampled_from(["", " ", "\n", "\t", "\r\n "])
 KEYS = st.sampled_from(
@@ -111,3 +112,50 @@ def test_a_second_model_is_refused(body):
         except InvalidRequest:
             return
         raise AssertionError("a second model passed")
+
+
+NAMES = (
+    st.text(st.sampled_from(["a", "b", "/", '"', "\\", "é", "😀", "\n", "\x7f", "\u2028", "%", "{", "}", ","]))
+    | st.text()
+)
+EXTRAS = st.sampled_from([b"", b'"stream":true', b'"x":1,"y":"model"'])
+RESTS = st.sampled_from(["", ',"messages":[{"model":"a"}]', ' , "x":"\\"","messages":[]', ',"n":1}garbage', "\r\n"])
+
+
+@given(NAMES, NAMES, EXTRAS, RESTS, st.sampled_from(["", " "]), st.booleans())
+def test_the_quick_way_says_what_the_walk_says(
+    current: str, new: str, extra: bytes, rest: str, space: str, escaped: bool
+) -> None:
+    value = json.dumps(current) if escaped else msgspec.json.encode(current).decode()
+    body = f'{{"model":{space}{value}{rest}}}'.encode("utf-8", "surrogatepass")
+    messages = msgspec.Raw(b"[]")
+    quick = splice_model(body, current, new, messages, extra)
+    # A blank in front keeps its bytes from the quick way, and changes nothing for the walk.
+    walked = splice_model(b" " + body, current, new, messages, extra)
+    if quick is not None and walked is not None:
+        assert b" " + quick == walked
+    if walked is not None:
+        assert quick is not None
+    if quick is not None:
+        spliced = f'{{"model":{space}'.encode() + msgspec.json.encode(new) + (b"," + extra if extra else b"")
+        assert quick == spliced + f"{rest}}}".encode()
+
+
+@given(NAMES, NAMES)
+def test_a_name_that_only_begins_like_the_model_is_another(current: str, longer: str) -> None:
+    body = msgspec.json.encode({"model": current + longer, "messages": []})
+    assert (splice_model(body, current, "new", msgspec.Raw(b"[]")) is None) == bool(longer)
+
+
+@given(bodies(), NAMES)
+def test_both_ways_agree_on_any_body(body: bytes, new: str) -> None:
+    try:
+        head = peek(body)
+    except InvalidRequest:
+        return
+    quick = splice_model(body, head.model, new, head.messages)
+    walked = splice_model(b" " + body, head.model, new, head.messages)
+    if quick is not None and walked is not None:
+        assert b" " + quick == walked
+    for spliced in (quick, walked):
+        assert spliced is None or decoded(spliced) == decoded(body) | {"model": new}

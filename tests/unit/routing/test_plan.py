@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivium.catalog.rows import Endpoint, Provider
-from trivium.routing.plan import Facts, Plan, Rejected, plan
+from trivium.routing.plan import MEDIA, Facts, Plan, Rejected, plan
 from trivium.routing.route import Route
 from trivium.types.data import DataClass
 
-CAPABILITIES = ("tools", "images", "json_schema")
+CAPABILITIES = ("tools", "images", "audio", "files")
 ACCESSES = ("direct", "routed", "local")
 WEIGHTS = (None, "one", "two")
 
@@ -128,3 +128,70 @@ def test_unknown_weights_are_like_nothing() -> None:
     assert ids(plan(Facts(model="route"), route, two)) == ["acme/a"]
     two = [endpoint("acme/a", weights="one"), endpoint("acme/b", weights="one"), endpoint("acme/c", weights="two")]
     assert ids(plan(Facts(model="route"), route, two)) == ["acme/a", "acme/b"]
+
+
+@given(facts, candidates, st.integers(0, 2000), st.integers(0, 1500) | st.none())
+def test_a_plan_stays_the_plan_for_what_it_holds(
+    given_facts: Facts, given_candidates: list, tokens: int, output: int | None
+) -> None:
+    usual = msgspec.structs.replace(given_facts, input_tokens=0, max_output_tokens=None)
+    found = plan(usual, ROUTE, given_candidates)
+    assert found.holds(0, None)
+    own = plan(msgspec.structs.replace(usual, input_tokens=tokens, max_output_tokens=output), ROUTE, given_candidates)
+    if found.holds(tokens, output):
+        assert own == found
+    assert set(ids(own)) <= set(ids(found))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "context", "max_output", "held", "not_held"),
+    [
+        ([(None, None)], None, None, [(10**9, 10**9)], []),
+        ([(100, 10)], 100, 10, [(100, 10), (0, 0), (100, None)], [(101, 10), (100, 11)]),
+        ([(100, None), (50, 10), (None, 20)], 50, 10, [(50, 10)], [(51, None), (50, 11)]),
+    ],
+)
+def test_the_least_window_holds_for_all(
+    sizes: list[tuple[int | None, int | None]],
+    context: int | None,
+    max_output: int | None,
+    held: list[tuple[int, int | None]],
+    not_held: list[tuple[int, int | None]],
+) -> None:
+    some = [endpoint(f"acme/{n}", context=c, max_output=m) for n, (c, m) in enumerate(sizes)]
+    # What is rejected anyway bounds nobody.
+    out = endpoint("acme/out", context=1, max_output=1, access="routed")
+    found = plan(Facts(model="route", road="direct"), ROUTE, [*some, out])
+    assert (found.context, found.max_output) == (context, max_output)
+    assert all(found.holds(*size) for size in held)
+    assert not any(found.holds(*size) for size in not_held)
+
+
+BLIND, ALL = frozenset({"tools"}), MEDIA | {"tools"}
+
+
+@pytest.mark.parametrize(
+    ("some", "differs"),
+    [
+        ([], False),
+        ([{"capabilities": BLIND}], False),
+        ([{"capabilities": BLIND, "engine": "tiny"}], True),
+        ([{"capabilities": ALL, "engine": "tiny"}], False),
+        ([{"capabilities": ALL}, {"capabilities": ALL}], False),
+        ([{"capabilities": ALL}, {"capabilities": BLIND}], True),
+        ([{"capabilities": BLIND}, {"capabilities": BLIND}], True),
+        ([{"capabilities": MEDIA - {"audio"}}, {"capabilities": ALL}], True),
+        ([{"capabilities": BLIND, "access": "routed"}, {"capabilities": ALL}], False),
+    ],
+)
+def test_when_it_matters_which_media_a_request_carries(some: list[dict], differs: bool) -> None:
+    given_candidates = [endpoint(f"acme/{n}", **changes) for n, changes in enumerate(some)]
+    assert plan(Facts(model="route", road="direct"), ROUTE, given_candidates).differs_in_media is differs
+
+
+@given(facts, candidates, st.sets(st.sampled_from(sorted(MEDIA))))
+def test_media_do_not_change_a_plan_that_says_so(given_facts: Facts, given_candidates: list, media: set) -> None:
+    found = plan(given_facts, ROUTE, given_candidates)
+    own = plan(msgspec.structs.replace(given_facts, needs=given_facts.needs | media), ROUTE, given_candidates)
+    if not found.differs_in_media and len(found.endpoints) != 1:
+        assert ids(own) == ids(found)

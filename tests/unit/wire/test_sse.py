@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trivium.wire.sse import MAX_FRAME_BYTES, Frame, FrameCutter, LimitExceeded, SSEParser
+from trivium.wire.sse import MAX_FRAME_BYTES, Frame, FrameCutter, LimitExceeded, SSEParser, Template
 
 CASES = {
     "plain": (b"data: x\n\n", [("message", b"x")]),
@@ -68,3 +68,60 @@ def test_a_cutter_gives_back_the_rest():
     assert cutter.feed(b"data: 1\n\ndata: 2") == [b"data: 1\n\n"]
     assert cutter.close() == b"data: 2"
     assert cutter.close() == b""
+
+
+TEXT, PADDING = b'"content":"', b'"obfuscation":"'
+
+
+def chunk(text: bytes, before: bytes = b'{"id":"c","delta":{', after: bytes = b"}}") -> bytes:
+    return b"data: " + before + TEXT + text + b'"' + after + b"\n\n"
+
+
+def padded(text: bytes, padding: bytes, after: bytes = b"}") -> bytes:
+    return chunk(text, after=b'},"obfuscation":"' + padding + b'"' + after)
+
+
+@pytest.mark.parametrize(
+    ("learned", "frame", "fits"),
+    [
+        (chunk(b"Hi"), chunk(b"Hi"), True),
+        (chunk(b"Hi"), chunk(b""), True),
+        (chunk(b""), chunk("é😀 {[,:]}\\n".encode()), True),
+        (chunk(b"Hi"), chunk(b"a" * 100_000), True),
+        (chunk(b"Hi"), chunk(b'say \\"no\\"'), False),  # its quotes are not where the template has them
+        (chunk(b'say \\"no\\"'), chunk(b"Hi"), False),
+        (chunk(b"Hi"), chunk(b"Hi", after=b'},"usage":{}}'), False),
+        (chunk(b"Hi"), chunk(b"Hi", before=b'{"id":"d","delta":{'), False),
+        (chunk(b"Hi"), chunk(b'Hi","finish_reason":"stop'), False),
+        (chunk(b"Hi"), chunk(b"a\nb"), False),
+        (chunk(b"Hi"), chunk(b"Hi") + chunk(b"Hi"), False),
+        (chunk(b"Hi"), chunk(b"Hi") + b"data: [DONE]\n\n", False),
+        (chunk(b"Hi"), chunk(b"Hi")[:-1], False),
+        (chunk(b"Hi"), chunk(b"Hi") + b"\n", False),
+        (chunk(b"Hi"), b": x\n\n", False),
+        (chunk(b"Hi"), b"", False),
+        (chunk(b"Hi"), b"data: [DONE]\n\n", False),
+        (padded(b"Hi", b"aX"), padded(b"Hello", b"b"), True),
+        (padded(b"Hi", b"aX"), padded(b"Hello", b""), True),
+        (padded(b"Hi", b"aX"), padded(b"Hi", b'","usage":"x'), False),
+        (padded(b"Hi", b"aX"), padded(b"Hi", b"b", after=b',"error":1}'), False),
+        (padded(b"Hi", b"aX"), padded(b"Hi", b"b\ndata: x"), False),
+        (padded(b"Hi", b"aX"), chunk(b"Hi"), False),
+        (chunk(b"Hi"), padded(b"Hi", b"aX"), False),
+        (b'data: {"role":"assistant"}\n\n', b'data: {"role":"assistant"}\n\n', False),
+    ],
+)
+def test_a_template_fits_what_differs_in_its_text_alone(learned: bytes, frame: bytes, fits: bool) -> None:
+    template = Template(PADDING)
+    assert not template.fits(frame)
+    template.learn(learned, TEXT)
+    assert template.fits(frame) is fits
+    template.forget()
+    assert not template.fits(frame)
+
+
+def test_without_a_padding_none_is_looked_for() -> None:
+    template = Template()
+    template.learn(padded(b"Hi", b"aX"), TEXT)
+    assert template.fits(padded(b"Hello", b"aX"))
+    assert not template.fits(padded(b"Hi", b"bX"))
