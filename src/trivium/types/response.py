@@ -7,23 +7,8 @@ from typing import Any
 
 import msgspec
 
-from trivium.types.event import (
-    AudioDelta,
-    CitationDelta,
-    End,
-    Event,
-    Failure,
-    Finish,
-    FinishReason,
-    LogprobsDelta,
-    ReasoningDelta,
-    RefusalDelta,
-    Start,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
-    UsageReport,
-)
+from trivium.types import event as ev
+from trivium.types.event import Event, FinishReason
 from trivium.types.message import Audio, Citation, Message, Part, Reasoning, Refusal, Text, ToolCall
 from trivium.types.usage import Usage
 
@@ -106,7 +91,7 @@ class _ChoiceFold:
     def __init__(self) -> None:
         self.slots: dict[tuple[type[Part], int], _Slot] = {}
         self.logprobs: list[dict[str, Any]] = []
-        self.finish: Finish | None = None
+        self.finish: ev.Finish | None = None
 
     def slot(self, kind: type[Part], index: int = 0) -> _Slot:
         found = self.slots.get((kind, index))
@@ -116,26 +101,26 @@ class _ChoiceFold:
 
     def add(self, event: Event) -> None:
         match event:
-            case TextDelta():
+            case ev.TextDelta():
                 self.slot(Text, event.block).text.append(event.text)
-            case CitationDelta():
+            case ev.CitationDelta():
                 self.slot(Text, event.block).citations.append(event.citation)
-            case ReasoningDelta():
+            case ev.ReasoningDelta():
                 _add_reasoning(self.slot(Reasoning, event.block), event)
-            case RefusalDelta():
+            case ev.RefusalDelta():
                 self.slot(Refusal).text.append(event.text)
-            case ToolCallStart():
+            case ev.ToolCallStart():
                 fields = self.slot(ToolCall, event.index).fields
                 fields.update(id=event.id, name=event.name)
                 if event.signature is not None:
                     fields["signature"] = event.signature
-            case ToolCallDelta():
+            case ev.ToolCallDelta():
                 self.slot(ToolCall, event.index).text.append(event.arguments)
-            case AudioDelta():
+            case ev.AudioDelta():
                 self.slot(Audio).text.append(event.data)
-            case LogprobsDelta():
+            case ev.LogprobsDelta():
                 self.logprobs += event.content
-            case Finish():
+            case ev.Finish():
                 self.finish = event
             case _:
                 pass
@@ -153,7 +138,7 @@ class _ChoiceFold:
         )
 
 
-def _add_reasoning(slot: _Slot, event: ReasoningDelta) -> None:
+def _add_reasoning(slot: _Slot, event: ev.ReasoningDelta) -> None:
     slot.text.append(event.text)
     if event.summary:
         slot.fields["summary"] = (slot.fields.get("summary") or "") + event.summary
@@ -169,22 +154,22 @@ class Fold:
     __slots__ = ("choices", "ended", "failure", "start", "usage")
 
     def __init__(self) -> None:
-        self.start = Start()
+        self.start = ev.Start()
         self.choices: dict[int, _ChoiceFold] = {}
         self.usage: Usage | None = None
-        self.failure: Failure | None = None
+        self.failure: ev.Failure | None = None
         self.ended = False
 
     def add(self, event: Event) -> None:
         match event:
-            case Start():
+            case ev.Start():
                 self.start = event
                 self.usage = event.usage or self.usage
-            case UsageReport():
+            case ev.UsageReport():
                 self.usage = event.usage
-            case Failure():
+            case ev.Failure():
                 self.failure = event
-            case End():
+            case ev.End():
                 self.ended = True
             case _:
                 choice = getattr(event, "choice", None)

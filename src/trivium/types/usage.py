@@ -40,17 +40,13 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     def plus(self, other: Usage) -> Usage:
         """The sum of two usages, for a request of several attempts."""
-        return Usage(
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
-            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
-            cache_write_1h_tokens=self.cache_write_1h_tokens + other.cache_write_1h_tokens,
-            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
-            input_audio_tokens=self.input_audio_tokens + other.input_audio_tokens,
-            output_audio_tokens=self.output_audio_tokens + other.output_audio_tokens,
-            input_image_tokens=self.input_image_tokens + other.input_image_tokens,
-            requests=self.requests + other.requests,
-            estimated=self.estimated or other.estimated,
-            cost_usd=None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd,
-        )
+        sums = {
+            name: value + getattr(other, name)
+            for name, value in msgspec.structs.asdict(self).items()
+            if name in _SUMMED
+        }
+        cost = None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd
+        return Usage(**sums, estimated=self.estimated or other.estimated, cost_usd=cost)
+
+
+_SUMMED = frozenset(Usage.__struct_fields__) - {"estimated", "cost_usd"}

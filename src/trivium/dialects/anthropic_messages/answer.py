@@ -24,18 +24,8 @@ from trivium.dialects.anthropic_messages.wire import (
 from trivium.dialects.base import AnswerContext, Built, PassedAnswer
 from trivium.dialects.request import Json, Losses
 from trivium.errors import UpstreamProtocolError
-from trivium.types.event import (
-    CitationDelta,
-    End,
-    Event,
-    Finish,
-    ReasoningDelta,
-    Start,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
-    UsageReport,
-)
+from trivium.types import event as ev
+from trivium.types.event import Event
 from trivium.types.message import Audio, Message, Part, Reasoning, Refusal, Text, ToolCall
 from trivium.types.response import Choice, Response
 from trivium.types.usage import Usage
@@ -80,18 +70,18 @@ _PASSED = msgspec.json.Decoder(_Passed)
 def decode_answer(body: bytes) -> list[Event]:
     """A whole answer as events; blocks of tools that the API ran itself have no event and are skipped."""
     answer = _decoded(_WHOLE, body)
-    events: list[Event] = [Start(id=answer.id, model=answer.model)]
+    events: list[Event] = [ev.Start(id=answer.id, model=answer.model)]
     calls = 0
     for index, block in enumerate(answer.content):
         events += block_events(block, index, calls)
         if block.type == "tool_use":
-            events.append(ToolCallDelta(index=calls, arguments=bytes(block.input).decode()))
+            events.append(ev.ToolCallDelta(index=calls, arguments=bytes(block.input).decode()))
             calls += 1
     reason = answer.stop_reason or ""
-    events.append(Finish(reason=finish_of(reason), native=reason, stop_sequence=answer.stop_sequence))
+    events.append(ev.Finish(reason=finish_of(reason), native=reason, stop_sequence=answer.stop_sequence))
     if answer.usage is not None:
-        events.append(UsageReport(usage_of(answer.usage)))
-    events.append(End())
+        events.append(ev.UsageReport(usage_of(answer.usage)))
+    events.append(ev.End())
     return events
 
 
@@ -100,16 +90,16 @@ def block_events(block: WireBlock, index: int, call: int) -> Iterator[Event]:
     match block.type:
         case "text":
             if block.text:
-                yield TextDelta(block.text, block=index)
+                yield ev.TextDelta(block.text, block=index)
             for citation in block.citations or ():
-                yield CitationDelta(citation=citation_of(citation), block=index)
+                yield ev.CitationDelta(citation=citation_of(citation), block=index)
         case "thinking":
             signature = block.signature or None
-            yield ReasoningDelta(text=block.thinking, signature=signature, format=REASONING_FORMAT, block=index)
+            yield ev.ReasoningDelta(text=block.thinking, signature=signature, format=REASONING_FORMAT, block=index)
         case "redacted_thinking":
-            yield ReasoningDelta(encrypted=block.data, format=REASONING_FORMAT, block=index)
+            yield ev.ReasoningDelta(encrypted=block.data, format=REASONING_FORMAT, block=index)
         case "tool_use":
-            yield ToolCallStart(index=call, id=block.id, name=block.name)
+            yield ev.ToolCallStart(index=call, id=block.id, name=block.name)
         case _:
             pass
 

@@ -26,23 +26,8 @@ from trivium.dialects.anthropic_messages.wire import (
 from trivium.dialects.base import AnswerContext
 from trivium.dialects.request import Losses
 from trivium.errors import TriviumError
-from trivium.types.event import (
-    AudioDelta,
-    CitationDelta,
-    End,
-    Event,
-    Failure,
-    Finish,
-    LogprobsDelta,
-    Ping,
-    ReasoningDelta,
-    RefusalDelta,
-    Start,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
-    UsageReport,
-)
+from trivium.types import event as ev
+from trivium.types.event import Event
 from trivium.types.usage import Usage
 
 _json = msgspec.json.encode
@@ -61,7 +46,7 @@ class _Call:
 
     __slots__ = ("arguments", "start")
 
-    def __init__(self, start: ToolCallStart) -> None:
+    def __init__(self, start: ev.ToolCallStart) -> None:
         self.start = start
         self.arguments: list[str] = []
 
@@ -86,7 +71,7 @@ class MessagesEncoder:
         self._call: _Call | None = None
         self._waiting: dict[int, _Call] = {}
         self._is_refused = False
-        self._finish: Finish | None = None
+        self._finish: ev.Finish | None = None
         self._usage: Usage | None = None
 
     @property
@@ -100,18 +85,18 @@ class MessagesEncoder:
                 self._losses.add("n")
                 continue
             match event:
-                case TextDelta():
+                case ev.TextDelta():
                     self._text(event.text, event.block)
-                case ReasoningDelta():
+                case ev.ReasoningDelta():
                     self._reasoning(event)
-                case ToolCallStart():
+                case ev.ToolCallStart():
                     self._start_call(event)
-                case ToolCallDelta():
+                case ev.ToolCallDelta():
                     self._call_delta(event)
-                case RefusalDelta():
+                case ev.RefusalDelta():
                     self._is_refused = True
                     self._text(event.text, -1)
-                case CitationDelta():
+                case ev.CitationDelta():
                     self._block("text", event.block)
                     self._delta({"type": "citations_delta", "citation": wire_citation(event.citation)})
                 case _:
@@ -127,23 +112,23 @@ class MessagesEncoder:
     def _frame_of(self, event: Event) -> None:
         """Events that are no content."""
         match event:
-            case Start():
+            case ev.Start():
                 self._start(event.usage)
-            case Finish():
+            case ev.Finish():
                 self._close()
                 self._finish = event
-            case UsageReport():
+            case ev.UsageReport():
                 self._usage = event.usage
-            case End():
+            case ev.End():
                 self._end()
-            case Ping():
+            case ev.Ping():
                 if self._is_started:
                     self._out.append(_PING)
-            case Failure():
+            case ev.Failure():
                 self._out.append(self.fail(event.error))
-            case AudioDelta():
+            case ev.AudioDelta():
                 self._losses.add("audio")
-            case LogprobsDelta():
+            case ev.LogprobsDelta():
                 self._losses.add("logprobs")
             case _:
                 pass
@@ -205,7 +190,7 @@ class MessagesEncoder:
             self._close_block()
         self._waiting.clear()
 
-    def _reasoning(self, event: ReasoningDelta) -> None:
+    def _reasoning(self, event: ev.ReasoningDelta) -> None:
         """Foreign signatures and encrypted texts stay out: a caller would send them back to who cannot verify them."""
         is_own = (event.format or self._format) in {None, REASONING_FORMAT}
         if not is_own and (event.signature or event.encrypted):
@@ -223,7 +208,7 @@ class MessagesEncoder:
             self._open_block({"type": "redacted_thinking", "data": event.encrypted}, b"", b"")
             self._close_block()
 
-    def _start_call(self, event: ToolCallStart) -> None:
+    def _start_call(self, event: ev.ToolCallStart) -> None:
         call = _Call(event)
         if self._call is None:
             self._close()
@@ -239,7 +224,7 @@ class MessagesEncoder:
         if call.arguments:
             self._out += (self._prefix, _json("".join(call.arguments)), _DELTA_END)
 
-    def _call_delta(self, event: ToolCallDelta) -> None:
+    def _call_delta(self, event: ev.ToolCallDelta) -> None:
         if self._call is not None and event.index == self._call.start.index:
             self._call.arguments.append(event.arguments)
             if event.arguments:

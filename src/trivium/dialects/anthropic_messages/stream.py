@@ -19,17 +19,8 @@ from trivium.dialects.anthropic_messages.wire import (
     usage_of,
 )
 from trivium.dialects.stream import SSEDecoder
-from trivium.types.event import (
-    CitationDelta,
-    Event,
-    Finish,
-    Ping,
-    ReasoningDelta,
-    Start,
-    TextDelta,
-    ToolCallDelta,
-    UsageReport,
-)
+from trivium.types import event as ev
+from trivium.types.event import Event
 from trivium.wire.sse import Frame
 
 
@@ -106,17 +97,17 @@ class MessagesDecoder(SSEDecoder):
                 call = self._open_calls.pop(wire.index, None)
                 if call is None or not call.is_silent:
                     return []
-                return [ToolCallDelta(index=call.index, arguments=bytes(call.input).decode())]
+                return [ev.ToolCallDelta(index=call.index, arguments=bytes(call.input).decode())]
             case "message_start":
                 self._usage = wire.message.usage
                 usage = usage_of(self._usage) if self._usage else None
-                return [Start(id=wire.message.id, model=wire.message.model, usage=usage)]
+                return [ev.Start(id=wire.message.id, model=wire.message.model, usage=usage)]
             case "message_delta":
                 return self._message_delta(wire)
             case "message_stop":
                 return self._end() if self._finished else []
             case "ping":
-                return [Ping()]
+                return [ev.Ping()]
             case "error":
                 return self._fail(classify(200, wire.error))
             case _:
@@ -125,17 +116,17 @@ class MessagesDecoder(SSEDecoder):
     def _delta(self, index: int, delta: WireDelta) -> list[Event]:
         match delta.type:
             case "text_delta" if delta.text:
-                return [TextDelta(delta.text, block=index)]
+                return [ev.TextDelta(delta.text, block=index)]
             case "input_json_delta" if delta.partial_json and index in self._open_calls:
                 call = self._open_calls[index]
                 call.is_silent = False
-                return [ToolCallDelta(index=call.index, arguments=delta.partial_json)]
+                return [ev.ToolCallDelta(index=call.index, arguments=delta.partial_json)]
             case "thinking_delta":
-                return [ReasoningDelta(text=delta.thinking, block=index)]
+                return [ev.ReasoningDelta(text=delta.thinking, block=index)]
             case "signature_delta" if delta.signature:
-                return [ReasoningDelta(signature=delta.signature, format=REASONING_FORMAT, block=index)]
+                return [ev.ReasoningDelta(signature=delta.signature, format=REASONING_FORMAT, block=index)]
             case "citations_delta" if delta.citation is not None:
-                return [CitationDelta(citation=citation_of(delta.citation), block=index)]
+                return [ev.CitationDelta(citation=citation_of(delta.citation), block=index)]
             case _:
                 return []
 
@@ -151,8 +142,8 @@ class MessagesDecoder(SSEDecoder):
         reason = wire.delta.stop_reason
         if reason is not None and not self._finished:
             self._finished = True
-            events.append(Finish(reason=finish_of(reason), native=reason, stop_sequence=wire.delta.stop_sequence))
+            events.append(ev.Finish(reason=finish_of(reason), native=reason, stop_sequence=wire.delta.stop_sequence))
         if wire.usage is not None:
             self._usage = merge_usage(self._usage, wire.usage)
-            events.append(UsageReport(usage_of(self._usage)))
+            events.append(ev.UsageReport(usage_of(self._usage)))
         return events

@@ -7,19 +7,8 @@ from typing import Any
 import msgspec
 
 from trivium.dialects.openai_chat.wire import Annotation, AnswerCall, AnswerChoice, Spoken
-from trivium.types.event import (
-    AudioDelta,
-    CitationDelta,
-    Event,
-    Finish,
-    FinishReason,
-    LogprobsDelta,
-    ReasoningDelta,
-    RefusalDelta,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
-)
+from trivium.types import event as ev
+from trivium.types.event import Event, FinishReason
 from trivium.types.message import Citation
 
 _REASONS: dict[str, FinishReason] = {
@@ -32,9 +21,9 @@ _REASONS: dict[str, FinishReason] = {
 }
 
 
-def finish_of(native: str, choice: int) -> Finish:
+def finish_of(native: str, choice: int) -> ev.Finish:
     """A finish in the canonical words; one that nobody has heard of counts as `stop`, and stays readable."""
-    return Finish(reason=_REASONS.get(native, "stop"), native=native, choice=choice)
+    return ev.Finish(reason=_REASONS.get(native, "stop"), native=native, choice=choice)
 
 
 class CallNumbers:
@@ -69,12 +58,12 @@ def call_events(call: AnswerCall, calls: CallNumbers, choice: int, answer_id: st
     if begins:
         name = (function.name if function else None) or ""
         identity = call.id or f"call_{answer_id}_{choice}_{number}"
-        events.append(ToolCallStart(index=number, id=identity, name=name, choice=choice))
+        events.append(ev.ToolCallStart(index=number, id=identity, name=name, choice=choice))
     arguments = function.arguments if function else None
     if arguments is not None and not isinstance(arguments, str):
         arguments = msgspec.json.encode(arguments).decode()
     if arguments:
-        events.append(ToolCallDelta(index=number, arguments=arguments, choice=choice))
+        events.append(ev.ToolCallDelta(index=number, arguments=arguments, choice=choice))
     return events
 
 
@@ -86,18 +75,18 @@ def choice_events(wire: AnswerChoice, spoken: Spoken, calls: CallNumbers, answer
         events += _thinking(spoken, choice)
     if isinstance(spoken.content, str):
         if spoken.content:
-            events.append(TextDelta(spoken.content, choice))
+            events.append(ev.TextDelta(spoken.content, choice))
     elif spoken.content:
         events += _content_parts(spoken.content, choice)
     if spoken.refusal:
-        events.append(RefusalDelta(spoken.refusal, choice))
+        events.append(ev.RefusalDelta(spoken.refusal, choice))
     for call in spoken.tool_calls or ():
         events += call_events(call, calls, choice, answer_id)
     if spoken.annotations:
         events += _annotations(spoken.annotations, choice)
     if audio := spoken.audio:
         events.append(
-            AudioDelta(
+            ev.AudioDelta(
                 data=audio.data or "",
                 transcript=audio.transcript or "",
                 id=audio.id,
@@ -106,14 +95,14 @@ def choice_events(wire: AnswerChoice, spoken: Spoken, calls: CallNumbers, answer
             )
         )
     if wire.logprobs and wire.logprobs.content:
-        events.append(LogprobsDelta(content=wire.logprobs.content, choice=choice))
+        events.append(ev.LogprobsDelta(content=wire.logprobs.content, choice=choice))
     return events
 
 
 def _thinking(spoken: Spoken, choice: int) -> list[Event]:
     if spoken.reasoning_details:
         return [
-            ReasoningDelta(
+            ev.ReasoningDelta(
                 text=detail.text or "",
                 summary=detail.summary or "",
                 signature=detail.signature,
@@ -126,7 +115,7 @@ def _thinking(spoken: Spoken, choice: int) -> list[Event]:
             for detail in spoken.reasoning_details
         ]
     text = spoken.reasoning_content or spoken.reasoning
-    return [ReasoningDelta(text=text or "", choice=choice)]
+    return [ev.ReasoningDelta(text=text or "", choice=choice)]
 
 
 def _content_parts(parts: list[dict[str, Any]], choice: int) -> list[Event]:
@@ -136,9 +125,9 @@ def _content_parts(parts: list[dict[str, Any]], choice: int) -> list[Event]:
         thinking = part.get("thinking")
         if isinstance(thinking, list):
             inner: list[Any] = thinking  # pyright: ignore[reportUnknownVariableType]
-            events += [ReasoningDelta(text=text, choice=choice) for item in inner if (text := _text_of(item))]
+            events += [ev.ReasoningDelta(text=text, choice=choice) for item in inner if (text := _text_of(item))]
         elif text := _text_of(part):
-            events.append(TextDelta(text, choice))
+            events.append(ev.TextDelta(text, choice))
     return events
 
 
@@ -149,7 +138,7 @@ def _text_of(part: Any) -> str:
 
 def _annotations(annotations: list[Annotation], choice: int) -> list[Event]:
     return [
-        CitationDelta(
+        ev.CitationDelta(
             citation=Citation(
                 source=found.url,
                 title=found.title,

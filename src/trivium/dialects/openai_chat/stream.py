@@ -16,23 +16,8 @@ from trivium.dialects.openai_chat.wire import Answer, AnswerChoice, Spoken
 from trivium.dialects.request import Losses
 from trivium.dialects.stream import SSEDecoder
 from trivium.errors import TriviumError
-from trivium.types.event import (
-    AudioDelta,
-    CitationDelta,
-    End,
-    Event,
-    Failure,
-    Finish,
-    LogprobsDelta,
-    Ping,
-    ReasoningDelta,
-    RefusalDelta,
-    Start,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
-    UsageReport,
-)
+from trivium.types import event as ev
+from trivium.types.event import Event
 from trivium.types.usage import Usage
 from trivium.wire.sse import Frame
 
@@ -66,7 +51,7 @@ class ChatDecoder(SSEDecoder):
         events: list[Event] = []
         if chunk.choices and not self._calls:
             self._id = chunk.id or ""
-            events.append(Start(id=self._id, model=chunk.model or "", created=int(chunk.created or 0)))
+            events.append(ev.Start(id=self._id, model=chunk.model or "", created=int(chunk.created or 0)))
         for choice in chunk.choices or ():
             if choice.error is not None:
                 return events + self._fail(error_in_band(choice.error))
@@ -74,8 +59,8 @@ class ChatDecoder(SSEDecoder):
         if chunk.usage is not None or chunk.timings is not None:
             usage = read_usage(chunk.usage, chunk.timings)
             if usage is not None:
-                events.append(UsageReport(usage))
-        return events or [Ping()]
+                events.append(ev.UsageReport(usage))
+        return events or [ev.Ping()]
 
     def _choice(self, choice: AnswerChoice) -> list[Event]:
         calls = self._calls.get(choice.index)
@@ -86,7 +71,7 @@ class ChatDecoder(SSEDecoder):
         if choice.finish_reason and choice.index in self._open:
             self._open.discard(choice.index)
             events.append(finish_of(choice.finish_reason, choice.index))
-        return events or [Ping()]
+        return events or [ev.Ping()]
 
 
 class ChatEncoder:
@@ -113,7 +98,7 @@ class ChatEncoder:
         """Frames for these events; empty if they mean nothing on this wire."""
         frames: list[bytes] = []
         for event in events:
-            if type(event) is TextDelta:
+            if type(event) is ev.TextDelta:
                 if event.text:
                     frames += self._text(event)
             else:
@@ -124,7 +109,7 @@ class ChatEncoder:
         """The in-band error; no marker follows it."""
         return b"data: " + encode_error(error, self._context.id) + b"\n\n"
 
-    def _text(self, event: TextDelta) -> Iterable[bytes]:
+    def _text(self, event: ev.TextDelta) -> Iterable[bytes]:
         choice = event.choice
         start = self._texts.get(choice)
         if start is None:
@@ -136,17 +121,17 @@ class ChatEncoder:
 
     def _other(self, event: Event) -> Iterable[bytes]:
         match event:
-            case UsageReport():
+            case ev.UsageReport():
                 self._usage = event.usage
-            case Start(usage=Usage()):
+            case ev.Start(usage=Usage()):
                 self._usage = event.usage
-            case End():
+            case ev.End():
                 yield from self._end()
-            case Failure():
+            case ev.Failure():
                 yield self.fail(event.error)
-            case Finish():
+            case ev.Finish():
                 yield from self._delta(event.choice, {}, finish=finish_word(event.reason))
-            case LogprobsDelta():
+            case ev.LogprobsDelta():
                 yield from self._delta(event.choice, {}, logprobs={"content": event.content, "refusal": None})
             case _:
                 delta = self._delta_of(event)
@@ -155,22 +140,22 @@ class ChatEncoder:
 
     def _delta_of(self, event: Event) -> dict[str, Any] | None:
         match event:
-            case RefusalDelta():
+            case ev.RefusalDelta():
                 return {"refusal": event.text}
-            case ReasoningDelta():
+            case ev.ReasoningDelta():
                 self._losses.add("reasoning.signature", when=event.signature or event.encrypted)
                 text = event.text or event.summary
                 return {"reasoning": text} if text else None
-            case ToolCallStart():
+            case ev.ToolCallStart():
                 function = {"name": event.name, "arguments": ""}
                 call = {"index": event.index, "id": event.id, "type": "function", "function": function}
                 return {"tool_calls": [call]}
-            case ToolCallDelta():
+            case ev.ToolCallDelta():
                 return {"tool_calls": [{"index": event.index, "function": {"arguments": event.arguments}}]}
-            case CitationDelta():
+            case ev.CitationDelta():
                 written = self._written.get(event.choice, 0)
                 return {"annotations": [annotation(event.citation, 0, written)]}
-            case AudioDelta():
+            case ev.AudioDelta():
                 audio = {"id": event.id, "data": event.data, "transcript": event.transcript}
                 return {"audio": {**audio, "expires_at": event.expires_at}}
             case _:
