@@ -151,6 +151,16 @@ def check(response: httpx2.Response, what: str) -> None:
     raise UpstreamRejected(f"{what} was refused ({status}).", upstream_status=status)
 
 
+def whole(response: httpx2.Response, most: int) -> bytes:
+    """The body of a response; raises WrongContent where it is longer than `most` bytes."""
+    body = bytearray()
+    for block in response.iter_bytes():
+        body += block
+        if len(body) > most:
+            raise WrongContent(f"{shown(str(response.url))} answers with more than {most} bytes.")
+    return bytes(body)
+
+
 def fetch(
     client: httpx2.Client,
     item: Item,
@@ -277,13 +287,8 @@ def alone(store: Store, digest: str, part: Path, size: int | None, progress: Pro
 
 
 def discard(part: Path) -> None:
-    """Delete a part and what is noted about it."""
+    """Delete a part, if it is there still, and what is noted about it."""
     part.unlink(missing_ok=True)
-    _note(part).unlink(missing_ok=True)
-
-
-def forget_note(part: Path) -> None:
-    """Delete what is noted about a part that is complete."""
     _note(part).unlink(missing_ok=True)
 
 

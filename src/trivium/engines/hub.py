@@ -106,12 +106,7 @@ def _card(client: httpx2.Client, url: str, authorization: Secret | None) -> tupl
     """Licence id and whether access is gated; an empty licence is unknown."""
     try:
         with download.request(client, "GET", url, authorization=authorization) as response:
-            body = bytearray()
-            for block in response.iter_bytes():
-                body += block
-                if len(body) > _INFO_MAX_BYTES:
-                    return "", False
-        info = msgspec.json.decode(bytes(body), type=dict[str, Any])
+            info = msgspec.json.decode(download.whole(response, _INFO_MAX_BYTES), type=dict[str, Any])
     except (UpstreamError, msgspec.DecodeError):
         return "", False
     card: object = info.get("cardData")

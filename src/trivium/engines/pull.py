@@ -292,5 +292,5 @@ def _keep(store: Store, part: Path, digest: str, offer: Offer) -> Manifest:
     except GGUFError:
         download.discard(part)
         raise
-    download.forget_note(part)
+    download.discard(part)  # moved: its note is left
     return manifest

@@ -59,7 +59,6 @@ class _File(msgspec.Struct):
     filename: str
     url: str
     hashes: dict[str, str] = {}
-    yanked: bool | str = False
 
 
 class _Page(msgspec.Struct):
@@ -116,9 +115,9 @@ def links(wheel: Wheel, source: Source, client: httpx2.Client | None) -> Iterato
         if response.status_code == 404:
             return
         download.check(response, download.shown(page))
-        kind, body, base = response.headers.get("content-type", ""), _bounded(response), str(response.url)
-    files = _json_files(body) if "json" in kind else _html_files(body, base)
-    for file in files:
+        kind, base = response.headers.get("content-type", ""), str(response.url)
+        body = download.whole(response, _PAGE_MAX_BYTES)
+    for file in _json_files(body) if "json" in kind else _html_files(body, base):
         url = urljoin(base, file.url)
         if _matches(wheel, file.filename):
             same = download.origin(url) == download.origin(source.location)
@@ -174,15 +173,6 @@ def _html_files(body: bytes, base: str) -> list[_File]:
     parser.feed(body.decode("utf-8", "replace"))
     parser.close()
     return parser.found
-
-
-def _bounded(response: httpx2.Response) -> bytes:
-    body = bytearray()
-    for block in response.iter_bytes():
-        body += block
-        if len(body) > _PAGE_MAX_BYTES:
-            raise download.WrongContent(f"The index's page is longer than {_PAGE_MAX_BYTES} bytes.")
-    return bytes(body)
 
 
 def _normal(project: str) -> str:

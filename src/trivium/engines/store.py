@@ -67,13 +67,6 @@ def checked_name(name: str) -> str:
     return name
 
 
-def checked_digest(digest: str) -> str:
-    """`digest` itself; raises InvalidRequest unless it is `sha256:` and 64 hexadecimal digits."""
-    if not _DIGEST.fullmatch(digest):
-        raise InvalidRequest(f"`{digest[:80]}` is no sha256 digest.")
-    return digest
-
-
 def name_for(file_name: str) -> str:
     """The name that a file of this name gets: `SmolLM2-135M.Q4_1.gguf` → `smollm2-135m.q4_1`."""
     stem = file_name.removesuffix(".gguf").lower()
@@ -118,8 +111,13 @@ class Store:
         return self._read(self.manifests / f"{name}.json") if _NAME.fullmatch(name) else None
 
     def blob(self, digest: str) -> Path:
-        """Where the blob of `digest` lies, or would lie."""
-        return self.blobs / checked_digest(digest).replace(":", "-")
+        """Where the blob of `digest` lies, or would lie; raises InvalidRequest for what is no `sha256:` digest."""
+        if not _DIGEST.fullmatch(digest):
+            raise InvalidRequest(f"`{digest[:80]}` is no sha256 digest.")
+        return self.blobs / digest.replace(":", "-")
+
+    def _place(self, stated: Weights) -> Path:
+        return Path(stated.path) if stated.path else self.blob(stated.digest)
 
     def weights(self, manifest: Manifest) -> Path:
         """The path of a model's file, seen to be what it was when it came.
@@ -127,7 +125,7 @@ class Store:
         Raises EngineUnavailable when it is gone or has other content now.
         """
         stated = manifest.weights
-        path = Path(stated.path) if stated.path else self.blob(stated.digest)
+        path = self._place(stated)
         try:
             now = path.stat()
             same = now.st_size == stated.size
@@ -208,9 +206,7 @@ class Store:
 
     def verify(self, manifest: Manifest, progress: Progress | None = None) -> bool:
         """Whether the model's bytes, all read again, have their digest; raises OSError."""
-        stated = manifest.weights
-        path = Path(stated.path) if stated.path else self.blob(stated.digest)
-        return digest_of(path, progress) == stated.digest
+        return digest_of(self._place(manifest.weights), progress) == manifest.weights.digest
 
     def _known(self, path: Path, name: str | None) -> Manifest | None:
         found = path.stat()

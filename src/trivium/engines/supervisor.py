@@ -249,14 +249,14 @@ class Supervisor:
     def _settle(self, engine: _Engine) -> None:
         """Answer those who wait, where there is an answer now."""
         state = engine.life.state
-        if state in ("ready", "busy") and engine.running is not None:
-            for waiter in engine.waiters:
-                if not waiter.done():
-                    waiter.set_result(engine.running)
-        elif state in ("absent", "stopped", "failed"):
-            for waiter in engine.waiters:
-                if not waiter.done():
-                    waiter.set_exception(self._failure(engine))
+        running = engine.running if state in ("ready", "busy") else None
+        for waiter in engine.waiters:
+            if waiter.done():
+                continue
+            if running is not None:
+                waiter.set_result(running)
+            elif state in ("absent", "stopped", "failed"):
+                waiter.set_exception(self._failure(engine))
 
     def _terminate(self, engine: _Engine) -> None:
         child = engine.child
@@ -416,12 +416,8 @@ class Supervisor:
 
     def _unload_if_idle(self, engine: _Engine, now: float) -> None:
         limit = engine.spec.idle_unload_s
-        if (
-            limit is not None
-            and not engine.spec.pinned
-            and engine.life.state == "ready"
-            and now - engine.used_s > limit
-        ):
+        idle = limit is not None and engine.life.state == "ready" and now - engine.used_s > limit
+        if idle and not engine.spec.pinned:
             self._feed(engine, Stop())
 
     # Words for people
