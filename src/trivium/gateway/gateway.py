@@ -7,7 +7,7 @@ import functools
 import os
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trivium.config import shipped
 from trivium.config.home import make_private, paths
@@ -15,7 +15,6 @@ from trivium.config.schema import Config
 from trivium.gateway import pipeline
 from trivium.gateway.control import Control
 from trivium.gateway.found import Found, look
-from trivium.gateway.owner import Owner
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import Snapshot
 from trivium.ledger.journal import JournalWriter
@@ -25,6 +24,9 @@ from trivium.transport.http1 import UpstreamConnection
 from trivium.transport.proxy import Proxies
 from trivium.transport.resolve import Resolver
 from trivium.transport.upstream import Upstream
+
+if TYPE_CHECKING:
+    from trivium.gateway.owner import Owner
 
 
 def local_models(config: Config) -> tuple[str, ...]:
@@ -49,8 +51,11 @@ class Gateway:
         where = paths(config.home)
         for folder in (where.journal, where.run):
             make_private(folder)
-        self.owner = Owner(config) if own else None
-        if self.owner is not None:
+        self.owner: Owner | None = None
+        if own:
+            from trivium.gateway.owner import Owner  # database and engines, which a worker never needs
+
+            self.owner = Owner(config)
             self.owner.start()
             weakref.finalize(self, self.owner.stop)  # a gateway that nobody closed is collected with its loop
         self.control = Control(where.run / "control.sock")

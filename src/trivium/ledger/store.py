@@ -11,8 +11,6 @@ import os
 import sqlite3
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -139,9 +137,9 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def migrations() -> list[tuple[Traversable, Traversable]]:
+def migrations() -> list[tuple[Path, Path]]:
     """The way up to and down from versions 1, 2, 3 …"""
-    files = {file.name: file for file in (resources.files("trivium.ledger") / "migrations").iterdir()}
+    files = {file.name: file for file in Path(__file__).with_name("migrations").iterdir()}
     ups = sorted(name for name in files if name.endswith(".sql") and not name.endswith(".down.sql"))
     return [(files[name], files[f"{name[:-4]}.down.sql"]) for name in ups]
 

@@ -18,7 +18,6 @@ from trivium.config.listen import split_address
 from trivium.config.schema import Config
 from trivium.errors import ConfigError
 from trivium.gateway.control import Handler
-from trivium.gateway.owner import Owner
 from trivium.server.admin_thread import AdminThread
 from trivium.server.fleet import Fleet, Orders
 from trivium.server.worker import Worker
@@ -80,6 +79,8 @@ class Master:
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
         on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": logged(self.reload)})
+        from trivium.gateway.owner import Owner  # after the workers have begun, who do without it
+
         owner = Owner(self._config, self._handlers())
         owner.start()
         started(self._config)
@@ -151,6 +152,8 @@ async def _alone(config: Config, read: Callable[[], Config], admin: socket.socke
 
     hangup = logged(lambda: worker.reload(read()))
     on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": hangup})
+    from trivium.gateway.owner import Owner
+
     owner = Owner(config, {"reload": told})
     owner.start()
     await worker.start()
