@@ -113,3 +113,36 @@ def test_no_key_is_ever_logged(guarded: World) -> None:
     said = guarded.served.log() + "".join(guarded.served.stdout)
     assert "tv-plain" not in said
     assert "tv-late" not in said
+
+
+@pytest.mark.parametrize(
+    ("differs", "expected"),
+    [
+        ({"authorization": "Bearer tv-narrow-0000"}, 403),
+        ({"authorization": "Bearer tv-late-0000"}, 401),
+        ({"x-api-key": "tv-narrow-0000"}, 401),
+        ({"host": "evil.test"}, 403),
+        ({"origin": "https://evil.test"}, 403),
+        ({"content-type": "text/plain"}, 415),
+        ({"x-trivium-data-class": "premises"}, 404),
+        ({"x-trivium-strict": "maybe"}, 400),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
+)
+def test_who_comes_after_a_welcome_caller_is_looked_at_too(
+    guarded: World, differs: dict[str, str], expected: int
+) -> None:
+    """On one connection, so that nothing but the fields tells the two apart."""
+    welcome = {"authorization": f"Bearer {PLAIN}", "content-type": "application/json"}
+    connection = http.client.HTTPConnection("127.0.0.1", guarded.served.port, timeout=10)
+    payload = json.dumps(body("ant/ok"))
+    seen: list[int] = []
+    try:
+        for headers in (welcome, welcome, welcome | differs, welcome):
+            connection.request("POST", "/v1/chat/completions", payload, headers)
+            answer = connection.getresponse()
+            answer.read()
+            seen.append(answer.status)
+    finally:
+        connection.close()
+    assert seen == [200, 200, expected, 200]

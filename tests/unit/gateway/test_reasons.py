@@ -22,6 +22,7 @@ from trivium.routing.route import Route
         (("capability", "context_length"), errors.InvalidRequest),
         (("budget", "not_pulled"), errors.NoEndpoint),
         (("allowed_roads", "data_class"), errors.NoEndpoint),
+        (("capability", "data_class"), errors.NoEndpoint),
         (("data_class",), errors.NoEndpoint),
         (("credential",), errors.NoEndpoint),
     ],

@@ -121,22 +121,26 @@ FIELDS: dict[str, list[bytes | None]] = {
     "x_trivium_timeout": [None, None, b"5s", b"never"],
     "anthropic_beta": [None, None, b"one", b"two"],
 }
-ANYONE = st.fixed_dictionaries(
-    {
-        "method": st.sampled_from([b"POST", b"POST", b"POST", b"GET"]),
-        "target": st.sampled_from([CHAT, CHAT, CHAT + b"?a=1", b"/openai" + CHAT, MESSAGES, b"/v1/plan", b"/v1/x"]),
-    }
-    | {name: st.sampled_from(values) for name, values in FIELDS.items()}
-)
+FORMS: dict[str, list[bytes | None]] = FIELDS | {
+    "method": [b"POST", b"POST", b"GET"],
+    "target": [CHAT, CHAT + b"?a=1", b"/openai" + CHAT, MESSAGES, b"/v1/plan", b"/v1/x"],
+}
 USUAL: dict[str, Any] = {"method": b"POST", "target": CHAT, "authorization": b"Bearer tv-one-0000"}
 
 
-@given(st.lists(ANYONE | st.just(USUAL), min_size=2, max_size=12))
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
-def test_memory_changes_no_answer(pair: tuple[Plane, Plane], callers: list[dict[str, Any]]) -> None:
+CHANGES = st.sampled_from([{name: value} for name, values in FORMS.items() for value in values])
+
+
+@given(st.lists(CHANGES, max_size=3), st.lists(CHANGES, min_size=1, max_size=10))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_memory_changes_no_answer(
+    pair: tuple[Plane, Plane], first: list[dict[str, Any]], others: list[dict[str, Any]]
+) -> None:
     remembering, forgetful = pair
+    base: dict[str, Any] = USUAL.copy()
+    for change in first:
+        base |= change
+    callers = [base, *(base | change for change in others)]
     for caller in [*callers, *callers]:
         forgetful.inner._admitted.clear()
         assert remembering.ask(**caller) == forgetful.ask(**caller)

@@ -79,6 +79,12 @@ def test_who_is_silent_is_not_waited_for(serve: Serve) -> None:
 
     assert ask(f"http://127.0.0.1:{serve(dribble).port}", timeout_s=0.05) == NOBODY
 
+    def stay(sock: socket.socket) -> None:
+        says(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")(sock)
+        silence(sock)
+
+    assert ask(f"http://127.0.0.1:{serve(stay).port}") == (200, b"{}")  # though it does not close
+
 
 @pytest.mark.parametrize(
     "url",
