@@ -73,6 +73,7 @@ class Heading(Protocol):
 
 
 H = TypeVar("H", bound=Heading)
+Json = dict[str, Any]
 
 
 class HeadDecoder(Generic[H]):
@@ -175,6 +176,30 @@ _IN_BAND_STATUS = (
 def status_of(words: str) -> int:
     """The HTTP status that an error inside a 200 amounts to, by its code and type."""
     return next((status for word, status in _IN_BAND_STATUS if word in words), 500)
+
+
+def error_words(body: bytes) -> tuple[str, str, str]:
+    """Message, code and kind of an upstream's failed answer.
+
+    Bodies vary: an envelope `{"error": {…}}`, `{"error": "text"}`, `{"detail": …}`, a bare `{"message": …}`, plain
+    text, a page of HTML.
+    """
+    try:
+        said: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        said = body.decode("utf-8", "replace")
+    return said_words(cast("Json", said).get("error", said) if isinstance(said, dict) else said)
+
+
+def said_words(said: Any) -> tuple[str, str, str]:
+    """Message, code and kind of an error that was decoded, whatever its shape."""
+    if not isinstance(said, dict):
+        return said if isinstance(said, str) else "", "", ""
+    fields = cast("Json", said)
+    message = next((fields[name] for name in ("message", "detail", "error") if isinstance(fields.get(name), str)), "")
+    code, kind = fields.get("code"), fields.get("type")
+    code = str(code) if isinstance(code, str | int) and not isinstance(code, bool) else ""
+    return message, code, kind if isinstance(kind, str) else ""
 
 
 def upstream_error(status: int, message: str, code: str = "", kind: str = "") -> UpstreamError:

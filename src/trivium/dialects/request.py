@@ -8,12 +8,11 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from trivium.dialects.common import invalid
+from trivium.dialects.common import Json, invalid
 from trivium.errors import InvalidRequest
 from trivium.types.request import Sampling
 from trivium.wire.json import is_null, members
 
-Json = dict[str, Any]
 B = TypeVar("B", bound=msgspec.Struct)
 
 DEFAULT_MEDIA = "application/octet-stream"

@@ -20,39 +20,32 @@ class Problem(NamedTuple):
     anthropic_message: str | None = None
 
 
-def invalid(message: str, param: str | None = None) -> Problem:
-    return Problem(400, message, "invalid_request_error", None, "invalid_request_error", param)
+def invalid(
+    message: str, param: str | None = None, code: str | None = None, anthropic_message: str | None = None
+) -> Problem:
+    kind = "invalid_request_error"
+    return Problem(400, message, kind, code, kind, param, anthropic_message=anthropic_message)
 
 
 PROBLEMS: dict[str, Problem] = {
     "400": invalid("Something in this request is wrong."),
-    "400-context": Problem(
-        400,
-        "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens. "
-        "Please reduce the length of the messages.",
-        "invalid_request_error",
-        "context_length_exceeded",
-        "invalid_request_error",
+    "400-context": invalid(
+        "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.",
         "messages",
-        anthropic_message="prompt is too long: 205000 tokens > 200000 maximum",
+        "context_length_exceeded",
+        "prompt is too long: 205000 tokens > 200000 maximum",
     ),
-    "400-filter": Problem(
-        400,
+    "400-filter": invalid(
         "The response was filtered due to the prompt triggering the content management policy.",
-        "invalid_request_error",
-        "content_filter",
-        "invalid_request_error",
         "prompt",
-        anthropic_message="Output blocked by content filtering policy",
+        "content_filter",
+        "Output blocked by content filtering policy",
     ),
-    "400-param": Problem(
-        400,
+    "400-param": invalid(
         "Unsupported parameter: 'temperature' is not supported with this model.",
-        "invalid_request_error",
-        "unsupported_parameter",
-        "invalid_request_error",
         "temperature",
-        anthropic_message="temperature: Extra inputs are not permitted",
+        "unsupported_parameter",
+        "temperature: Extra inputs are not permitted",
     ),
     "401": Problem(
         401,

@@ -22,7 +22,8 @@ from trivium.dialects.anthropic_messages.wire import (
     wire_usage,
 )
 from trivium.dialects.base import AnswerContext, Built, PassedAnswer
-from trivium.dialects.request import Json, Losses
+from trivium.dialects.common import Json
+from trivium.dialects.request import Losses
 from trivium.errors import UpstreamProtocolError
 from trivium.types import event as ev
 from trivium.types.event import Event

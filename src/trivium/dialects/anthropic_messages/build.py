@@ -14,7 +14,8 @@ import msgspec
 
 from trivium.dialects.anthropic_messages.wire import REASONING_FORMAT, tool_input
 from trivium.dialects.base import Built
-from trivium.dialects.request import Json, Losses, given, sampling_members
+from trivium.dialects.common import Json
+from trivium.dialects.request import Losses, given, sampling_members
 from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
 

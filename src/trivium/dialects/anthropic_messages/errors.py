@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from trivium.dialects.common import excerpt, upstream_error
+from trivium.dialects.common import error_words, excerpt, upstream_error
 from trivium.errors import TriviumError, UpstreamContextLength, UpstreamError, UpstreamRefused
 
 _STATUS = {
@@ -47,20 +47,10 @@ class WireError(msgspec.Struct, frozen=True):
     message: Any = ""
 
 
-class _Envelope(msgspec.Struct, frozen=True):
-    error: WireError = WireError()
-
-
-_ENVELOPE = msgspec.json.Decoder(_Envelope)
-
-
 def decode_error(status: int, body: bytes) -> UpstreamError:
     """An upstream's failed answer as one of our errors; a body in no known shape leaves the status to decide."""
-    try:
-        wire = _ENVELOPE.decode(body).error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return upstream_error(status, body[:4096].decode("utf-8", "replace"))
-    return classify(status, wire)
+    message, _, kind = error_words(body)
+    return classify(status, WireError(kind, message))
 
 
 def classify(status: int, wire: WireError) -> UpstreamError:

@@ -13,8 +13,8 @@ import msgspec
 from trivium.dialects.anthropic_messages.build import SERVICE_TIERS
 from trivium.dialects.anthropic_messages.head import peek
 from trivium.dialects.anthropic_messages.wire import REASONING_FORMAT, WireCitation, citation_of
-from trivium.dialects.common import invalid
-from trivium.dialects.request import BodyReader, Json, missing
+from trivium.dialects.common import Json, invalid
+from trivium.dialects.request import BodyReader, missing
 from trivium.errors import InvalidRequest
 from trivium.types.message import File, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from trivium.types.request import Effort, ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from trivium.dialects.base import Built
-from trivium.dialects.request import Json, Losses, data_url, given, sampling_members
+from trivium.dialects.common import Json
+from trivium.dialects.request import Losses, data_url, given, sampling_members
 from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
 
