@@ -341,6 +341,7 @@ def test_a_search_that_finds_nothing(bare: World) -> None:
         (["oai/empty", "ant/ok"], {}, ["empty", "ok"], "oai sent a broken answer"),
         (["oai/redirect", "ant/ok"], {}, ["redirect", "ok"], "oai sent a broken answer"),
         (["oai/cut-before-headers", "ant/ok"], {}, ["cut-before-headers", "ok"], "oai broke off"),
+        (["oai/503", "ant/500-once"], {}, ["503", "503", "500-once", "500-once"], "oai is overloaded"),
         (["oai/503", "oai/529", "ant/ok"], {"retries": 0}, ["503", "529", "ok"], "oai is overloaded"),
     ],
 )
@@ -469,7 +470,8 @@ def test_a_caller_leaves(world: World, up: FakeUpstream, stage: str, expected: l
         "closed": lambda: exchange.closed,
     }
     world.until(arrived[stage])
-    sent = stage in ("sent", "released")
+    sent, waiting = stage in ("sent", "released"), exchange.backoff
+    assert (waiting is not None) == (stage in ("starting", "backing off"))
     pipeline.caller_gone(exchange)
     pipeline.caller_gone(exchange)
     assert exchange.closed
@@ -480,6 +482,7 @@ def test_a_caller_leaves(world: World, up: FakeUpstream, stage: str, expected: l
     if sent:
         up.wait_until(lambda: up.requests[0].client_gone_at is not None)
     world.settle()
+    assert waiting is None or waiting.cancelled()
     assert up.count() == (0 if stage in ("reserved", "dialling", "starting") else 1)
     assert world.said().count("done") == 1
     assert not world.runtime.exchanges
