@@ -1,4 +1,4 @@
-"""The life of an engine as a pure function: `transition(life, event) -> (life, actions)`.
+"""The life of an engine as a pure function: `transition(life, event) -> (life, action)`.
 
 ::
 
@@ -9,7 +9,7 @@
                 └─ died ──── stopping ←──────────┘
                               failed: five quick deaths; only an operator's stop leads out
 
-The driver (`supervisor`) feeds events in and does what the actions say. Times are monotonic seconds and come in as
+The driver (`supervisor`) feeds events in and does what the action says. Times are monotonic seconds and come in as
 arguments, like the jitter; nothing here waits.
 """
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 State = Literal["absent", "stopped", "starting", "ready", "busy", "waiting", "stopping", "failed"]
 
@@ -38,82 +39,40 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     """With arguments that avoid what crashed it before it was ever ready; kept once it was needed."""
     wanted_again: bool = False
     """Somebody asked while it was stopping."""
+    wait_s: float = 0.0
+    """The back-off, while it waits."""
     reason: str = ""
     """Why it is absent, waiting, failed or was refused."""
 
 
-class Want(msgspec.Struct, frozen=True):
-    """A request needs the engine."""
-
-    at_s: float
-
-
-class Missing(msgspec.Struct, frozen=True):
-    """The model is not in the store."""
-
-    reason: str
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """A check before the start failed; trying the same again is useless until something changes."""
-
-    reason: str
+Kind = Literal[
+    "want",  # a request needs the engine
+    "missing",  # the model is not in the store
+    "refused",  # a check before the start failed; trying the same again is useless until something changes
+    "up",  # a real completion came back
+    "busy",  # it was seen decoding
+    "idle",  # it was seen not decoding
+    "answered",  # a request was answered: whatever was wrong before is over
+    "died",  # the process ended
+    "retry",  # the back-off is over
+    "stop",  # an operator, a reload or the idle timer wants it gone
+]
 
 
-class Up(msgspec.Struct, frozen=True):
-    """A real completion came back."""
+class Event(msgspec.Struct, frozen=True):
+    """What happened. `reason` belongs to `missing`, `refused` and `died`, the rest but the time to `died`."""
 
-
-class Active(msgspec.Struct, frozen=True):
-    """It was seen decoding, or idle."""
-
-    busy: bool
-
-
-class Answered(msgspec.Struct, frozen=True):
-    """A request was answered: whatever was wrong before is over."""
-
-
-class Died(msgspec.Struct, frozen=True):
-    """The process ended. `jitter` is in 0..1."""
-
-    at_s: float
-    reason: str
+    kind: Kind
+    at_s: float = 0.0
+    reason: str = ""
     segfault: bool = False
     jitter: float = 0.0
+    """In 0..1."""
 
 
-class Retry(msgspec.Struct, frozen=True):
-    """The back-off is over."""
-
-    at_s: float
-
-
-class Stop(msgspec.Struct, frozen=True):
-    """An operator, a reload or the idle timer wants it gone."""
-
-
-Event = Want | Missing | Refused | Up | Active | Answered | Died | Retry | Stop
-
-
-class Start(msgspec.Struct, frozen=True):
-    """Check the file, start a process, probe it."""
-
-    safe: bool
-
-
-class Terminate(msgspec.Struct, frozen=True):
-    """SIGTERM to the process group, later SIGKILL."""
-
-
-class RetryIn(msgspec.Struct, frozen=True):
-    """Feed `Retry` after so many seconds."""
-
-    seconds: float
-
-
-Action = Start | Terminate | RetryIn
-Step = tuple[Life, tuple[Action, ...]]
+Action = Literal["start", "terminate", "wait"]
+"""Check the file, start a process and probe it; SIGTERM to the process group, later SIGKILL; `retry` after `wait_s`."""
+Step = tuple[Life, Action | None]
 
 _ALIVE = ("starting", "ready", "busy")
 
@@ -125,54 +84,50 @@ def delay_s(deaths: int, jitter: float) -> float:
 
 def transition(life: Life, event: Event) -> Step:
     """What an event makes of a life, and what is to be done; an event that means nothing now changes nothing."""
-    match event:
-        case Want(at_s) if life.state in ("absent", "stopped"):
-            return _start(life, at_s)
-        case Want() if life.state == "stopping":
-            return _with(life, wanted_again=True)
-        case Missing(reason) if life.state == "starting":
-            return _with(life, state="absent", reason=reason)
-        case Refused(reason) if life.state == "starting":
-            return _with(life, state="stopped", reason=reason)
-        case Up() if life.state == "starting":
-            return _with(life, state="ready", reason="")
-        case Active(busy) if life.state in ("ready", "busy"):
-            return _with(life, state="busy" if busy else "ready")
-        case Answered() if life.state in ("ready", "busy"):
-            return _with(life, answered=True, deaths=0)
-        case Died():
+    match event.kind, life.state:
+        case ("want", "absent" | "stopped") | ("retry", "waiting"):
+            return _start(life, event.at_s)
+        case "want", "stopping":
+            return replace(life, wanted_again=True), None
+        case "missing", "starting":
+            return replace(life, state="absent", reason=event.reason), None
+        case "refused", "starting":
+            return replace(life, state="stopped", reason=event.reason), None
+        case "up", "starting":
+            return replace(life, state="ready", reason=""), None
+        case "busy", "ready" | "busy":
+            return replace(life, state="busy"), None
+        case "idle", "ready" | "busy":
+            return replace(life, state="ready"), None
+        case "answered", "ready" | "busy":
+            return replace(life, answered=True, deaths=0), None
+        case "died", _:
             return _died(life, event)
-        case Retry(at_s) if life.state == "waiting":
-            return _start(life, at_s)
-        case Stop() if life.state in _ALIVE:
-            return _with(life, Terminate(), state="stopping", wanted_again=False)
-        case Stop() if life.state in ("waiting", "failed"):
-            return _with(life, state="stopped", deaths=0, reason="")
+        case "stop", "starting" | "ready" | "busy":
+            return replace(life, state="stopping", wanted_again=False), "terminate"
+        case "stop", "waiting" | "failed":
+            return replace(life, state="stopped", deaths=0, wait_s=0.0, reason=""), None
         case _:
-            return life, ()
+            return life, None
 
 
-def _died(life: Life, event: Died) -> Step:
+def _died(life: Life, event: Event) -> Step:
     if life.state == "stopping":
-        stopped = msgspec.structs.replace(life, state="stopped", deaths=0, reason="")
-        return _start(stopped, event.at_s) if life.wanted_again else (stopped, ())
+        stopped = replace(life, state="stopped", deaths=0, reason="")
+        return _start(stopped, event.at_s) if life.wanted_again else (stopped, None)
     if life.state not in _ALIVE:
-        return life, ()
+        return life, None
     if life.state == "starting" and event.segfault and not life.safe:
-        return _start(msgspec.structs.replace(life, safe=True), event.at_s)
+        return _start(replace(life, safe=True), event.at_s)
     # A start that never got ready counts however long it loaded, or a model that dies late would load for ever.
     early = life.state == "starting" or event.at_s - life.began_s < QUICK_DEATH_S
     deaths = life.deaths + (early and not life.answered)
-    life = msgspec.structs.replace(life, deaths=deaths, reason=event.reason)
+    life = replace(life, deaths=deaths, reason=event.reason)
     if deaths >= DEATHS_MAX:
-        return _with(life, state="failed")
+        return replace(life, state="failed"), None
     seconds = delay_s(deaths, event.jitter)
-    return _with(life, RetryIn(seconds), state="waiting") if seconds else _start(life, event.at_s)
+    return (replace(life, state="waiting", wait_s=seconds), "wait") if seconds else _start(life, event.at_s)
 
 
 def _start(life: Life, at_s: float) -> Step:
-    return _with(life, Start(life.safe), state="starting", began_s=at_s, answered=False, wanted_again=False)
-
-
-def _with(life: Life, *actions: Action, **changes: object) -> Step:
-    return msgspec.structs.replace(life, **changes), actions
+    return replace(life, state="starting", began_s=at_s, answered=False, wanted_again=False, wait_s=0.0), "start"

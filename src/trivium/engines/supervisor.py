@@ -21,24 +21,7 @@ from trivium.engines import llamacpp
 from trivium.engines.child import Child
 from trivium.engines.log import EngineLog
 from trivium.engines.prepare import Prepared, prepare
-from trivium.engines.state import (
-    Active,
-    Answered,
-    Died,
-    Event,
-    Life,
-    Missing,
-    Refused,
-    Retry,
-    RetryIn,
-    Start,
-    State,
-    Stop,
-    Terminate,
-    Up,
-    Want,
-    transition,
-)
+from trivium.engines.state import Event, Life, State, transition
 from trivium.engines.store import Manifest, Store
 from trivium.errors import EngineUnavailable, NotFound, TriviumError
 from trivium.types.secret import Secret
@@ -153,7 +136,7 @@ class Supervisor:
             raise self._failure(engine)
         waiter: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
         engine.waiters.add(waiter)
-        self._feed(engine, Want(self._now()))
+        self._feed(engine, Event("want", self._now()))
         try:
             return await waiter
         finally:
@@ -182,7 +165,7 @@ class Supervisor:
         """Tell that a request was answered: earlier crashes no longer count."""
         engine = self._engines.get(engine_id)
         if engine is not None and not engine.life.answered:
-            self._feed(engine, Answered())
+            self._feed(engine, Event("answered"))
 
     def status(self) -> list[EngineStatus]:
         """Every configured engine, and every other that was used."""
@@ -194,7 +177,7 @@ class Supervisor:
         """Stop an engine, or clear the failure of one; returns when its process is gone."""
         engine = self._engines.get(engine_id)
         if engine is not None:
-            self._feed(engine, Stop())
+            self._feed(engine, Event("stop"))
             await engine.gone.wait()
 
     async def close(self) -> None:
@@ -230,20 +213,18 @@ class Supervisor:
     # Events and actions
 
     def _feed(self, engine: _Engine, event: Event) -> None:
-        engine.life, actions = transition(engine.life, event)
+        engine.life, action = transition(engine.life, event)
         if engine.timer is not None and engine.life.state != "waiting":
             engine.timer.cancel()
             engine.timer = None
-        for action in actions:
-            match action:
-                case Start(safe):
-                    engine.error = None
-                    engine.task = self._spawn_task(self._start(engine, safe=safe))
-                case RetryIn(seconds):
-                    loop = asyncio.get_running_loop()
-                    engine.timer = loop.call_later(seconds, lambda: self._feed(engine, Retry(self._now())))
-                case Terminate():
-                    self._terminate(engine)
+        if action == "start":
+            engine.error = None
+            engine.task = self._spawn_task(self._start(engine, safe=engine.life.safe))
+        elif action == "wait":
+            loop = asyncio.get_running_loop()
+            engine.timer = loop.call_later(engine.life.wait_s, lambda: self._feed(engine, Event("retry", self._now())))
+        elif action == "terminate":
+            self._terminate(engine)
         self._settle(engine)
 
     def _settle(self, engine: _Engine) -> None:
@@ -261,7 +242,7 @@ class Supervisor:
     def _terminate(self, engine: _Engine) -> None:
         child = engine.child
         if child is None:  # still reading the file: nothing to end
-            self._feed(engine, Died(self._now(), "stopped"))
+            self._feed(engine, Event("died", self._now(), "stopped"))
             return
         child.terminate()
         asyncio.get_running_loop().call_later(_TERM_S, child.kill)
@@ -277,13 +258,13 @@ class Supervisor:
                 )
             except TriviumError as error:
                 engine.error = error
-                self._feed(engine, Refused(error.message))
+                self._feed(engine, Event("refused", reason=error.message))
                 return
             if engine.life.state != "starting":
                 return
             if found is None:
                 engine.error = self._absent(engine.spec)
-                self._feed(engine, Missing(engine.error.message))
+                self._feed(engine, Event("missing", reason=engine.error.message))
                 return
             await self._load(engine, found)
 
@@ -320,7 +301,7 @@ class Supervisor:
             manifest=found.manifest,
         )
         engine.used_s = self._now()
-        self._feed(engine, Up())
+        self._feed(engine, Event("up"))
         self._spawn_task(self._look_after(engine, child, address))
 
     def _spawn(self, engine: _Engine, plan: llamacpp.Launch, told: asyncio.Future[bytes]) -> Child:
@@ -377,7 +358,7 @@ class Supervisor:
             engine.restarts += 1
         segfault = -code in (signal.SIGSEGV, getattr(signal, "SIGILL", 0), getattr(signal, "SIGBUS", 0))
         jitter = random.random()  # noqa: S311  # spreads restarts, keeps no secret
-        self._feed(engine, Died(self._now(), _words(code), segfault=segfault, jitter=jitter))
+        self._feed(engine, Event("died", self._now(), _words(code), segfault=segfault, jitter=jitter))
 
     async def _look_after(self, engine: _Engine, child: Child, address: llamacpp.Address) -> None:
         """Look at a running engine from time to time: busy, idle for too long, or hung."""
@@ -402,9 +383,9 @@ class Supervisor:
             if seen.processing or (seen.decoded != last and last >= 0):
                 engine.used_s = now
             last = seen.decoded
-            self._feed(engine, Active(seen.processing > 0))
+            self._feed(engine, Event("busy" if seen.processing else "idle"))
             if seen.decoded > first and not seen.processing:
-                self._feed(engine, Answered())
+                self._feed(engine, Event("answered"))
             if now - progress_s > self._pace.hung_s:
                 self._hung(engine, child)
                 return
@@ -418,7 +399,7 @@ class Supervisor:
         limit = engine.spec.idle_unload_s
         idle = limit is not None and engine.life.state == "ready" and now - engine.used_s > limit
         if idle and not engine.spec.pinned:
-            self._feed(engine, Stop())
+            self._feed(engine, Event("stop"))
 
     # Words for people
 
