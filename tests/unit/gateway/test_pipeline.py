@@ -11,7 +11,7 @@ import pytest
 
 from trivium import errors
 from trivium.gateway import pipeline
-from trivium.gateway.runtime import KEEP_ALIVE_FIRST_S, KEEP_ALIVE_NEXT_S
+from trivium.gateway.runtime import KEEP_ALIVE_FIRST_S, KEEP_ALIVE_NEXT_S, LOOK_S
 from trivium.gateway.snapshot import Snapshot
 from trivium.gateway.wish import Wish
 from trivium.ledger.record import Closed, Record, Reserved, Settled
@@ -294,7 +294,8 @@ def bare(tmp_path: Path) -> Iterator[World]:
 
 def test_auto_without_a_choice_waits_for_a_search(bare: World) -> None:
     found = Snapshot(bare.config, bare.runtime.snapshot.catalog, (), ("ollama/q",))
-    bare.found = lambda: bare.runtime.swap(found)
+    searches: list[None] = []
+    bare.found = lambda: (searches.append(None), bare.runtime.swap(found))
     exchange, _ = bare.begin("auto")
     assert (exchange.plan, exchange.closed) == (None, False)
     bare.until(lambda: exchange.plan is not None)
@@ -303,6 +304,12 @@ def test_auto_without_a_choice_waits_for_a_search(bare: World) -> None:
     assert [e.id for e in exchange.plan.endpoints] == ["ollama/q"]
     later, _ = bare.begin("auto")
     assert later.plan is exchange.plan  # nobody waits again
+    bare.settle()
+    assert len(searches) == 1
+    bare.clock += LOOK_S + 1
+    bare.begin("auto")
+    bare.settle()
+    assert len(searches) == 2
 
 
 def test_who_leaves_during_a_search_is_never_planned(bare: World) -> None:
