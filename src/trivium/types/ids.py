@@ -19,20 +19,24 @@ class Ids:
     Counting spares the random draw and most of the encoding for each id.
     """
 
-    __slots__ = ("_count", "_prefix", "_process", "_time_ms")
+    __slots__ = ("_count", "_high", "_middle", "_prefix", "_second", "_time_ms")
 
     def __init__(self, random: int) -> None:
-        self._process = ulid(0, random)[10:18]
         self._count = random & 0x3FFFFFFFFF
-        self._time_ms = -1
-        self._prefix = ""
+        self._middle = ulid(0, (random >> 40 << 40) + self._count)[10:24]
+        self._time_ms = self._second = -1
+        self._high = self._prefix = ""
 
     def next(self, time_ms: int) -> str:
-        """An id of the time `time_ms` (Unix milliseconds)."""
+        """An id of the time `time_ms` (Unix milliseconds). Nearly always only its end is new, or one pair before."""
         self._count = count = (self._count + 1) & 0xFFFFFFFFFF
         low = count & 0x3FF
         if time_ms != self._time_ms or not low:
             self._time_ms = time_ms
-            middle = _PAIRS[count >> 30 & 0x3FF] + _PAIRS[count >> 20 & 0x3FF] + _PAIRS[count >> 10 & 0x3FF]
-            self._prefix = ulid(time_ms, 0)[:10] + self._process + middle
+            if time_ms >> 10 != self._second:
+                self._second = time_ms >> 10
+                self._high = ulid(time_ms, 0)[:8]
+            if not low:
+                self._middle = self._middle[:8] + ulid(0, count)[18:24]
+            self._prefix = self._high + _PAIRS[time_ms & 0x3FF] + self._middle
         return self._prefix + _PAIRS[low]

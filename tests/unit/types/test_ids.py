@@ -28,3 +28,13 @@ def test_a_process_makes_each_id_once(random: int) -> None:
 
 def test_two_processes_differ() -> None:
     assert Ids(1 << 40).next(5) != Ids(2 << 40).next(5)
+
+
+@given(RANDOM, st.lists(TIMES, min_size=1, max_size=20), st.integers(min_value=0, max_value=2100))
+def test_ids_are_counted_up(random: int, times: list[int], before: int) -> None:
+    ids = Ids(random)
+    for _ in range(before):
+        ids.next(0)
+    count = (random & 0x3FFFFFFFFF) + before
+    for number, time_ms in enumerate(times, start=1):
+        assert ids.next(time_ms) == ulid(time_ms, (random >> 40 << 40) + count + number)
