@@ -42,9 +42,14 @@ class _PlainText(msgspec.Struct, tag="text"):
     data: str
 
 
-class _Text(msgspec.Struct, tag="text"):
-    text: str
+class _Marked(msgspec.Struct, kw_only=True):
+    """What may carry a prompt-cache mark."""
+
     cache_control: _Cache | None = None
+
+
+class _Text(_Marked, tag="text"):
+    text: str
     citations: list[WireCitation] | None = None
 
 
@@ -52,15 +57,13 @@ class _Content(msgspec.Struct, tag="content"):
     content: str | list[_Text | _Image]
 
 
-class _Image(msgspec.Struct, tag="image"):
+class _Image(_Marked, tag="image"):
     source: _Base64 | _Url | _FileId
-    cache_control: _Cache | None = None
     transformations: dict[str, Any] | None = None
 
 
-class _Document(msgspec.Struct, tag="document"):
+class _Document(_Marked, tag="document"):
     source: _Base64 | _Url | _FileId | _PlainText | _Content
-    cache_control: _Cache | None = None
     title: str | None = None
     context: str | None = None
     citations: dict[str, Any] | None = None
@@ -110,11 +113,10 @@ else:
     ]
 
 
-class _ToolResult(msgspec.Struct, tag="tool_result"):
+class _ToolResult(_Marked, tag="tool_result"):
     tool_use_id: str
     content: str | list[_Text | _Image | _Document | _AnyForeign] | None = None
     is_error: bool | None = None
-    cache_control: _Cache | None = None
 
 
 _Block = _Text | _Image | _Document | _ToolUse | _ToolResult | _Thinking | _RedactedThinking | _AnyForeign
@@ -125,12 +127,11 @@ class _Message(msgspec.Struct):
     content: str | list[_Block]
 
 
-class _Tool(msgspec.Struct):
+class _Tool(_Marked):
     name: str
     input_schema: dict[str, Any]
     description: str | None = None
     strict: bool | None = None
-    cache_control: _Cache | None = None
     type: str | None = None
 
 
@@ -353,7 +354,7 @@ class _Reader:
 _TOOL_FIELDS = frozenset(_Tool.__struct_fields__)
 
 
-def _cache(marked: _Text | _Image | _Document | _ToolResult | _Tool) -> str | None:
+def _cache(marked: _Marked) -> str | None:
     return marked.cache_control.ttl if marked.cache_control else None
 
 
