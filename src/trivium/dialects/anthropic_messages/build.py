@@ -290,10 +290,10 @@ def _format(wanted: ResponseFormat | None, losses: Losses) -> Json | None:
 def _allowed(sampling: Sampling, losses: Losses, *, thinks: bool) -> Sampling:
     """Temperature ends at 1 here, and while thinking it is 1 and `top_k` is not allowed."""
     temperature, top_k = sampling.temperature, sampling.top_k
-    if temperature is not None and (temperature > 1 or (thinks and temperature != 1)):
+    if not thinks and (temperature is None or temperature <= 1):
+        return sampling
+    if temperature is not None and temperature != 1:
         losses.add("temperature")
         temperature = None if thinks else 1.0
-    if thinks and top_k is not None:
-        losses.add("top_k")
-        top_k = None
-    return msgspec.structs.replace(sampling, temperature=temperature, top_k=top_k)
+    losses.add("top_k", when=thinks and top_k is not None)
+    return msgspec.structs.replace(sampling, temperature=temperature, top_k=None if thinks else top_k)
