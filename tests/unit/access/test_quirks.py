@@ -1,0 +1,57 @@
+"""Quirks: a body is bent where its provider needs it and nowhere else, and whatever a caller wrote goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from trivium.access.quirks import QUIRKS, max_completion_tokens
+
+MESSAGES = b'[{"role":"user","content":"say \\"max_tokens\\" \\u00e9 \xc3\xa9"}]'
+
+
+@pytest.mark.parametrize(
+    ("body", "bent"),
+    [
+        (b'{"model":"m","max_tokens":5,"n":1}', b'{"model":"m","max_completion_tokens":5,"n":1}'),
+        (b'{"max_tokens":5,"n":1,"max_completion_tokens":7}', b'{"n":1,"max_completion_tokens":7}'),
+        (b'{"max_completion_tokens":null,"max_tokens":5}', b'{"max_completion_tokens":5}'),
+        (b'{"max_tokens":5,"max_completion_tokens":null}', b'{"max_completion_tokens":5}'),
+        (b'{"max_tokens":null}', b'{"max_completion_tokens":null}'),
+        (b'{"max_tokens":5,"max_tokens":6}', b'{"max_completion_tokens":6}'),
+        (b'{"metadata":{"max_tokens":"a"},"max_tokens":5}', b'{"metadata":{"max_tokens":"a"},"max_completion_tokens":5}'),
+    ],
+)  # fmt: skip
+def test_the_limit_has_its_new_name_in_its_old_place(body: bytes, bent: bytes) -> None:
+    assert max_completion_tokens(body) == bent
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{ "n" : 1.50, "x":1e400 }',
+        b'{ "max_completion_tokens" : 5 }',
+        b'{ "metadata": {"max_tokens":5} }',
+        b'{"messages": ' + MESSAGES + b"}",
+    ],
+)
+def test_a_body_without_it_stays_as_it_is(body: bytes) -> None:
+    assert max_completion_tokens(body) is body
+
+
+@pytest.mark.parametrize("quirk", QUIRKS.values(), ids=QUIRKS)
+def test_values_go_on_as_they_were_written(quirk: Callable[[bytes], bytes]) -> None:
+    values = [b"1e400", b"-0.0", b"0.10000000000000000555", b"123456789012345678901234567890", b'{"b" : 1, "a":[ ]}']
+    rest = b",".join(b'"f%d":%b' % (i, value) for i, value in enumerate([*values, MESSAGES]))
+    bent = quirk(b'{"max_tokens":5,' + rest + b"}")
+    assert bent.endswith(b"," + rest + b"}")
+
+
+def test_every_quirk_of_the_catalog_is_there() -> None:
+    rows = (Path(__file__).parents[3] / "src/trivium/catalog/providers.toml").read_bytes()
+    providers = msgspec.toml.decode(rows)["providers"]
+    assert {name for row in providers for name in row.get("quirks", ())} <= QUIRKS.keys()
