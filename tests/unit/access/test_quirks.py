@@ -22,9 +22,9 @@ MESSAGES = b'[{"role":"user","content":"say \\"max_tokens\\" \\u00e9 \xc3\xa9"}]
         (b'{"max_tokens":5,"max_completion_tokens":null}', b'{"max_completion_tokens":5}'),
         (b'{"max_tokens":null}', b'{"max_completion_tokens":null}'),
         (b'{"max_tokens":5,"max_tokens":6}', b'{"max_completion_tokens":6}'),
-        (b'{"metadata":{"max_tokens":"a"},"max_tokens":5}', b'{"metadata":{"max_tokens":"a"},"max_completion_tokens":5}'),
+        (b'{"user":{"max_tokens":1},"max_tokens":5}', b'{"user":{"max_tokens":1},"max_completion_tokens":5}'),
     ],
-)  # fmt: skip
+)
 def test_the_limit_has_its_new_name_in_its_old_place(body: bytes, bent: bytes) -> None:
     assert max_completion_tokens(body) == bent
 

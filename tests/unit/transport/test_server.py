@@ -464,6 +464,24 @@ def test_a_slow_upload_is_refused_and_an_idle_connection_closed() -> None:
     run(case())
 
 
+def test_idling_is_no_part_of_an_upload() -> None:
+    async def case() -> None:
+        async with calling() as caller:
+            await until(lambda: bool(caller.connections))
+            served = caller.served
+            served.expire(100.0)
+            served.expire(150.0)
+            caller.writer.write(POST + b"Content-Length: 9\r\n\r\nabc")
+            await until(lambda: served._arriving)
+            served.expire(200.0)
+            served.expire(200.0 + server.UPLOAD_S)
+            assert caller.echo.refused == []
+            served.expire(201.0 + server.UPLOAD_S)
+            assert (await caller.rest()).startswith(b"HTTP/1.1 408 ")
+
+    run(case())
+
+
 def test_a_request_in_flight_never_expires_and_a_close_that_hangs_does() -> None:
     async def case() -> None:
         async with calling() as caller:
