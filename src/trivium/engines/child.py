@@ -32,7 +32,8 @@ class Child:
     """A running process. `on_line` gets its first line of standard output, `on_exit` its exit code (negative: signal).
 
     Both are called from threads. The kernel's death signal is bound to the *thread* that starts the child, so this
-    is made in the thread whose end should end the engine.
+    is made in the thread whose end should end the engine. Raises OSError or RuntimeError where no process or thread
+    is to be had.
     """
 
     def __init__(
@@ -57,8 +58,13 @@ class Child:
         )
         self._log, self._hide = log, hide
         self._on_line, self._on_exit = on_line, on_exit
-        self._drainer = self._thread(self._drain)
-        self._thread(self._watch)
+        try:
+            self._drainer = self._thread(self._drain)
+            self._thread(self._watch)
+        except RuntimeError:  # no thread to be had: nobody would notice its end
+            with self._process:
+                self.kill()
+            raise
         self._tell(first_line)
 
     @property
@@ -99,7 +105,7 @@ class Child:
         try:
             pipe.write(line)
             pipe.flush()  # and left open: its end tells the child that we are gone
-        except BrokenPipeError:
+        except OSError:
             pass  # it has died already, which `on_exit` tells
 
     def _thread(self, target: Callable[[], None]) -> threading.Thread:

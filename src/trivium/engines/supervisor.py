@@ -142,11 +142,6 @@ class Supervisor:
         finally:
             engine.waiters.discard(waiter)
 
-    async def run_gguf(self, path: Path) -> Running:
-        """Bring a GGUF file into the store (linked) and run it. Raises as `Store.add_file` and `ensure` do."""
-        manifest = await asyncio.to_thread(self._store.add_file, path)
-        return await self.ensure(manifest.name)
-
     def learn(self, spec: Engine) -> None:
         """Know one more configured engine; one that runs goes on, and its next start is by this spec."""
         self._specs[spec.id] = spec
@@ -252,30 +247,29 @@ class Supervisor:
         async with self._loading:  # one load at a time
             if engine.life.state != "starting":
                 return
+            told: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
             try:
                 found = await asyncio.to_thread(
                     prepare, self._store, engine.spec, threads_in_use=self._threads_in_use(), safe=safe
                 )
-            except TriviumError as error:
-                engine.error = error
-                self._feed(engine, Event("refused", reason=error.message))
+                if engine.life.state != "starting":
+                    return
+                child = self._spawn(engine, found.plan, told) if found else None
+            except (TriviumError, OSError, RuntimeError) as error:  # no file, process or thread is to be had
+                engine.error = error if isinstance(error, TriviumError) else self._unstartable(engine.spec, error)
+                self._feed(engine, Event("refused", reason=engine.error.message))
                 return
-            if engine.life.state != "starting":
-                return
-            if found is None:
+            if found is None or child is None:
                 engine.error = self._absent(engine.spec)
                 self._feed(engine, Event("missing", reason=engine.error.message))
                 return
-            await self._load(engine, found)
+            await self._load(engine, found, child, told)
 
     def _threads_in_use(self) -> int:
         return sum(engine.threads for engine in self._engines.values())
 
-    async def _load(self, engine: _Engine, found: Prepared) -> None:
-        plan, loop = found.plan, asyncio.get_running_loop()
-        told: asyncio.Future[bytes] = loop.create_future()
-        child = self._spawn(engine, plan, told)
-        engine.child, engine.threads = child, plan.threads
+    async def _load(self, engine: _Engine, found: Prepared, child: Child, told: asyncio.Future[bytes]) -> None:
+        plan = found.plan
         try:
             line = await self._unless_stalled(engine, told)
             address = llamacpp.address(line, plan.key)
@@ -308,7 +302,6 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         folder = self._home / "run"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        engine.gone.clear()
         started: list[Child] = []
 
         def on_line(line: bytes) -> None:
@@ -337,6 +330,8 @@ class Supervisor:
             on_exit=lambda code: on_loop(on_exit, code),
         )
         started.append(child)
+        engine.child, engine.threads = child, plan.threads
+        engine.gone.clear()
         return child
 
     async def _unless_stalled(self, engine: _Engine, told: asyncio.Future[bytes]) -> bytes:
@@ -407,6 +402,12 @@ class Supervisor:
         return EngineUnavailable(
             f"The model `{spec.model}` is not on this machine.",
             remedy=f"Fetch it once: `trivium models pull {spec.model}`.",
+        )
+
+    def _unstartable(self, spec: Engine, error: Exception) -> EngineUnavailable:
+        return EngineUnavailable(
+            f"The engine `{spec.id}` (model `{spec.model}`) cannot be started: {error}.",
+            remedy="Free memory, processes or open files on this machine; the next request tries again.",
         )
 
     def _failure(self, engine: _Engine) -> TriviumError:

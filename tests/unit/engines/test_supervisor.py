@@ -14,6 +14,7 @@ import pytest
 from engines_help import gguf_bytes, write
 from trivium.config.schema import Engine
 from trivium.engines import llamacpp, state, supervisor
+from trivium.engines.child import Child
 from trivium.engines.store import Store
 from trivium.engines.supervisor import EngineStatus, Pace, Running, Supervisor
 from trivium.errors import ConfigError, EngineUnavailable, NotFound
@@ -349,12 +350,42 @@ def test_an_engine_learned_later_counts(home: Path, fake: Callable[[str], None])
     run(work())
 
 
-def test_a_file_is_run_by_its_path(home: Path, fake: Callable[[str], None]) -> None:
-    fake("good")
+def test_a_process_that_cannot_be_had_is_told_and_tried_again(
+    home: Path, fake: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llamacpp, "argv", lambda _label: [str(home / "no such program")])
 
     async def work() -> None:
         async with supervise(home) as made:
-            assert (await made.run_gguf(home / "tiny.gguf")).engine == "tiny"
+            for _ in range(2):
+                with pytest.raises(EngineUnavailable, match="cannot be started"):
+                    await made.ensure("tiny")
+            assert only(made).state == "stopped"
+            await made.stop("tiny")
+            fake("good")
+            assert await made.ensure("tiny")
+
+    run(work())
+
+
+def test_a_process_that_nobody_could_watch_is_ended(
+    home: Path, fake: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake("good")
+    begun: list[int] = []
+
+    def no_more(watcher: Child, _target: object) -> threading.Thread:
+        begun.append(watcher.pid)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Child, "_thread", no_more)
+
+    async def work() -> None:
+        async with supervise(home) as made:
+            with pytest.raises(EngineUnavailable, match="can't start new thread"):
+                await made.ensure("tiny")
+        with pytest.raises(ProcessLookupError):
+            os.kill(begun[0], 0)
 
     run(work())
 
