@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from trivium.access.quirks import QUIRKS, Quirk
@@ -22,21 +24,27 @@ _AUTH = {
     "x-goog-api-key": "x-goog-api-key: {}\r\n",
     "none": "",
 }
+_CONSTANT = {"content-type": "application/json", "accept-encoding": "identity"}
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
-    """How to reach an endpoint. `head` is the request's head up to the value of `content-length`."""
+    """How to reach an endpoint. `head` is the request's head up to the value of `content-length`; `replaceable` are
+    the starts of further header lines and the lines, each sent unless the caller's own line begins like it."""
 
     endpoint: Endpoint
     dialect: Dialect
     upstream: Upstream
     head: bytes
+    replaceable: tuple[tuple[bytes, bytes], ...]
     quirks: tuple[Quirk, ...]
 
     def payload(self, body: bytes, extra: bytes = b"") -> bytes:
-        """A whole request. `extra` holds complete header lines."""
+        """A whole request. `extra` holds the caller's header lines, complete, by lower-case names."""
         for quirk in self.quirks:
             body = quirk(body)
+        for start, line in self.replaceable:
+            if start not in b"\n" + extra:
+                extra += line
         return b"%b%d\r\n%b\r\n%b" % (self.head, len(body), extra, body)
 
 
@@ -54,6 +62,9 @@ def bind(
     origin = parse_origin(base)
     local = endpoint.access == "local"
     auth = "bearer" if base_url else row.auth  # an engine that we start wants the key that we made for it
+    constant = _CONSTANT | dialect.headers | {name.lower(): value for name, value in row.headers.items()}
+    lines = {name.encode(): f"{name}: {value}\r\n".encode("latin-1") for name, value in constant.items()}
+    replaceable = tuple((b"\n%b:" % name, lines.pop(name)) for name in dialect.forwarded if name in lines)
     return Binding(
         endpoint=endpoint,
         dialect=dialect,
@@ -66,18 +77,14 @@ def bind(
             connect_s=timeouts.connect_s or (CONNECT_S_LOCAL if local else CONNECT_S_REMOTE),
             tls_s=timeouts.tls_s or (TLS_S_LOCAL if local else TLS_S_REMOTE),
         ),
-        head=_head(origin, path or dialect.path, auth, row.headers, dialect, credential),
+        head=_head(origin, path or dialect.path, auth, credential, lines.values()),
+        replaceable=replaceable,
         quirks=tuple(QUIRKS[name] for name in row.quirks),
     )
 
 
-def _head(
-    origin: Origin, path: str, auth: str, headers: dict[str, str], dialect: Dialect, credential: Secret | None
-) -> bytes:
-    lines = [f"POST {origin.path}{path} HTTP/1.1\r\nhost: {origin.authority}\r\n"]
+def _head(origin: Origin, path: str, auth: str, credential: Secret | None, lines: Iterable[bytes]) -> bytes:
+    start = f"POST {origin.path}{path} HTTP/1.1\r\nhost: {origin.authority}\r\n"
     if credential is not None and credential:
-        lines.append(_AUTH[auth].format(credential.reveal()))
-    constant = {"content-type": "application/json", "accept-encoding": "identity", **dialect.headers, **headers}
-    lines += [f"{name}: {value}\r\n" for name, value in constant.items()]
-    lines.append("content-length: ")
-    return "".join(lines).encode("latin-1")
+        start += _AUTH[auth].format(credential.reveal())
+    return start.encode("latin-1") + b"".join(lines) + b"content-length: "

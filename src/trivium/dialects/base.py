@@ -167,7 +167,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     """Constant request headers towards an upstream (`anthropic-version`)."""
     forwarded: frozenset[bytes] = frozenset()
-    """Lower-case names of a caller's headers that go on to an upstream of the same dialect (`anthropic-beta`)."""
+    """Lower-case names of a caller's headers that go on to an upstream of the same dialect (`anthropic-beta`), in the
+    place of a constant of that name: what is passed means what its sender's version says."""
 
     peek: Callable[[bytes], Head]
     """Raises InvalidRequest with what is wrong, where, and what to do; also for a second `model` key."""

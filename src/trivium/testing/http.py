@@ -127,6 +127,8 @@ class Connection(asyncio.Protocol):
                 raise BadRequest(f"not a request line: {lines[0]!r}")
             fields = (line.partition(":") for line in lines[1:])
             headers = {name.strip().lower(): value.strip() for name, _, value in fields}
+            if len(headers) != len(lines) - 1:
+                raise BadRequest(f"a header field came twice: {sorted(lines[1:])}")
             if headers.get("expect", "").lower() == "100-continue":
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             body = await self._read_body(headers)

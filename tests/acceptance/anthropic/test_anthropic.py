@@ -255,10 +255,10 @@ def test_what_must_not_leave_does_not(trivium: World, at: str) -> None:
 
 
 def test_what_the_caller_says_to_anthropic_reaches_it(trivium: World) -> None:
-    betas = {"anthropic-beta": "tools-2099-01-01"}
-    trivium.anthropic().messages.create(**asking("ant/echo"), extra_headers=betas, extra_body={"novel": {"a": 1}})
+    said = {"anthropic-beta": "tools-2099-01-01", "anthropic-version": "2099-01-01"}
+    trivium.anthropic().messages.create(**asking("ant/echo"), extra_headers=said, extra_body={"novel": {"a": 1}})
     seen = trivium.last("echo")
-    assert seen.headers["anthropic-beta"] == "tools-2099-01-01"
+    assert said.items() <= seen.headers.items()
     assert seen.json["novel"] == {"a": 1}
     assert seen.headers["authorization"] == "Bearer test-key"  # its own key, never the caller's
 

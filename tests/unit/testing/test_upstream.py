@@ -271,6 +271,15 @@ def test_anthropics_version_header_is_required(up: FakeUpstream) -> None:
         assert read_raw(sock).status == 400
 
 
+def test_no_header_field_may_come_twice(up: FakeUpstream) -> None:
+    payload = json.dumps(body("ok")).encode()
+    field = b"anthropic-version: 2023-06-01\r\n"
+    request = request_bytes(PATHS["anthropic_messages"], payload).replace(field, field + field.title())
+    with socket.create_connection(("127.0.0.1", up.port), 10) as sock:
+        sock.sendall(request)
+        assert read_raw(sock).status == 400
+
+
 def test_what_arrived_is_kept(up: FakeUpstream) -> None:
     ask_raw(up.port, "openai_chat", "ok", headers={"X-Odd-Case": "1"})
     ask_raw(up.port, "anthropic_messages", "echo")
