@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,17 @@ from trivium.errors import EngineUnavailable, InternalError, TriviumError, Unava
 from trivium.gateway.runtime import Running
 from trivium.transport.platform import connect_local, serve_local
 
+log = logging.getLogger("trivium.owner")
+
 LINE_BYTES_MAX = 16 * 1024 * 1024
 """The largest message is the counters of a worker with thousands of endpoints."""
 FIND_S = 10.0
 """How long a client looks for an owner: long enough for another process to take over."""
 RETRY_S = 0.05
+ANSWER_S = 120.0
+"""How long an answer may take: long enough to load a full journal."""
+START_S = 1800.0
+"""The same for the start of an engine, which may wait for those of others."""
 
 Handler = Callable[[dict[str, Any]], Awaitable[object]]
 
@@ -38,7 +45,9 @@ class OwnerError(TriviumError):
     kind = "owner"
 
 
-_ERRORS: dict[str, type[TriviumError]] = {EngineUnavailable.kind: EngineUnavailable, Unavailable.kind: Unavailable}
+_ERRORS: dict[str, type[TriviumError]] = {
+    known.kind: known for known in (EngineUnavailable, Unavailable, InternalError)
+}
 
 
 class Control:
@@ -53,7 +62,7 @@ class Control:
         self._connecting = asyncio.Lock()
 
     async def call(self, op: str, **arguments: object) -> Any:
-        """Ask the owner. Raises what it raises, or Unavailable when there is none for long."""
+        """Ask the owner. Raises what it raises, or Unavailable when there is none, or no answer, for long."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + FIND_S
         while True:
@@ -64,7 +73,12 @@ class Control:
                 answer = self._waiting[number] = loop.create_future()
                 writer.write(_encode({"id": number, "op": op, **arguments}) + b"\n")
                 try:
-                    return await answer
+                    async with asyncio.timeout(START_S if op == "ensure" else ANSWER_S):
+                        return await answer
+                except TimeoutError:
+                    raise Unavailable(
+                        f"The owner of the home `{self._path.parent}` does not answer `{op}`.", remedy="Restart it."
+                    ) from None
                 finally:
                     self._waiting.pop(number, None)
             except OSError as error:
@@ -153,10 +167,16 @@ async def _answer(line: bytes, writer: asyncio.StreamWriter, handlers: Mapping[s
         handler = handlers.get(message.pop("op"))
         if handler is None:
             raise InternalError("This version of Trivium does not know that request; restart the older program.")
-        reply: dict[str, object] = {"id": number, "ok": await handler(message)}
+        reply = _encode({"id": number, "ok": await handler(message)})
     except TriviumError as error:
-        reply = {"id": number, "error": {"kind": error.kind, "message": error.message, "remedy": error.remedy}}
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
-        reply = {"id": number, "error": {"kind": "server", "message": f"Not understood: {error!r}"}}
+        reply = _refusal(number, error)
+    except Exception as error:
+        # The outermost boundary of a request: without an answer its caller would wait for long.
+        log.exception("A request on the control socket failed.")
+        reply = _refusal(number, InternalError(f"The owner failed with {type(error).__name__}.", remedy="See its log."))
     if not writer.is_closing():
-        writer.write(_encode(reply) + b"\n")
+        writer.write(reply + b"\n")
+
+
+def _refusal(number: object, error: TriviumError) -> bytes:
+    return _encode({"id": number, "error": {"kind": error.kind, "message": error.message, "remedy": error.remedy}})

@@ -23,7 +23,7 @@ import msgspec
 
 from trivium.config.home import make_private, paths
 from trivium.config.schema import Config
-from trivium.errors import LedgerUnavailable, TriviumError
+from trivium.errors import TriviumError
 from trivium.gateway.control import Handler, serve_control
 from trivium.gateway.engines import Engines
 from trivium.ledger.load import Loader
@@ -40,6 +40,7 @@ CLOSE_S = 15.0
 """How long the end of an owner may take: engines get ten seconds to stop."""
 
 _T = TypeVar("_T")
+Job = Callable[[Store, Loader], _T]
 
 
 class LedgerThread:
@@ -47,72 +48,62 @@ class LedgerThread:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._jobs: queue.SimpleQueue[Callable[[Store, Loader], None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Job[Any], concurrent.futures.Future[Any]] | None] = queue.SimpleQueue()
+        self._trouble = ""
+        self.submit(_nothing)  # else the first journals would wait
         self._thread = threading.Thread(target=self._run, name="trivium-ledger", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Callable[[Store, Loader], _T]) -> concurrent.futures.Future[_T]:
-        """Run `job` on the thread, after everything in the journals has been loaded."""
+    def submit(self, job: Job[_T]) -> concurrent.futures.Future[_T]:
+        """Run `job` on the thread, after everything in the journals has been loaded; what fails is told to both."""
         done: concurrent.futures.Future[_T] = concurrent.futures.Future()
-
-        def run(store: Store, loader: Loader) -> None:
-            if not done.set_running_or_notify_cancel():  # who asked has gone; from here on it cannot be cancelled
-                return
-            try:
-                loader.run_once()
-                done.set_result(job(store, loader))
-            except (TriviumError, OSError) as error:
-                done.set_exception(error)
-
-        self._jobs.put(run)
+        self._jobs.put((job, done))
         return done
 
     def close(self) -> None:
+        self.submit(_nothing)
         self._jobs.put(None)
         self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
+        opened: tuple[Store, Loader] | None = None
+        while (next_ := self._next()) is not None:
+            job, done = next_
+            if not done.set_running_or_notify_cancel():  # who asked has gone; from here on it cannot be cancelled
+                continue
+            try:
+                store, loader = opened = opened or self._open()
+                loader.run_once()
+                done.set_result(job(store, loader))
+            except Exception as error:  # the thread's outermost boundary: without it nobody would load any more
+                self._report(error)
+                done.set_exception(error)
+        if opened is not None:
+            opened[0].close()
+
+    def _next(self) -> tuple[Job[Any], concurrent.futures.Future[Any]] | None:
+        try:
+            return self._jobs.get(timeout=LOAD_S)
+        except queue.Empty:
+            return _nothing, concurrent.futures.Future()
+
+    def _open(self) -> tuple[Store, Loader]:
+        """The store, however long it takes: each look at the journals tries again, and they wait meanwhile."""
         where = paths(self._config.home)
         make_private(where.journal)
-        store = self._open()
-        if store is None:
-            return
-        loader = Loader(where.journal, store)
-        last_trouble = ""
-        while True:
-            try:
-                job = self._jobs.get(timeout=LOAD_S)
-            except queue.Empty:
-                job = _load
-            try:
-                if job is None:
-                    loader.run_once()
-                    store.close()
-                    return
-                job(store, loader)
-            except TriviumError as error:
-                if str(error) != last_trouble:
-                    last_trouble = str(error)
-                    log.error("%s", error)
+        url = self._config.ledger.url or where.ledger
+        store = Store.open(url, power_loss=self._config.ledger.durability == "power_loss")
+        return store, Loader(where.journal, store)
 
-    def _open(self) -> Store | None:
-        """The store, however long it takes; journals wait meanwhile. None if the thread was told to end."""
-        trouble = ""
-        while True:
-            try:
-                where = self._config.ledger.url or paths(self._config.home).ledger
-                return Store.open(where, power_loss=self._config.ledger.durability == "power_loss")
-            except LedgerUnavailable as error:
-                if str(error) != trouble:
-                    trouble = str(error)
-                    log.error("%s", error)
-            with contextlib.suppress(queue.Empty):
-                if self._jobs.get(timeout=1.0) is None:
-                    return None
+    def _report(self, error: Exception) -> None:
+        """Log what went wrong, once while it lasts."""
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            log.error("%s", error, exc_info=None if isinstance(error, TriviumError) else error)
 
 
-def _load(_store: Store, loader: Loader) -> None:
-    loader.run_once()
+def _nothing(_store: Store, _loader: Loader) -> None:
+    """What is left of a job where loading is all that is wanted."""
 
 
 class Owner:
@@ -127,7 +118,7 @@ class Owner:
         self._thread = threading.Thread(target=self._run, name="trivium-owner", daemon=True)
 
     def start(self) -> None:
-        """Begin to stand for election; returns at once."""
+        """Begin to stand for election; returns at once. What keeps it from that is logged."""
         _running.add(self)
         self._thread.start()
         self._ready.wait()
@@ -146,9 +137,14 @@ class Owner:
             self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(self._main())
-        _running.discard(self)
+        try:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(self._main())
+        except Exception:  # the thread's outermost boundary
+            log.exception("This program owns the home `%s` no more.", self.config.home)
+        finally:
+            self._ready.set()
+            _running.discard(self)
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -157,13 +153,13 @@ class Owner:
         run = make_private(paths(self.config.home).run)
         lock = FileLock(run / "owner.lock")
         while not closing.is_set():
-            if lock.acquire():
-                try:
+            try:
+                if lock.acquire():
                     await self._own(closing)
-                except OSError as error:
-                    log.error("The home `%s` cannot be owned: %s", self.config.home, error)
-                finally:
-                    lock.release()
+            except OSError as error:
+                log.error("The home `%s` cannot be owned: %s", self.config.home, error)
+            finally:
+                lock.release()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(closing.wait(), ELECTION_S)
 
@@ -171,11 +167,13 @@ class Owner:
         ledger = LedgerThread(self.config)
         engines = Engines(self.config)
         handlers = {**_ledger_handlers(ledger), **engines.handlers(), **self._more}
-        server = await serve_control(paths(self.config.home).run / "control.sock", handlers)
         try:
-            await closing.wait()
+            server = await serve_control(paths(self.config.home).run / "control.sock", handlers)
+            try:
+                await closing.wait()
+            finally:
+                server.close()
         finally:
-            server.close()
             await engines.close()
             ledger.close()
 
@@ -195,7 +193,7 @@ def _close_all() -> None:
 
 def _ledger_handlers(ledger: LedgerThread) -> dict[str, Handler]:
     async def load(_message: dict[str, Any]) -> object:
-        await asyncio.wrap_future(ledger.submit(lambda _store, _loader: None))
+        await asyncio.wrap_future(ledger.submit(_nothing))
         return {}
 
     async def spent(message: dict[str, Any]) -> object:
