@@ -456,3 +456,14 @@ def _home_like(model_home: Path, folder: Path) -> Path:
 
 def _parent(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+
+
+def test_the_policy_holds_here_as_in_the_plan(upstream: FakeUpstream, tmp_path: Path) -> None:
+    file = tmp_path / "trivium.toml"
+    text = config([provider(upstream)], scale=1)
+    file.write_text(text.replace("[policy]\n", '[policy]\ndata_class = "premises"\n'))
+    with Trivium(str(file)) as trivium:
+        assert trivium.plan("Hello", "primary/ok").endpoints == ()
+        with pytest.raises(NoEndpoint, match="premises"):
+            trivium.chat("Hello", "primary/ok")
+    assert upstream.count() == 0

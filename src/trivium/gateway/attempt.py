@@ -64,7 +64,7 @@ class Attempt:
     """Receives what one connection brings for one exchange."""
 
     __slots__ = (
-        "_active", "_error_body", "_error_fields", "_failed", "_first_content_at", "_fresh", "_opening",
+        "_active", "_error_body", "_error_fields", "_failed", "_first_content_at", "_fresh", "_losses", "_opening",
         "_seen_at", "_sent_at", "_settled", "_stream", "_succeeded", "_written", "binding", "connection",
         "endpoint", "exchange", "limits", "number", "payload", "relay", "reserved_nanos", "status",
     )  # fmt: skip
@@ -83,7 +83,7 @@ class Attempt:
         self.endpoint = leg.endpoint
         self.binding = binding
         self.limits = leg.limits
-        self.number = exchange.attempts
+        self.number = exchange.attempts + 1
         self.payload = b""
         self.relay: Relay | None = None
         self.connection: UpstreamConnection | None = None
@@ -91,6 +91,7 @@ class Attempt:
         self.reserved_nanos = 0
         self._opening: asyncio.Task[None] | None = None
         self._fresh = False
+        self._losses: tuple[str, ...] = ()
         self._written = False
         self._stream = exchange.stream or leg.streams
         self._settled = False
@@ -145,7 +146,8 @@ class Attempt:
             exchange.canonical(), model=self.endpoint.model, stream=self._stream, include_usage=row.stream_usage
         )
         built = dialect.build_request(request)
-        exchange.lose(built.losses)
+        exchange.refuse_losses(built.losses)
+        self._losses = built.losses
         return self.binding.payload(built.body)
 
     def send(self) -> None:
@@ -186,6 +188,7 @@ class Attempt:
             return
         try:
             self.relay = self._relay(fields.get(b"content-type", b"").lower())
+            self.exchange.losses = self._losses  # those of attempts before it say nothing about this answer
         except TriviumError as error:
             self.fail(error)
 

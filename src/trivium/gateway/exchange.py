@@ -93,7 +93,7 @@ class Exchange:
         self.created = time_ms // 1000
         self.started = runtime.now()
         self.deadline = self.started
-        self.data_class = wish.data_class
+        self.data_class = max(wish.data_class, self.snapshot.config.policy.data_class)
         self.strict = wish.strict
         self.timeout_s = wish.timeout_s
         self.stream = False
@@ -152,15 +152,14 @@ class Exchange:
             self.request = self.dialect.parse_request(self.body)
         return self.request
 
-    def lose(self, losses: tuple[str, ...]) -> None:
-        """Note what a translation could not say. Raises InvalidRequest in strict mode."""
+    def refuse_losses(self, losses: tuple[str, ...]) -> None:
+        """Raises InvalidRequest in strict mode for what a translation could not say."""
         if losses and self.strict:
             raise InvalidRequest(
                 f"The endpoint cannot be told {', '.join(f'`{name}`' for name in losses)}.",
                 remedy="Leave it out, choose another model, or drop `x-trivium-strict`.",
                 param=losses[0],
             )
-        self.losses = tuple(dict.fromkeys(self.losses + losses))
 
     def release(self, first: bytes) -> None:
         """The first content goes out; from here on nothing can be taken back."""

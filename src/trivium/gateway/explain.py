@@ -7,7 +7,6 @@ import msgspec
 from trivium.gateway.needs import needs_of
 from trivium.gateway.snapshot import Snapshot, facts_of
 from trivium.gateway.wish import Wish
-from trivium.types.data import DataClass
 from trivium.types.request import Request
 
 OUTPUT_TOKENS_EXPECTED = 500
@@ -42,13 +41,15 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
     rejected: tuple[RejectedEndpoint, ...]
 
 
-def view(snapshot: Snapshot, request: Request, wish: Wish) -> PlanView:
-    """Plan a request without running it. Raises NotFound for an unknown model."""
+def view(snapshot: Snapshot, request: Request, wish: Wish, more: tuple[str, ...] = ()) -> PlanView:
+    """Plan a request without running it; `more` are further model ids. Raises NotFound for an unknown model."""
     tokens = sum(len(message.text) for message in request.messages) // 4
-    route = snapshot.route(request.model)
-    data_class = max(wish.data_class, route.data_class, snapshot.config.policy.data_class, DataClass.ANY)
+    data_class = max(wish.data_class, snapshot.config.policy.data_class)
     facts = facts_of(request.model, data_class, needs_of(request), wish.key, tokens, request.max_output_tokens)
-    plan = snapshot.plan(facts)
+    plan = snapshot.plan(facts, more)
+    if plan.data_class > data_class:
+        data_class = plan.data_class
+        plan = snapshot.plan(msgspec.structs.replace(facts, data_class=data_class), more)
     output = request.max_output_tokens or OUTPUT_TOKENS_EXPECTED
     planned = [
         PlannedEndpoint(

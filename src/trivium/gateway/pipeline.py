@@ -3,14 +3,17 @@
 ``begin`` admits it, plans it and starts the first attempt; the attempt's callbacks come back to
 ``succeed`` or ``recover``; the request's record is written, and ``Exchange.deliver`` sends the end of the answer
 once the journal has it. Plain calls throughout: what must wait (a connection, a back-off, an engine that
-starts) calls back. Errors are raised as TriviumError anywhere below and caught here, once.
+starts) calls back. Errors are raised as TriviumError anywhere below and caught by ``take``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from trivium.dialects.base import Dialect
 from trivium.errors import (
     ClientGone,
+    InternalError,
     InvalidRequest,
     NoEndpoint,
     TriviumError,
@@ -40,11 +43,7 @@ SEARCH_S_MAX = 5.0
 def begin(runtime: Runtime, sink: WireSink, dialect: Dialect, body: bytes, wish: Wish) -> Exchange:
     """Take a request in a caller's dialect; its answer or its error goes to `sink`."""
     exchange = Exchange(runtime, sink, dialect, body, wish)
-    try:
-        admit(exchange, dialect)
-        start(exchange)
-    except TriviumError as error:
-        close(exchange, error)
+    take(exchange, enter)
     return exchange
 
 
@@ -57,17 +56,32 @@ def begin_request(runtime: Runtime, sink: ObjectSink, request: Request, wish: Wi
     exchange.wants_usage = True
     exchange.max_output_tokens = request.max_output_tokens
     exchange.input_tokens = sum(len(message.text) for message in request.messages) // BYTES_PER_TOKEN
-    try:
-        runtime.admit()
-        start(exchange)
-    except TriviumError as error:
-        close(exchange, error)
+    take(exchange, enter)
     return exchange
 
 
-def admit(exchange: Exchange, dialect: Dialect) -> None:
-    """Read the head of the body and what it says about the rules. Raises InvalidRequest, Draining."""
+def take(exchange: Exchange, step: Callable[[Exchange], None]) -> None:
+    """Take a step of a request that nobody above could end; whatever is raised ends it, with one answer."""
+    try:
+        step(exchange)
+    except TriviumError as error:
+        close(exchange, error)
+    except Exception as error:
+        # The outermost boundary of a request: a defect of ours must not cost others theirs.
+        exchange.runtime.report(error)
+        close(exchange, InternalError("An internal error."))
+
+
+def enter(exchange: Exchange) -> None:
+    """Admit and start it. Raises InvalidRequest, Draining, and what `plan` raises."""
     exchange.runtime.admit()
+    if exchange.dialect is not None:
+        admit(exchange, exchange.dialect)
+    start(exchange)
+
+
+def admit(exchange: Exchange, dialect: Dialect) -> None:
+    """Read the head of the body and what it says about the rules. Raises InvalidRequest."""
     head = exchange.head = dialect.peek(exchange.body)
     exchange.model = head.model
     exchange.stream = head.stream
@@ -85,28 +99,26 @@ def admit(exchange: Exchange, dialect: Dialect) -> None:
 
 def start(exchange: Exchange) -> None:
     """Plan and make the first attempt; `auto` may wait a moment for servers of this machine to be found."""
-    snapshot = exchange.snapshot
-    if snapshot.config.aliases.get(exchange.model, exchange.model) == AUTO:
+    if exchange.model == AUTO:
         searching = exchange.runtime.look_around()
-        if searching is not None and snapshot.rests_on_found:
+        if searching is not None and exchange.snapshot.rests_on_found:
             exchange.deadline = exchange.started + SEARCH_S_MAX
             exchange.backoff = exchange.runtime.after(searching, searched, exchange)
             return
-    plan(exchange)
-    attempt(exchange)
+    planned(exchange)
 
 
 def searched(exchange: Exchange) -> None:
     """This machine was searched for servers: plan with what was found."""
     exchange.backoff = None
-    if exchange.closed:
-        return
-    exchange.snapshot = exchange.runtime.snapshot
-    try:
-        plan(exchange)
-        attempt(exchange)
-    except TriviumError as error:
-        close(exchange, error)
+    if not exchange.closed:
+        exchange.snapshot = exchange.runtime.snapshot
+        take(exchange, planned)
+
+
+def planned(exchange: Exchange) -> None:
+    plan(exchange)
+    attempt(exchange)
 
 
 # ---- plan
@@ -122,8 +134,8 @@ def plan(exchange: Exchange) -> None:
     else:
         raise InvalidRequest("The request has no body.")
     found = _plan(exchange, needs, more)
-    if found.route.data_class > exchange.data_class:
-        exchange.data_class = found.route.data_class
+    if found.data_class > exchange.data_class:
+        exchange.data_class = found.data_class
         found = _plan(exchange, needs, more)
     if found.differs_in_media and head is not None and (media := media_needs(head.messages, exchange)):
         found = _plan(exchange, needs | media, more)
@@ -168,10 +180,11 @@ def attempt(exchange: Exchange) -> None:
     if binding is None:
         exchange.backoff = runtime.start_engine(leg.endpoint, exchange, engine_ready)
         return
+    made = Attempt(exchange, leg, binding, succeed, recover)
+    made.reserve()
+    exchange.attempt = made
     exchange.tries += 1
     exchange.attempts += 1
-    exchange.attempt = Attempt(exchange, leg, binding, succeed, recover)
-    exchange.attempt.reserve()
     runtime.sent(leg.endpoint)
 
 
@@ -187,14 +200,10 @@ def engine_ready(exchange: Exchange, error: TriviumError | None) -> None:
 
 
 def again(exchange: Exchange) -> None:
-    """Start the next attempt outside of `begin`; whatever is raised ends the request."""
+    """Start the next attempt, later than `begin`."""
     exchange.backoff = None
-    if exchange.closed:
-        return
-    try:
-        attempt(exchange)
-    except TriviumError as error:
-        close(exchange, error)
+    if not exchange.closed:
+        take(exchange, attempt)
 
 
 # ---- settle

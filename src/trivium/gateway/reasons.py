@@ -18,11 +18,13 @@ def no_endpoint(plan: Plan) -> TriviumError:
     reasons = {rejected.reason for rejected in plan.rejected}
     text = "; ".join(f"`{rejected.endpoint}`: {rejected.detail}" for rejected in plan.rejected)
     message = f"No endpoint can serve `{plan.requested}`: {text or 'the route has no targets'}."
+    if not reasons:
+        return NoEndpoint(message, remedy="Give the route targets.")
     if reasons == {"not_pulled"}:
         return EngineUnavailable(message)
     if reasons == {"budget"}:
         return PaymentRequired(message)
-    if reasons & {"allowed_models", "allowed_roads"} == reasons:
+    if reasons <= {"allowed_models", "allowed_roads"}:
         return PermissionDenied(message)
     if reasons <= {"capability", "context_length"}:
         return InvalidRequest(message, remedy="Choose a model that can do it.", param="model")

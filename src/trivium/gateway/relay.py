@@ -19,7 +19,19 @@ import msgspec
 
 from trivium.dialects.base import AnswerContext, Dialect
 from trivium.errors import UpstreamCut, UpstreamProtocolError
-from trivium.types.event import End, Event, Failure, Finish, ReasoningDelta, Start, TextDelta, UsageReport, is_content
+from trivium.types.event import (
+    End,
+    Event,
+    Failure,
+    Finish,
+    ReasoningDelta,
+    RefusalDelta,
+    Start,
+    TextDelta,
+    ToolCallDelta,
+    UsageReport,
+    is_content,
+)
 from trivium.types.response import Fold, Response
 from trivium.types.usage import Usage
 
@@ -402,10 +414,11 @@ class Events:
         passed: list[Event] = []
         for event in events:
             match event:
-                case TextDelta(text=text):
+                case TextDelta(text=text) | RefusalDelta(text=text) | ToolCallDelta(arguments=text):
                     self.output_estimate += len(text) // 4 + 1
-                case ReasoningDelta():
+                case ReasoningDelta(text=text, summary=summary):
                     self.thinking = True
+                    self.output_estimate += (len(text) + len(summary)) // 4 + 1
                 case Start(usage=usage):
                     self.usage = usage
                     self.upstream_id = event.id

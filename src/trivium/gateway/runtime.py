@@ -20,6 +20,7 @@ from trivium.catalog.rows import Endpoint
 from trivium.config.schema import Engine
 from trivium.errors import (
     Draining,
+    InternalError,
     LedgerUnavailable,
     TriviumError,
     UpstreamCut,
@@ -53,6 +54,8 @@ REFRESH_S = 5.0
 """How often the ledger is asked what was spent, and engines are told that they are in use."""
 
 
+BREAKERS_MAX = 4096
+"""Endpoints whose failures are counted; callers invent model ids, so it has a bound."""
 LOOK_S = 30.0
 """How often `auto` has this machine searched for servers."""
 
@@ -152,10 +155,11 @@ class Runtime:
         rejected = list(plan.rejected)
         for endpoint in plan.endpoints:
             bound = 0 if endpoint.access == "local" else exchange.bound_nanos(endpoint)
-            if bound is None or not self.budget.allows(bound, time.time()):
-                limit = self.budget.limit_nanos / 1e9
-                detail = f"today's {limit:g} USD for `auto` are spent; see `[defaults] budget`"
-                rejected.append(Rejected(endpoint.id, "budget", detail))
+            limit = f"{self.budget.limit_nanos / 1e9:g} USD for `auto`; see `[defaults] budget`"
+            if bound is None:
+                rejected.append(Rejected(endpoint.id, "budget", f"its price is unknown, and a day has {limit}"))
+            elif not self.budget.allows(bound, time.time()):
+                rejected.append(Rejected(endpoint.id, "budget", f"it could exceed what is left of today's {limit}"))
             else:
                 kept.append(endpoint)
         return msgspec.structs.replace(plan, endpoints=tuple(kept), rejected=tuple(rejected))
@@ -244,6 +248,8 @@ class Runtime:
                 state.abandoned()
             return
         if state is None:
+            if len(self._breakers) >= BREAKERS_MAX:
+                self._breakers.clear()
             state = self._breakers[endpoint.id] = BreakerState()
         plan = attempt.exchange.plan
         state.failed(self.now(), plan.route.breaker if plan else Breaker())
@@ -269,12 +275,21 @@ class Runtime:
         ends, self._ends = self._ends, []
         written = self.journal.flush()
         for attempt in sends:
-            if written:
-                attempt.send()
-            else:
-                attempt.fail(LedgerUnavailable("The journal cannot be written.", remedy="Free disk space."))
+            try:
+                if written:
+                    attempt.send()
+                else:
+                    attempt.fail(LedgerUnavailable("The journal cannot be written.", remedy="Free disk space."))
+            except Exception as error:  # a defect in one request must not cost the others of this turn
+                self.report(error)
+                attempt.fail(InternalError("An internal error."))
         for exchange in ends:
-            exchange.deliver()
+            try:
+                exchange.deliver()
+            except Exception as error:
+                self.report(error)
+                if exchange.dialect is not None:
+                    exchange.wire.cut(b"")  # what its caller has is no answer
 
     def closed(self, exchange: Exchange) -> None:
         """A request is over."""
@@ -309,7 +324,11 @@ class Runtime:
         self._sweeping = None
         now = self.now()
         for exchange in list(self.exchanges):
-            self._sweep_exchange(exchange, now)
+            try:
+                self._sweep_exchange(exchange, now)
+            except Exception as error:
+                self.exchanges.discard(exchange)  # or it would be met again and again
+                self.report(error)
         self.pool.sweep()
         if now - self._refreshed > REFRESH_S:
             self._refreshed = now

@@ -172,17 +172,36 @@ class Snapshot:
 
     def plan(self, facts: Facts, more: tuple[str, ...] = ()) -> Plan:
         """The plan for a request; `more` are further model ids. Raises NotFound for an unknown model."""
-        named = parse_name(facts.model, self.config.providers)
-        if named is not None and named.road:
-            facts = msgspec.structs.replace(facts, model=facts.model.rpartition(":")[0], road=named.road)
-        route = self.route(facts.model)
-        targets = [*route.targets, *(target for name in more for target in self.route(name).targets)]
-        return plan(facts, route, [self._candidate(target, facts) for target in dict.fromkeys(targets)])
+        route, data_class = self.route(self._without_road(facts.model)[0]), DataClass.ANY
+        candidates: dict[tuple[str, str | None], Candidate] = {}
+        for name in (facts.model, *more):
+            base, road = self._without_road(name)
+            named = self.route(base)
+            data_class = max(data_class, named.data_class)
+            allowed = not facts.models or name in facts.models or base in facts.models
+            for target in named.targets:
+                if (target, road) not in candidates:
+                    candidates[target, road] = self._candidate(target, road, allowed or target in facts.models)
+        return plan(facts, route, list(candidates.values()), data_class)
 
-    def _candidate(self, target: str, facts: Facts) -> Candidate:
-        if facts.models and target not in facts.models and facts.model not in facts.models:
+    def _without_road(self, name: str) -> tuple[str, str | None]:
+        """A model id without the suffix that asks for a road, and that road."""
+        named = parse_name(name, self.config.providers)
+        road = named.road if named is not None else None
+        return (name.rpartition(":")[0], road) if road else (name, None)
+
+    def _candidate(self, target: str, road: str | None, allowed: bool) -> Candidate:
+        if not allowed:
             return Rejected(target, "allowed_models", "the key does not allow this model")
-        return self.endpoint(self.config.aliases.get(target, target))
+        target, own = self._without_road(self.config.aliases.get(target, target))
+        found = self.endpoint(target)
+        wanted = {asked for asked in (road, own) if asked}
+        if isinstance(found, Endpoint) and wanted - {found.access}:
+            asked = " and the ".join(sorted(wanted))
+            return Rejected(
+                found.id, "road", f"the model id asks for the {asked} road; this endpoint is {found.access}"
+            )
+        return found
 
     # ---- what an attempt needs
 

@@ -16,8 +16,6 @@ from trivium.types.data import DataClass
 
 CONTEXT_SLACK = 0.9
 """An estimated count of tokens is good to about 10 %: reject only what cannot fit even then."""
-
-
 MEDIA = frozenset(("images", "audio", "files"))
 """Capabilities that only show when the messages are read."""
 
@@ -34,8 +32,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller's key may name; empty: anything."""
     roads: tuple[str, ...] = ()
     """Which roads the caller's key may take; empty: all."""
-    road: str | None = None
-    """The road that the model id asks for by its suffix."""
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -53,6 +49,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     route: Route
     endpoints: tuple[Endpoint, ...]
     rejected: tuple[Rejected, ...] = ()
+    data_class: DataClass = DataClass.ANY
+    """The strictest of all routes that are named."""
     context: int | None = None
     """The smallest window of the endpoints, in tokens; None where none is known."""
     max_output: int | None = None
@@ -67,8 +65,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return not max_output_tokens or self.max_output is None or max_output_tokens <= self.max_output
 
 
-def plan(facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected]) -> Plan:
-    """Order the eligible candidates by the route's strategy and reject the others with their reasons."""
+def plan(
+    facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected], data_class: DataClass = DataClass.ANY
+) -> Plan:
+    """Order the eligible candidates by the route's strategy and reject the others with their reasons.
+
+    `data_class` is that of further routes which candidates come from.
+    """
     eligible: list[Endpoint] = []
     rejected: list[Rejected] = []
     first = next((c for c in candidates if isinstance(c, Endpoint)), None)
@@ -86,6 +89,7 @@ def plan(facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected]) 
         route=route,
         endpoints=tuple(eligible),
         rejected=tuple(rejected),
+        data_class=max(data_class, route.data_class),
         context=min((e.context for e in eligible if e.context is not None), default=None),
         max_output=min((e.max_output for e in eligible if e.max_output), default=None),
         differs_in_media=_differ_in_media(eligible),
@@ -103,8 +107,6 @@ def _refusal(facts: Facts, route: Route, endpoint: Endpoint, first: Endpoint | N
     """Why an endpoint cannot serve, as (reason, detail); None if it can."""
     if facts.roads and endpoint.access not in facts.roads:
         return "allowed_roads", f"the key allows {', '.join(facts.roads)}; this endpoint is {endpoint.access}"
-    if facts.road and endpoint.access != facts.road:
-        return "road", f"the model id asks for the {facts.road} road; this endpoint is {endpoint.access}"
     if facts.data_class > endpoint.ceiling:
         return (
             "data_class",

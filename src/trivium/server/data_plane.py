@@ -36,6 +36,10 @@ from trivium.transport.server import CallerConnection, Fields, HttpRequest
 from trivium.types.data import DataClass
 
 _SPECIAL = frozenset((b"x-trivium-data-class", b"x-trivium-strict", b"x-trivium-timeout"))
+_UNUSUAL = _SPECIAL | {b"origin"}
+"""Fields that make a request one of a kind: what was found out about another does not hold for it."""
+_TELLING = (b"host", b"content-type", b"authorization", b"x-api-key")
+"""Fields whose values decide how any request is taken; those that a dialect forwards come to them."""
 ADMITTED_MAX, ADMITTED_BYTES_MAX = 10_000, 1024
 """How many callers are remembered, and how long what tells them apart may be."""
 _REFUSALS: dict[int, type[TriviumError]] = {408: UploadTimeout, 413: PayloadTooLarge, 431: HeadTooLarge}
@@ -58,8 +62,8 @@ class DataPlane:
         self._gateway = gateway
         self._runtime = gateway.runtime
         self._places = paths.table()
-        self._unusual = _SPECIAL.union((b"origin",), *(place.dialect.forwarded for place in self._places.values()))
-        """Fields that make a request one of a kind: what was found out about another does not hold for it."""
+        forwarded = frozenset[bytes]().union(*(place.dialect.forwarded for place in self._places.values()))
+        self._telling = (*_TELLING, *sorted(forwarded))
         self._env = env
         self.configure(gateway.runtime.snapshot.config)
 
@@ -71,7 +75,6 @@ class DataPlane:
         loopback = host in LOOPBACK or host.startswith("127.")
         self._hosts = LOOPBACK | {host, *config.server.hosts} if loopback else None
         self._origins = config.server.cors_origins
-        self._policy_class = config.policy.data_class
         self._admitted: dict[tuple[bytes | None, ...], Admission] = {}
         """Callers as they came before, whose next request needs no second look."""
 
@@ -146,19 +149,13 @@ class DataPlane:
 
     def _likeness(self, request: HttpRequest) -> tuple[bytes | None, ...]:
         """All that decides how a request is taken beside its body; empty if one of its fields is unusual."""
-        fields = request.fields
-        if not self._unusual.isdisjoint(fields):
+        if not _UNUSUAL.isdisjoint(request.fields):
             return ()
-        get = fields.get
-        key = get(b"authorization"), get(b"x-api-key")
-        return request.method, request.target, get(b"host"), get(b"content-type"), *key
+        return request.method, request.target, *map(request.fields.get, self._telling)
 
     def _begin(self, connection: CallerConnection, request: HttpRequest, admission: Admission, cors: bytes) -> None:
         sink = HttpSink(connection, cors)
-        try:
-            sink.follow(pipeline.begin(self._runtime, sink, admission.dialect, request.body, admission.wish))
-        except Exception as error:
-            self._defect(connection, admission.dialect, error)
+        sink.follow(pipeline.begin(self._runtime, sink, admission.dialect, request.body, admission.wish))
 
     def _wish(self, fields: Fields, dialect: Dialect, key: Key | None) -> Wish:
         """What headers and key ask for. Raises InvalidRequest, UnsupportedMediaType."""
@@ -170,7 +167,7 @@ class DataPlane:
             )
         told = {name: fields[name].decode("latin-1") for name in _SPECIAL if name in fields}
         asked, timeout = told.get(b"x-trivium-data-class"), told.get(b"x-trivium-timeout")
-        least = max(self._policy_class, key.data_class if key else DataClass.ANY)
+        least = key.data_class if key else DataClass.ANY
         return Wish(
             key=key,
             data_class=least if asked is None else max(least, data_class_of(asked)),
@@ -188,8 +185,9 @@ class DataPlane:
         self, connection: CallerConnection, request: HttpRequest, dialect: Dialect, key: Key | None, cors: bytes
     ) -> None:
         wish = self._wish(request.fields, dialect, key)
+        more = dialect.peek(request.body).models
         parsed = dialect.parse_request(request.body)
-        connection.whole(200, JSON + cors, msgspec.json.encode(view(self._runtime.snapshot, parsed, wish)))
+        connection.whole(200, JSON + cors, msgspec.json.encode(view(self._runtime.snapshot, parsed, wish, more)))
 
     def _health(self, connection: CallerConnection, place: paths.Place) -> None:
         if place.kind == "ready" and self._runtime.draining:

@@ -23,6 +23,9 @@ NAMES = {
 }
 
 
+ENDPOINTS_MAX = 4096
+
+
 class EndpointCounters:
     """The numbers of one endpoint."""
 
@@ -53,7 +56,9 @@ class Metrics:
     ) -> None:
         counters = self.endpoints.get(endpoint.id)
         if counters is None:
-            counters = self.endpoints[endpoint.id] = EndpointCounters(endpoint.access)
+            # Callers invent model ids; what is beyond the bound is counted by provider.
+            name = endpoint.id if len(self.endpoints) < ENDPOINTS_MAX else f"{endpoint.provider.id}/*"
+            counters = self.endpoints.setdefault(name, EndpointCounters(endpoint.access))
         counters.outcomes[outcome] = counters.outcomes.get(outcome, 0) + 1
         counters.input_tokens += input_tokens
         counters.output_tokens += output_tokens

@@ -21,6 +21,7 @@ _END = rb"(?:\r\n|\n|\r(?!\n))"
 _BLANK_LINE = re.compile(_END + _END)
 _LONGEST_END = 4
 _PADDING_END = b'"}\n\n'
+_TEXT = re.compile(rb'[^"\\\x00-\x1f]*(?:\\["\\/bfnrt][^"\\\x00-\x1f]*)*')
 
 
 class LimitExceeded(ValueError):
@@ -107,7 +108,7 @@ def _lines(raw: bytes) -> list[bytes]:
 class Template:
     """A frame as the shape of those to come: only one text in it may differ, and a padding at its end.
 
-    Both are plain: a frame fits if its quotes and line ends stand only where the template has them.
+    Both must be whole JSON strings without control characters, so that no frame, marker or member hides in them.
     """
 
     __slots__ = ("_after", "_before", "_padding", "_text_at")
@@ -123,11 +124,10 @@ class Template:
 
     def learn(self, raw: bytes, text: bytes) -> None:
         """Take a frame whose text stands behind `text` (`b'"content":"'`), up to a quote."""
-        found = raw.find(text)
-        if found < 0:
+        at = raw.find(text) + len(text)
+        end = _end_of_text(raw, at)
+        if at < len(text) or raw[end : end + 1] != b'"':
             return
-        at = found + len(text)
-        end = raw.find(b'"', at)
         padding = raw.find(self._padding, end) if self._padding else -1
         self._before, self._text_at = raw[:at], at
         self._after = raw[end:] if padding < 0 else raw[end : padding + len(self._padding)]
@@ -135,12 +135,18 @@ class Template:
     def fits(self, raw: bytes) -> bool:
         if not raw.startswith(self._before):
             return False
-        at = self._text_at
-        end = raw.find(b'"', at)
-        if not raw.startswith(self._after, end) or raw.find(b"\n", at) != len(raw) - 2:
+        end = _end_of_text(raw, self._text_at)
+        if not raw.startswith(self._after, end):
             return False
         rest = end + len(self._after)
-        return rest == len(raw) or (raw.endswith(_PADDING_END) and raw.find(b'"', rest) == len(raw) - len(_PADDING_END))
+        return rest == len(raw) or (
+            raw.startswith(_PADDING_END, padded := _end_of_text(raw, rest)) and (padded + len(_PADDING_END) == len(raw))
+        )
+
+
+def _end_of_text(raw: bytes, at: int) -> int:
+    """Where the inside of a JSON string ends that begins at `at`: at its quote, or at what needs a closer look."""
+    return _TEXT.match(raw, at).end()  # pyright: ignore[reportOptionalMemberAccess]  # it matches the empty text
 
 
 class SSEParser:

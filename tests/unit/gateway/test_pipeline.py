@@ -264,7 +264,8 @@ def test_auto_spends_no_more_than_its_budget(world: World, up: FakeUpstream) -> 
     assert second.plan is not None
     assert [e.id for e in first.plan.endpoints] == ["oai/priced", "local/tiny"]
     assert [e.id for e in second.plan.endpoints] == ["local/tiny"]
-    assert second.fallback == "oai/priced: today's 0.00015 USD for `auto` are spent; see `[defaults] budget`"
+    left = "it could exceed what is left of today's 0.00015 USD for `auto`; see `[defaults] budget`"
+    assert second.fallback == f"oai/priced: {left}"
     named, _ = world.begin("oai/priced")  # who names a model pays for it
     assert named.fallback == ""
     world.until(lambda: sink.over and first.closed and named.closed)
@@ -615,3 +616,74 @@ def test_the_end_of_the_process_ends_every_request(world: World, up: FakeUpstrea
     assert [type(sink.error) for _, sink in held] == [errors.Draining, errors.Draining, type(None)]
     assert b"draining" in held[2][1].data
     assert sorted(outcomes(world.records())) == sorted(["r", "r", "error", "error_midstream", "503", "503", "503"])
+
+
+# ---- rules hold for every model that is named
+
+
+def test_a_key_names_every_model(world: World, up: FakeUpstream) -> None:
+    key = Key(name="n", digest="d", models=("oai/529",))
+    world.ask("oai/529", Wish(key=key), models=["ant/ok"])
+    assert asked(up) == ["529"]
+
+
+def test_the_class_of_a_further_route(world: World, up: FakeUpstream) -> None:
+    route(world, "oai/ok", name="homely", data_class=DataClass.PREMISES)
+    world.ask("oai/529", models=["homely"])
+    assert asked(up) == []
+
+
+@pytest.mark.parametrize("further", [True, False])
+def test_the_road_of_a_further_model(world: World, up: FakeUpstream, further: bool) -> None:
+    if further:
+        world.ask("oai/529", models=["ant/ok:local"])
+    else:
+        world.ask(route(world, "oai/529", "ant/ok:local"))
+    assert asked(up) == ["529"]
+
+
+def test_what_was_never_reserved_is_no_attempt(world: World) -> None:
+    world.begin("ant/ok", Wish(strict=True), seed=1)
+    world.settle()
+    closed = world.records()[-1]
+    assert isinstance(closed, Closed)
+    assert closed.attempts == 0
+
+
+@pytest.mark.parametrize("where", ["plan", "attempt"])
+def test_a_defect_ends_its_request_with_one_answer(world: World, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    defects: list[BaseException] = []
+    world.runtime.report = defects.append  # type: ignore[method-assign]
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, where, broken)
+        exchange, sink = world.begin("oai/ok")
+    world.settle()
+    assert isinstance(sink.error, errors.InternalError)
+    assert exchange not in world.runtime.exchanges
+    assert [type(record) for record in world.records()] == [Closed]
+    assert len(defects) == 1
+
+
+def test_a_defect_in_one_request_costs_no_other_of_its_turn(world: World) -> None:
+    defects: list[BaseException] = []
+    world.runtime.report = defects.append  # type: ignore[method-assign]
+    (_, first), (_, second), (_, third) = world.begin("oai/ok"), world.begin("oai/ok"), world.begin("oai/ok")
+
+    world.runtime._sends[0].binding = None  # type: ignore[assignment]  # who sends it meets an AttributeError
+    world.runtime._sends[1].exchange.sink.whole = None  # type: ignore[attr-defined]  # so does who delivers it
+    world.until(lambda: first.over and third.over)
+    assert isinstance(first.error, errors.InternalError)
+    assert (second.over, third.error) == (False, None)
+    assert len(defects) == 2
+
+
+def test_losses_are_those_of_the_attempt_that_answered(world: World, up: FakeUpstream) -> None:
+    world.ask(route(world, "ant/529", "oai/ok"), seed=1)
+    assert asked(up) == ["529", "ok"]
+    closed = world.records()[-1]
+    assert isinstance(closed, Closed)
+    assert (closed.endpoint, closed.dropped) == ("oai/ok", ())

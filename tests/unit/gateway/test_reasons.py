@@ -46,3 +46,8 @@ def test_every_failure_that_is_routed_around_has_a_phrase() -> None:
 
 def _upstream(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, errors.UpstreamError) and kind is not errors.UpstreamError
+
+
+def test_a_route_without_targets() -> None:
+    nothing = Plan(requested="r", route=Route(name="r", targets=()), endpoints=())
+    assert type(no_endpoint(nothing)) is errors.NoEndpoint

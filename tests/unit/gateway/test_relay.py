@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from trivium.dialects import get as dialect_named
 from trivium.dialects.base import AnswerContext
 from trivium.errors import UpstreamCut, UpstreamProtocolError
 from trivium.gateway.relay import Events, PassedAnswer, PassedStream, StreamTarget
-from trivium.types.event import Event
+from trivium.types.event import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from trivium.types.response import Response
 from trivium.types.usage import Usage
 from trivium.wire.sse import SSEParser
@@ -171,3 +172,22 @@ def test_usage_of_a_relay_is_the_upstreams_own() -> None:
     for piece in ANSWER:
         relay.feed(piece)
     assert relay.usage == Usage(input_tokens=3, output_tokens=2)
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        TextDelta("x" * 40),
+        RefusalDelta("x" * 40),
+        ReasoningDelta(text="x" * 40),
+        ReasoningDelta(summary="x" * 40),
+        ToolCallDelta(index=0, arguments="x" * 40),
+    ],
+    ids=lambda delta: type(delta).__name__,
+)
+def test_all_that_a_model_says_is_counted(delta: Event) -> None:
+    source: Any = SimpleNamespace(feed=lambda _: [delta], malformed=0)
+    target: Any = SimpleNamespace(add=lambda _: None, losses=())
+    relay = Events(source, target)
+    relay.feed(b"")
+    assert relay.output_estimate == 11

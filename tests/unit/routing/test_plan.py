@@ -59,7 +59,6 @@ facts = st.builds(
     input_tokens=st.integers(0, 1000),
     max_output_tokens=sizes,
     roads=st.lists(st.sampled_from(ACCESSES), unique=True).map(tuple),
-    road=st.none() | st.sampled_from(ACCESSES),
 )
 ROUTE = Route(name="route", targets=())
 
@@ -86,7 +85,6 @@ def test_a_further_constraint_adds_no_endpoint(given_facts: Facts, given_candida
         {"input_tokens": given_facts.input_tokens + more.input_tokens},
         {"max_output_tokens": (given_facts.max_output_tokens or 0) + (more.max_output_tokens or 1)},
         {"roads": tuple(set(given_facts.roads) & set(more.roads)) or given_facts.roads or more.roads},
-        {"road": given_facts.road or more.road},
     ]
     before = set(ids(plan(given_facts, ROUTE, given_candidates)))
     for change in tighter:
@@ -110,7 +108,6 @@ def test_a_stricter_likeness_adds_no_endpoint(given_facts: Facts, given_candidat
         ({"context": 100}, {"input_tokens": 120}, "context_length"),
         ({"max_output": 100}, {"max_output_tokens": 101}, "context_length"),
         ({"access": "routed"}, {"roads": ("direct", "local")}, "allowed_roads"),
-        ({"access": "routed"}, {"road": "direct"}, "road"),
     ],
 )
 def test_a_reason(changes: dict, asked: dict, reason: str) -> None:
@@ -161,7 +158,7 @@ def test_the_least_window_holds_for_all(
     some = [endpoint(f"acme/{n}", context=c, max_output=m) for n, (c, m) in enumerate(sizes)]
     # What is rejected anyway bounds nobody.
     out = endpoint("acme/out", context=1, max_output=1, access="routed")
-    found = plan(Facts(model="route", road="direct"), ROUTE, [*some, out])
+    found = plan(Facts(model="route", roads=("direct",)), ROUTE, [*some, out])
     assert (found.context, found.max_output) == (context, max_output)
     assert all(found.holds(*size) for size in held)
     assert not any(found.holds(*size) for size in not_held)
@@ -186,7 +183,7 @@ BLIND, ALL = frozenset({"tools"}), MEDIA | {"tools"}
 )
 def test_when_it_matters_which_media_a_request_carries(some: list[dict], differs: bool) -> None:
     given_candidates = [endpoint(f"acme/{n}", **changes) for n, changes in enumerate(some)]
-    assert plan(Facts(model="route", road="direct"), ROUTE, given_candidates).differs_in_media is differs
+    assert plan(Facts(model="route", roads=("direct",)), ROUTE, given_candidates).differs_in_media is differs
 
 
 @given(facts, candidates, st.sets(st.sampled_from(sorted(MEDIA))))

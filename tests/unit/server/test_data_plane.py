@@ -120,6 +120,7 @@ FIELDS: dict[str, list[bytes | None]] = {
     "x_trivium_strict": [None, None, b"1", b"maybe"],
     "x_trivium_timeout": [None, None, b"5s", b"never"],
     "anthropic_beta": [None, None, b"one", b"two"],
+    "anthropic_version": [None, b"2023-06-01", b"2023-01-01", b""],
 }
 FORMS: dict[str, list[bytes | None]] = FIELDS | {
     "method": [b"POST", b"POST", b"GET"],
@@ -174,7 +175,8 @@ def pair(make: Make) -> tuple[Plane, Plane]:
         ({"x_trivium_data_class": b"nonsense"}, 400, 1),
         ({"x_trivium_strict": b"1"}, 404, 1),
         ({"x_trivium_timeout": b"never"}, 400, 1),
-        ({"anthropic_beta": b"one"}, 404, 1),
+        ({"anthropic_beta": b"one"}, 404, 2),
+        ({"anthropic_version": b"2023-06-01"}, 404, 2),
         ({"method": b"GET"}, 405, 1),
         ({"target": b"/v1/nothing"}, 404, 1),
         ({"target": MESSAGES}, 404, 2),
@@ -208,6 +210,16 @@ def test_what_is_asked_for_is_nobody_elses_wish(make: Make) -> None:
     assert (other.key.name, other.data_class) == ("two", DataClass.PREMISES)
 
 
+def test_a_caller_of_anthropic_is_remembered_with_what_it_forwards(make: Make) -> None:
+    plane = make(SERVER + KEYS)
+    asked = USUAL | {"target": MESSAGES, "anthropic_version": b"2023-06-01"}
+    for beta, remembered in ((None, 1), (b"one", 2), (None, 2), (b"two", 3), (b"one", 3), (b"", 4)):
+        wish = plane.ask(**asked, anthropic_beta=beta)[2]
+        said = {b"anthropic-version: 2023-06-01", *(() if beta is None else (b"anthropic-beta: " + beta,))}
+        assert set(wish.forwarded.removesuffix(b"\r\n").split(b"\r\n")) == said
+        assert plane.remembered == remembered
+
+
 def test_a_key_that_expires_is_refused_although_it_was_let_in(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     now = EXPIRES_S - 1
     monkeypatch.setattr(data_plane, "time", lambda: now)
@@ -228,11 +240,10 @@ def test_a_key_that_expires_is_refused_although_it_was_let_in(make: Make, monkey
     [
         (SERVER + KEYS.replace("tv-one-0000", "tv-new-0000"), 401, None),
         (SERVER + KEYS.replace('"tv-one-0000"', '"tv-one-0000"\ndata_class = "no_training"'), 404, 1),
-        (SERVER + KEYS + '[policy]\ndata_class = "zero_retention"\n', 404, 2),
         (SERVER.replace("gate.test", "other.test") + KEYS, 403, None),
         (SERVER, 404, 0),
     ],
-    ids=["key-gone", "key-stricter", "policy-stricter", "host-gone", "no-keys"],
+    ids=["key-gone", "key-stricter", "host-gone", "no-keys"],
 )
 def test_nothing_of_the_old_keys_outlives_a_reload(make: Make, text: str, status: int, data_class: int | None) -> None:
     plane = make(SERVER + KEYS)
@@ -278,7 +289,7 @@ def test_an_error_of_ours_ends_one_request(make: Make, monkeypatch: pytest.Monke
 
     for _ in range(2):  # at first sight, and once remembered
         with monkeypatch.context() as patch:
-            patch.setattr(data_plane.pipeline, "begin", broken)
+            patch.setattr(data_plane.pipeline, "plan", broken)
             assert plane.ask(**USUAL)[0] == 500
         assert plane.ask(**USUAL)[0] == 404
     assert len(defects) == 2

@@ -88,8 +88,13 @@ def padded(text: bytes, padding: bytes, after: bytes = b"}") -> bytes:
         (chunk(b"Hi"), chunk(b""), True),
         (chunk(b""), chunk("é😀 {[,:]}\\n".encode()), True),
         (chunk(b"Hi"), chunk(b"a" * 100_000), True),
-        (chunk(b"Hi"), chunk(b'say \\"no\\"'), False),  # its quotes are not where the template has them
-        (chunk(b'say \\"no\\"'), chunk(b"Hi"), False),
+        (chunk(b"Hi"), chunk(b'say \\"no\\"'), True),
+        (chunk(b'say \\"no\\"'), chunk(b"Hi"), True),
+        (chunk(b"Hi"), chunk(b"a\rb"), False),
+        (chunk(b"Hi"), chunk(b"a\r\rdata: [DONE]\r\rb"), False),
+        (chunk(b"Hi"), chunk(b"a\\"), False),
+        (chunk(b"Hi"), chunk(b"a\x01b"), False),
+        (chunk(b"Hi"), chunk(b"\\u00e9"), False),  # rare; its digits are not looked at here
         (chunk(b"Hi"), chunk(b"Hi", after=b'},"usage":{}}'), False),
         (chunk(b"Hi"), chunk(b"Hi", before=b'{"id":"d","delta":{'), False),
         (chunk(b"Hi"), chunk(b'Hi","finish_reason":"stop'), False),
