@@ -73,7 +73,6 @@ class Timeouts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     connect_s: float | None = None
     tls_s: float | None = None
-    headers_s: float | None = None
     first_content_s: float | None = None
     idle_s: float | None = None
     total_s: float | None = None

@@ -11,14 +11,22 @@ _LIMITS = ("budget", "rpm", "tpm", "concurrency", "regions", "filters")
 def refuse(document: Document, file: raw.File) -> None:
     """Raises ConfigError at the first key that this version understands but does not enforce."""
     _refuse_set(document, ("policy",), file.policy, _LIMITS)
+    _refuse_timeouts(document, ("policy",), file.policy.timeouts)
+    for index, provider in enumerate(file.providers):
+        _refuse_timeouts(document, ("providers", index), provider.timeouts)
     for index, key in enumerate(file.keys):
         _refuse_set(document, ("keys", index), key, (*_LIMITS, "soft"))
     for index, route in enumerate(file.routes):
         refuse_route(document, index, route)
     for index, engine in enumerate(file.engines):
+        _refuse_set(document, ("engines", index), engine, ("max_cold_start", "pull"))
         if engine.kind != "llamacpp":
             remedy = 'Start that server yourself and name it under [[providers]] with `access = "local"`.'
             _refuse(document, ("engines", index, "kind"), f'`kind = "{engine.kind}"`', remedy)
+    _refuse_set(document, ("ledger",), file.ledger, ("retention",))
+    if file.ledger.durability != "process":
+        what, remedy = '`durability = "power_loss"`', 'Write `durability = "process"`.'
+        _refuse(document, ("ledger", "durability"), what, remedy)
     if file.ledger.bodies not in (None, False, "none"):
         _refuse(document, ("ledger", "bodies"), "keeping bodies")
     if file.ledger.url and not file.ledger.url.startswith("sqlite:"):
@@ -28,7 +36,8 @@ def refuse(document: Document, file: raw.File) -> None:
 def refuse_route(document: Document, index: int, route: raw.Route) -> None:
     """Raises ConfigError for what a route asks and this version does not do."""
     path: Path = ("routes", index)
-    _refuse_set(document, path, route, (*_LIMITS, "when", "weight", "on_refusal"))
+    _refuse_set(document, path, route, (*_LIMITS, "when", "weight", "on_refusal", "max_wait"))
+    _refuse_timeouts(document, path, route.timeouts)
     if route.strategy != "order":
         _refuse(document, (*path, "strategy"), f'`strategy = "{route.strategy}"`', 'Write `strategy = "order"`.')
     if route.rescue not in ("terminate", "auto"):
@@ -37,6 +46,11 @@ def refuse_route(document: Document, index: int, route: raw.Route) -> None:
         _refuse(document, (*path, "rescue_other_model"), "`rescue_other_model`")
     if route.cache != "off":
         _refuse(document, (*path, "cache"), f'`cache = "{route.cache}"`', 'Write `cache = "off"`.')
+
+
+def _refuse_timeouts(document: Document, path: Path, given: raw.Timeouts | None) -> None:
+    if given is not None:
+        _refuse_set(document, (*path, "timeouts"), given, ("headers",))
 
 
 def _refuse_set(document: Document, path: Path, table: object, names: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from trivium.catalog.rows import AuthForm, Capability, DialectName
-from trivium.config.schema import Local, Pull
+from trivium.config.schema import Local
 from trivium.routing.route import Likeness, Rescue, Strategy
 from trivium.types.data import Access
 
@@ -104,8 +104,8 @@ class Engine(Table, frozen=True, kw_only=True):
     threads: Count | Literal["all"] | None = None
     idle_unload: Duration | Literal["never"] = "10m"
     pinned: bool = False
-    max_cold_start: Duration = "10m"
-    pull: Pull = "ask"
+    max_cold_start: Duration | None = None
+    pull: Literal["ask", "auto", "never"] | None = None
     options: dict[str, str | int | float | bool] = {}
 
 

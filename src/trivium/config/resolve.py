@@ -13,7 +13,7 @@ from trivium.config.convert import convert, resolved
 from trivium.config.keys import hash_keys
 from trivium.config.later import refuse
 from trivium.config.providers import bind
-from trivium.config.quantity import money, seconds, size
+from trivium.config.quantity import money, size
 from trivium.config.routes import Names, data_class, resolve_aliases, resolve_routes
 from trivium.config.schema import DEFAULT_BUDGET_NANOS, Config, Defaults, Engine, Ledger, Policy, Server
 from trivium.config.times import duration, quantity, timeouts
@@ -91,7 +91,6 @@ def _engines(document: Document, given: tuple[raw.Engine, ...]) -> dict[str, Eng
             Engine,
             engine,
             idle_unload_s=None if idle == "never" else duration(document, (*path, "idle_unload"), idle),
-            max_cold_start_s=duration(document, (*path, "max_cold_start"), engine.max_cold_start),
         )
     return engines
 
@@ -116,12 +115,7 @@ def _price(given: raw.ModelPrice, file: str) -> Price:
 
 def _ledger(document: Document, given: raw.Ledger) -> Ledger:
     journal_max = quantity(document, ("ledger", "journal_max"), given.journal_max, size)
-    days = None
-    if given.retention is not None:
-        days = int(duration(document, ("ledger", "retention"), given.retention) // seconds("1d"))
-        if days < 1:
-            raise document.error(("ledger", "retention"), "`ledger.retention` must be at least 1d")
-    return Ledger(url=given.url, durability=given.durability, journal_max_bytes=journal_max, retention_days=days)
+    return Ledger(url=given.url, durability=given.durability, journal_max_bytes=journal_max)
 
 
 def _defaults(document: Document, given: raw.Defaults, names: Names) -> Defaults:

@@ -87,7 +87,6 @@ def resolve_route(document: Document, index: int, route: raw.Route, names: Names
             failures=route.breaker.failures,
             cooldown_s=duration(document, (*path, "breaker", "cooldown"), route.breaker.cooldown),
         ),
-        max_wait_s=None if route.max_wait is None else duration(document, (*path, "max_wait"), route.max_wait),
         line=document.line((*path, "name")),
     )
 

@@ -14,8 +14,6 @@ from trivium.types.data import DataClass
 from trivium.types.money import NANOS_PER_USD
 from trivium.types.secret import Secret
 
-Pull = Literal["ask", "auto", "never"]
-
 DEFAULT_BUDGET_NANOS = NANOS_PER_USD
 """What `auto` may spend a day where no trusted file says otherwise: 1 USD."""
 
@@ -54,8 +52,6 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     threads: int | Literal["all"] | None = None
     idle_unload_s: float | None = 600.0
     pinned: bool = False
-    max_cold_start_s: float = 600.0
-    pull: Pull = "ask"
     options: dict[str, str | int | float | bool] = {}
 
 
@@ -64,7 +60,6 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     """`sqlite:///path` or `postgresql://…`; empty: `$TRIVIUM_HOME/ledger.db`."""
     durability: Literal["process", "power_loss"] = "process"
     journal_max_bytes: int = 1 << 30
-    retention_days: int | None = None
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,6 +37,5 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     fallback: Likeness = "any"
     """How like the first target a later one must be."""
     upstream_stream: Literal["never", "always"] | None = None
-    max_wait_s: float | None = None
     line: int = 0
     """Where it stands in the configuration file, for messages."""

@@ -622,6 +622,95 @@ model = "x"
 """,
     ),
     case(
+        3,
+        "`routes[0].max_wait` is valid, but this version does not enforce it yet",
+        "Remove it, or use a version that does.",
+        "routes[0].max_wait",
+        r"""
+[[routes]]
+name = "a"
+max_wait = "500ms"
+targets = ["openai/x"]
+""",
+    ),
+    case(
+        4,
+        "`routes[0].timeouts.headers` is valid, but this version does not enforce it yet",
+        "Remove it, or use a version that does.",
+        "routes[0].timeouts.headers",
+        r"""
+[[routes]]
+name = "a"
+targets = ["openai/x"]
+timeouts = { headers = "3s" }
+""",
+    ),
+    case(
+        3,
+        "`providers[0].timeouts.headers` is valid, but this version does not enforce it yet",
+        "Remove it, or use a version that does.",
+        "providers[0].timeouts.headers",
+        r"""
+[[providers]]
+id = "openai"
+timeouts.headers = "3s"
+""",
+    ),
+    case(
+        2,
+        "`policy.timeouts.headers` is valid, but this version does not enforce it yet",
+        "Remove it, or use a version that does.",
+        "policy.timeouts.headers",
+        r"""
+[policy]
+timeouts = { headers = "3s" }
+""",
+    ),
+    case(
+        4,
+        "`engines[0].max_cold_start` is valid, but this version does not enforce it yet",
+        "Remove it, or use a version that does.",
+        "engines[0].max_cold_start",
+        r"""
+[[engines]]
+id = "e"
+model = "x"
+max_cold_start = "10m"
+""",
+    ),
+    case(
+        4,
+        "`engines[0].pull` is valid, but this version does not enforce it yet",
+        "Remove it, or use a version that does.",
+        "engines[0].pull",
+        r"""
+[[engines]]
+id = "e"
+model = "x"
+pull = "never"
+""",
+    ),
+    case(
+        2,
+        "`ledger.retention` is valid, but this version does not enforce it yet",
+        "Remove it, or use a version that does.",
+        "ledger.retention",
+        r"""
+[ledger]
+retention = "30d"
+""",
+    ),
+    case(
+        2,
+        '`durability = "power_loss"` is valid, but this version does not enforce it yet',
+        'Write `durability = "process"`.',
+        "ledger.durability",
+        r"""
+[ledger]
+durability = "power_loss"
+""",
+    ),
+    case(
         2,
         "`local.utilisation`: expected a number <= 1.0",
         "",

@@ -46,7 +46,6 @@ timeouts = { connect = "3s", first_content = "12s", idle = "20s", total = "10m" 
 attempts = 6
 breaker = { failures = 2, cooldown = "1m" }
 fallback = "same-family"
-max_wait = "500ms"
 cache = "off"
 
 [[keys]]
@@ -75,9 +74,7 @@ data_class = "no_training"
 timeouts = { connect = "1s" }
 
 [ledger]
-durability = "power_loss"
 journal_max = "2GiB"
-retention = "30d"
 
 [local]
 watts = 90
@@ -124,11 +121,7 @@ def test_a_whole_file(full: Config):
     assert (tiny.kind, tiny.model, tiny.idle_unload_s, tiny.context) == ("llamacpp", "smollm2-135m", None, 4096)
     assert full.policy.data_class is DataClass.NO_TRAINING
     assert full.policy.timeouts.connect_s == 1.0
-    assert (full.ledger.durability, full.ledger.journal_max_bytes, full.ledger.retention_days) == (
-        "power_loss",
-        2 << 30,
-        30,
-    )
+    assert (full.ledger.durability, full.ledger.journal_max_bytes) == ("process", 2 << 30)
     assert (full.local.watts, full.local.price_kwh, full.local.purchase) == (90, 0.3, None)
     assert (full.defaults.model, full.defaults.budget_nanos_day) == ("openai/gpt-5-mini", 2_500_000_000)
 
@@ -156,8 +149,8 @@ def test_a_route_has_its_targets_resolved_and_its_times_in_seconds(full: Config)
         "openai/gpt-5-mini", "openrouter/anthropic/claude-haiku-4.5", "lab/qwen:7b", "local/tiny",
     )  # fmt: skip
     assert route.data_class is DataClass.NO_TRAINING
-    assert (route.timeouts.first_content_s, route.timeouts.headers_s) == (12.0, None)
-    assert (route.attempts, route.retries, route.max_wait_s, route.fallback) == (6, 1, 0.5, "same-family")
+    assert (route.timeouts.first_content_s, route.timeouts.tls_s) == (12.0, None)
+    assert (route.attempts, route.retries, route.fallback) == (6, 1, "same-family")
     assert (route.breaker.failures, route.breaker.cooldown_s) == (2, 60.0)
     assert FULL.splitlines()[route.line - 1] == 'name = "assistant"'
 
