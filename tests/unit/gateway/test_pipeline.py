@@ -677,7 +677,8 @@ def test_a_defect_in_one_request_costs_no_other_of_its_turn(world: World) -> Non
     world.runtime._sends[1].exchange.sink.whole = None  # type: ignore[attr-defined]  # so does who delivers it
     world.until(lambda: first.over and third.over)
     assert isinstance(first.error, errors.InternalError)
-    assert (second.over, third.error) == (False, None)
+    assert (second.data, second.error, third.error) == (b"", None, None)
+    assert ("cut", b"") in world.log
     assert len(defects) == 2
 
 
