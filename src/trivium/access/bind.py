@@ -62,7 +62,7 @@ def bind(
     origin = parse_origin(base)
     local = endpoint.access == "local"
     auth = "bearer" if base_url else row.auth  # an engine that we start wants the key that we made for it
-    constant = _CONSTANT | dialect.headers | {name.lower(): value for name, value in row.headers.items()}
+    constant = {**_CONSTANT, **dialect.headers, **{name.lower(): value for name, value in row.headers.items()}}
     lines = {name.encode(): f"{name}: {value}\r\n".encode("latin-1") for name, value in constant.items()}
     replaceable = tuple((b"\n%b:" % name, lines.pop(name)) for name in dialect.forwarded if name in lines)
     return Binding(

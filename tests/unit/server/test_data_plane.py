@@ -132,13 +132,13 @@ USUAL: dict[str, Any] = {"method": b"POST", "target": CHAT, "authorization": b"B
 CHANGES = st.sampled_from([{name: value} for name, values in FORMS.items() for value in values])
 
 
-@given(st.lists(CHANGES, max_size=3), st.lists(CHANGES, min_size=1, max_size=10))
+@given(st.sampled_from([CHAT, MESSAGES]), st.lists(CHANGES, max_size=3), st.lists(CHANGES, min_size=1, max_size=10))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_memory_changes_no_answer(
-    pair: tuple[Plane, Plane], first: list[dict[str, Any]], others: list[dict[str, Any]]
+    pair: tuple[Plane, Plane], target: bytes, first: list[dict[str, Any]], others: list[dict[str, Any]]
 ) -> None:
     remembering, forgetful = pair
-    base: dict[str, Any] = USUAL.copy()
+    base: dict[str, Any] = USUAL | {"target": target}
     for change in first:
         base |= change
     callers = [base, *(base | change for change in others)]
