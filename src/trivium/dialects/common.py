@@ -25,6 +25,12 @@ from trivium.errors import (
 MAX_EXCERPT_BYTES = 512
 """How much of an upstream's own words goes on: enough for a reason, too little for a leak."""
 
+MODEL_NAME_BYTES_MAX = 512
+"""Names are keys of caches and stand in headers and the ledger; this is room for the paths and ARNs of some providers."""
+
+MODELS_MAX = 16
+"""Further models that one request may name."""
+
 MAX_TOKENS = 1_000_000_000
 """A count beyond this is no count; billing it would be worse than not knowing."""
 
@@ -61,6 +67,15 @@ def not_empty(values: msgspec.Raw) -> bool:
     return _NOT_EMPTY.match(values) is not None  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
+def check_name(model: str, where: str = "model") -> None:
+    """Raises InvalidRequest for an empty name of a model, and for one that is longer than 512 bytes."""
+    if not model:
+        raise InvalidRequest(f"`{where}` is empty.", remedy="Name a model, for example `auto`.", param=where)
+    if len(model) * 4 > MODEL_NAME_BYTES_MAX and len(model.encode("utf-8", "replace")) > MODEL_NAME_BYTES_MAX:
+        text, remedy = f"`{where}` is longer than {MODEL_NAME_BYTES_MAX} bytes.", "Name a model, for example `auto`."
+        raise InvalidRequest(text, remedy=remedy, param=where)
+
+
 class ModelName(str):
     """The type of a head's `model` field; its decoding is counted, see `HeadDecoder`."""
 
@@ -70,6 +85,9 @@ class ModelName(str):
 class Heading(Protocol):
     model: ModelName
     messages: msgspec.Raw
+
+    @property
+    def models(self) -> tuple[str, ...]: ...
 
 
 H = TypeVar("H", bound=Heading)
@@ -103,8 +121,13 @@ class HeadDecoder(Generic[H]):
             self._idle.append(counting)
         if models != 1:
             raise InvalidRequest("The body has more than one `model`.", remedy="Send the key once.", param="model")
-        if not head.model:
-            raise InvalidRequest("`model` is empty.", remedy="Name a model, for example `auto`.", param="model")
+        check_name(head.model)
+        if more := head.models:
+            if len(more) > MODELS_MAX:
+                text, remedy = f"`models` names more than {MODELS_MAX} models.", "Name the best of them."
+                raise InvalidRequest(text, remedy=remedy, param="models")
+            for number, name in enumerate(more):
+                check_name(name, f"models[{number}]")
         if not not_empty(head.messages):
             raise InvalidRequest(
                 "`messages` must be an array with at least one message.",

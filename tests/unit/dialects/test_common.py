@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
-from trivium.dialects.common import HeadDecoder, ModelName, excerpt, tokens, upstream_error
+from trivium.dialects import get
+from trivium.dialects.common import MODEL_NAME_BYTES_MAX, HeadDecoder, ModelName, excerpt, tokens, upstream_error
 from trivium.errors import (
     InvalidRequest,
     UpstreamAuthError,
@@ -83,6 +84,7 @@ def test_counts():
 class _Head(msgspec.Struct):
     model: ModelName
     messages: msgspec.Raw
+    models: tuple[str, ...] = ()
 
 
 def test_many_threads_share_a_head_decoder():
@@ -103,3 +105,28 @@ def test_many_threads_share_a_head_decoder():
 
 def test_a_head_has_a_plain_model():
     assert type(HeadDecoder(_Head)(b'{"model":"a","messages":[1]}').model) is str
+
+
+LONGEST = "é" * (MODEL_NAME_BYTES_MAX // 2)
+
+
+@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages"])
+@pytest.mark.parametrize(
+    ("model", "models", "param"),
+    [
+        ("", [], "model"),
+        (LONGEST + "x", [], "model"),
+        ("m" * 1_000_000, [], "model"),
+        ("m", ["a", LONGEST + "x"], "models[1]"),
+        ("m", [""], "models[0]"),
+        ("m", ["a"] * 17, "models"),
+    ],
+)
+def test_names_of_models_are_bounded(dialect, model, models, param):
+    peek = get(dialect).peek
+    body = {"max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}
+    with pytest.raises(InvalidRequest) as caught:
+        peek(msgspec.json.encode({**body, "model": model, "models": models}))
+    assert (caught.value.param, bool(caught.value.remedy), len(str(caught.value)) < 200) == (param, True, True)
+    head = peek(msgspec.json.encode({**body, "model": LONGEST, "models": [LONGEST] * 16}))
+    assert (head.model, head.models) == (LONGEST, (LONGEST,) * 16)
