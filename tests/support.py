@@ -192,7 +192,7 @@ def primary_at(fixture: str, upstream: FakeUpstream, scale: float = SCALE) -> Ge
             raise ValueError(f"unknown fixture {fixture!r}")
 
 
-TIMEOUTS = {"connect": 3.0, "tls": 5.0, "headers": 12.0, "first_content": 12.0, "idle": 20.0, "total": 600.0}
+TIMEOUTS = {"connect": 3.0, "tls": 5.0, "first_content": 12.0, "idle": 20.0, "total": 600.0}
 """The defaults of the fault suite with a fallback, in seconds."""
 
 
