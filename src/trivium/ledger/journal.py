@@ -66,6 +66,7 @@ class JournalWriter:
         self._fd = -1
         self._segment_size = 0
         self._trouble = ""
+        self._lost = 0
         self._retry_at = 0.0
         self._measure()
 
@@ -126,6 +127,7 @@ class JournalWriter:
         """Flush and end the series; what was reserved and not settled will be `unknown`."""
         if not self.flush():
             log.error("%s %d bytes of records are lost with this process.", self._trouble, len(self._buffer))
+        self._report_lost()
         self._close_segment()
         self._lock.release()
         _writers.discard(self)
@@ -141,6 +143,9 @@ class JournalWriter:
                     self._trouble, remedy="Free disk space, or let the ledger load it.", retry_after_s=_RETRY_S
                 )
         elif len(self._buffer) >= KEPT_MAX_BYTES:
+            if not self._lost:
+                log.error("%s %d bytes of records wait; further ones are lost.", self._trouble, len(self._buffer))
+            self._lost += 1
             self.refused += 1
             return False
         return True
@@ -152,8 +157,14 @@ class JournalWriter:
             )
         self._trouble = trouble
 
+    def _report_lost(self) -> None:
+        if self._lost:
+            log.error("While the journal could not be written, %d records were lost: the bill lacks them.", self._lost)
+        self._lost = 0
+
     def _measure(self) -> None:
-        """Look at the whole directory: the others write too, and the loader deletes."""
+        """Look at the whole directory, after a flush: the others write too, and the loader deletes."""
+        self._report_lost()
         self._used = bytes_in(self._directory)
         self._measure_at = self._used + self._scan_bytes
         if self._used < self._reservable_bytes:

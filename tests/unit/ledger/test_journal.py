@@ -165,17 +165,21 @@ def test_a_full_disk_loses_nothing_once_there_is_room(
     writer.close()
 
 
-def test_what_finds_no_room_in_memory_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_finds_no_room_in_memory_is_counted_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(journal, "KEPT_MAX_BYTES", 1_000)
     writer = JournalWriter(tmp_path)
     with files_end_at(0):
         for number in range(100):
             writer.append(settled(id_of(number)))
             assert not writer.flush()
+    assert caplog.text.count("further ones are lost") == 1
     assert writer.flush()
     assert 0 < writer.refused < 100
     assert len(written(tmp_path)) == 100 - writer.refused
     writer.close()
+    assert caplog.text.count(f"{writer.refused} records were lost") == 1
 
 
 def test_a_directory_that_cannot_be_made_refuses_as_a_full_disk_does(tmp_path: Path) -> None:
