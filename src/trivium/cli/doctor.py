@@ -104,8 +104,7 @@ def remedies(report: dict[str, Any]) -> list[str]:
         (report["home"]["free_bytes"] < _ROOM_BYTES, f"Make room on the disk of {report['home']['path']}."),
         (report["ledger"]["trouble"] != "", f"Mend the ledger: {report['ledger']['trouble']}"),
     ]
-    refused = [key["provider"] for key in report["keys"] if key.get("probe", "").startswith("refused")]
-    return [text for wrong, text in checks if wrong] + [f"Set a new key: trivium login {name}" for name in refused]
+    return [text for wrong, text in checks if wrong]
 
 
 def words(report: dict[str, Any]) -> list[str]:

@@ -48,7 +48,8 @@ def test_a_probe_tries_each_key_by_a_free_call(tmp_path: Path, key: str, said: s
     report = json.loads(done.stdout)
     assert "probe" not in without["keys"][0]
     assert (done.returncode, report["keys"][0]["probe"]) == (0, said)
-    assert ("Give another key: trivium login primary" in report["remedies"]) is (key == "wrong")
+    login = [text for text in report["remedies"] if "trivium login primary" in text]
+    assert login == (["Give another key: trivium login primary"] if key == "wrong" else [])
 
 
 def test_a_probe_that_cannot_be_made_says_why(tmp_path: Path) -> None:
