@@ -159,6 +159,27 @@ def test_a_bad_configuration_is_refused_and_the_old_one_stays(up: FakeUpstream, 
         until(lambda: ask(served, "new").status == 200, "a good configuration after a bad one is not taken")
 
 
+@pytest.mark.parametrize(
+    ("portable", "old", "new"),
+    [("1", "workers = 1", "workers = 2"), ("1", "listen = ", "#"), ("0", "admin = ", "#")],
+    ids=["one process: workers", "one process: listen", "admin"],
+)
+def test_what_needs_a_new_start_is_said(up: FakeUpstream, portable: str, old: str, new: str) -> None:
+    env = {"TRIVIUM_PORTABLE": portable}
+    with serve(settings(up, "old", workers=1), env=env) as served:
+        name = old.partition(" ")[0]
+        served.config_file.write_text(
+            served.config_file.read_text().replace(old, new).replace('name = "old"', 'name = "new"')
+        )
+        done = cli_help.trivium(served.home, "config", "reload", "--config", str(served.config_file), env=env)
+        assert done.returncode == 78
+        assert f"`[server] {name}` cannot change" in done.stderr
+        assert "Restart `trivium serve`" in done.stderr
+        reload_by_signal(served)
+        until(lambda: f"`[server] {name}` cannot change" in served.log(), "nothing is said")
+        assert ask(served, "old").status == 200
+
+
 def test_the_master_alone_judges_a_configuration(up: FakeUpstream) -> None:
     """The command line may be older than the server, or the file may change between: the owner checks for itself."""
     with serve(settings(up, "old")) as served:

@@ -71,6 +71,8 @@ class Fleet:
                 other.close()
             self._work(sock, self._life_read)
             status = 0
+        except Exception:  # the outermost boundary: what follows ends the process without a word
+            log.exception("A worker failed.")
         finally:
             os._exit(status)
 

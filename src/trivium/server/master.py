@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from trivium.config.listen import split_address
-from trivium.config.schema import Config
+from trivium.config.schema import Config, Server
 from trivium.errors import ConfigError
 from trivium.gateway.control import Handler
 from trivium.server.admin_thread import AdminThread
@@ -81,7 +81,7 @@ class Master:
         on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": logged(self.reload)})
         from trivium.gateway.owner import Owner  # after the workers have begun, who do without it
 
-        owner = Owner(self._config, self._handlers())
+        owner = Owner(self._config, {"metrics": self._counted, "reload": _on(loop, self.reload)})
         owner.start()
         started(self._config)
         plane = AdminThread(admin, self._fleet.samples)
@@ -93,25 +93,20 @@ class Master:
         plane.close()
         await asyncio.to_thread(owner.close)
 
-    def _handlers(self) -> dict[str, Handler]:
-        async def metrics(message: dict[str, Any]) -> object:
-            told = msgspec.convert(message, _Counted)
-            self._fleet.counted(told.pid, told.samples)
-            return {}
-
-        async def reload(_message: dict[str, Any]) -> object:
-            await asyncio.to_thread(self.reload)
-            return {}
-
-        return {"metrics": metrics, "reload": reload}
+    async def _counted(self, message: dict[str, Any]) -> object:
+        told = msgspec.convert(message, _Counted)
+        self._fleet.counted(told.pid, told.samples)
+        return {}
 
     def reload(self) -> None:
         """Check the configuration here, then have every worker read it. Raises ConfigError; nothing changes then.
 
         Only another address or number of workers starts workers; those that are no longer needed finish first.
+        On the loop only, which keeps two at a time apart.
         """
         config = self._read()
         before, fresh = self._config.server, self._sockets
+        _keep(before, config.server, "admin")
         if config.server.listen != before.listen:
             listening(config.server.listen, "listen").close()
             fresh = self._more(config, config.server.workers)
@@ -139,22 +134,45 @@ class _Counted(msgspec.Struct, frozen=True):
     samples: list[Sample]
 
 
+def _keep(before: Server, after: Server, *names: str) -> None:
+    """Raises ConfigError where one of these keys has changed, which needs a new start."""
+    for name in names:
+        if getattr(before, name) != getattr(after, name):
+            raise ConfigError(
+                f"`[server] {name}` cannot change while this server runs.",
+                remedy="Restart `trivium serve`, or put the old value back.",
+                key=f"server.{name}",
+            )
+
+
+def _on(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> Handler:
+    """`work` as what the owner is asked, whose loop is another: done on `loop`, as a signal's handler is."""
+
+    async def told(_message: dict[str, Any]) -> object:
+        async def here() -> None:
+            work()
+
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(here(), loop))
+        return {}
+
+    return told
+
+
 async def _alone(config: Config, read: Callable[[], Config], admin: socket.socket, started: Started) -> None:
     """One process that is master and worker."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     worker = Worker(config, [listening(config.server.listen, "listen")])
 
-    async def told(_message: dict[str, Any]) -> object:
-        fresh = await asyncio.to_thread(read)
-        loop.call_soon_threadsafe(worker.reload, fresh)  # the owner has a loop of its own
-        return {}
+    def reload() -> None:
+        fresh = read()
+        _keep(config.server, fresh.server, "listen", "workers", "admin")
+        worker.reload(fresh)
 
-    hangup = logged(lambda: worker.reload(read()))
-    on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": hangup})
+    on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": logged(reload)})
     from trivium.gateway.owner import Owner
 
-    owner = Owner(config, {"reload": told})
+    owner = Owner(config, {"reload": _on(loop, reload)})
     owner.start()
     await worker.start()
     started(config)
