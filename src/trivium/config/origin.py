@@ -6,19 +6,8 @@ import ipaddress
 import socket
 from urllib.parse import urlsplit
 
-# Cloud metadata services hand out credentials to whoever can reach them: no configuration has business there.
-_METADATA_NAMES = {
-    "metadata",
-    "metadata.google.internal",
-    "metadata.goog",
-    "instance-data",
-    "instance-data.ec2.internal",
-}
-_METADATA_ADDRESSES = {
-    ipaddress.ip_address(text)
-    for text in ("169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "192.0.0.192",
-                 "168.63.129.16", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")
-}  # fmt: skip
+from trivium.policy.metadata import is_metadata_address, is_metadata_name
+
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -44,9 +33,14 @@ def check_base_url(text: str) -> str:
 
 def origin_of(url: str) -> str:
     """`https://host:port`, with the port always written."""
+    scheme, host, port = place_of(url)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def place_of(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port: what a credential is bound to."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or _PORTS.get(parts.scheme, 0)}"
+    return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
 
 
 def moved(base_url: str, host: str) -> str:
@@ -69,9 +63,8 @@ def is_metadata(host: str) -> bool:
     name = host.rstrip(".").lower().partition("%")[0]
     address = address_of(name)
     if address is None:
-        return name in _METADATA_NAMES
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    return mapped in _METADATA_ADDRESSES or (mapped.version == 4 and mapped.is_link_local)
+        return is_metadata_name(name)
+    return is_metadata_address(getattr(address, "ipv4_mapped", None) or address)
 
 
 def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -7,7 +7,6 @@ itself plain http, and a credential never leaves the origin that it is for.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import httpx2
 import msgspec
 
+from trivium.config.origin import is_loopback, place_of
 from trivium.engines.store import Progress, Store, digest_of
 from trivium.errors import (
     Unavailable,
@@ -62,13 +62,6 @@ class _Validator(msgspec.Struct, frozen=True):
     tag: str
 
 
-def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: what a credential is bound to."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return parts.scheme, (parts.hostname or "").lower(), port
-
-
 def shown(url: str) -> str:
     """`url` for people: without credentials, query and fragment."""
     parts = urlsplit(url)
@@ -93,7 +86,7 @@ def request(
     start, at = url, url
     for _ in range(_REDIRECTS_MAX):
         sent = {"accept-encoding": "identity", **(headers or {})}
-        if authorization and origin(at) == origin(start):
+        if authorization and place_of(at) == place_of(start):
             sent["authorization"] = authorization.reveal()
         built = client.build_request(method, at, headers=sent)
         response: httpx2.Response | None = None
@@ -120,19 +113,11 @@ def request(
 def _safe(start: str, hop: str) -> bool:
     if urlsplit(hop).username is not None:
         return False
-    scheme, host, _ = origin(hop)
+    scheme, host, _ = place_of(hop)
     if scheme == "https":
         return True
-    loopback = on_this_machine(origin(start)[1]) and on_this_machine(host)
-    return scheme == "http" and urlsplit(start).scheme == "http" and (loopback or origin(hop) == origin(start))
-
-
-def on_this_machine(host: str) -> bool:
-    """Whether `host` names the loopback interface."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    loopback = is_loopback(place_of(start)[1]) and is_loopback(host)
+    return scheme == "http" and urlsplit(start).scheme == "http" and (loopback or place_of(hop) == place_of(start))
 
 
 def check(response: httpx2.Response, what: str) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 import httpx2
 import msgspec
 
+from trivium.config.origin import is_loopback
 from trivium.engines import download
 from trivium.errors import UpstreamError, UsageError
 from trivium.types.secret import Secret
@@ -66,7 +67,7 @@ def endpoint(env: Mapping[str, str]) -> str:
     """The hub's base URL; raises UsageError for plain http beyond this machine, where a token would be readable."""
     base = (env.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
     parts = urlsplit(base)
-    if parts.scheme != "https" and not (parts.scheme == "http" and download.on_this_machine(parts.hostname or "")):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
         raise UsageError(f"HF_ENDPOINT must be an https URL, not `{download.shown(base)}`.")
     return base
 

@@ -15,6 +15,7 @@ import httpx2
 import msgspec
 
 from trivium.catalog.rows import LocalModel
+from trivium.config.origin import place_of
 from trivium.engines import download, hub, pypi
 from trivium.engines.gguf import GGUFError
 from trivium.engines.indexes import Source, configured
@@ -87,7 +88,7 @@ def _with_pips(env: Mapping[str, str]) -> dict[str, str]:
 def _named_origins(env: Mapping[str, str], places: Iterable[str]) -> list[Origin]:
     """The origins that this machine's own configuration names: indexes and the hub, private mirrors among them."""
     indexes = [source.location for source in configured(env).sources if not pypi.on_disk(source)]
-    return [Origin(*download.origin(place)) for place in (*indexes, hub.endpoint(env), *places)]
+    return [Origin(*place_of(place)) for place in (*indexes, hub.endpoint(env), *places)]
 
 
 def offline_error() -> Unavailable:

@@ -19,6 +19,7 @@ from urllib.request import url2pathname
 import httpx2
 import msgspec
 
+from trivium.config.origin import place_of
 from trivium.engines import download
 from trivium.engines.indexes import Source
 from trivium.engines.store import digest_of
@@ -120,7 +121,7 @@ def links(wheel: Wheel, source: Source, client: httpx2.Client | None) -> Iterato
     for file in _json_files(body) if "json" in kind else _html_files(body, base):
         url = urljoin(base, file.url)
         if _matches(wheel, file.filename):
-            same = download.origin(url) == download.origin(source.location)
+            same = place_of(url) == place_of(source.location)
             yield Link(url=url, digest=_digest(file), authorization=source.authorization if same else None)
 
 

@@ -17,6 +17,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 import msgspec
 
 from trivium.errors import ConfigError
+from trivium.policy.metadata import is_metadata_address, is_metadata_name
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -94,21 +95,6 @@ def _host(host: str) -> str:
     return host
 
 
-# Where clouds hand out credentials. All of 169.254.0.0/16 is closed: they keep adding to it.
-_METADATA = [
-    ipaddress.ip_network(text)
-    for text in (
-        "169.254.0.0/16",  # AWS, Google, Azure, Oracle, DigitalOcean, Tencent, Scaleway, container and pod credentials
-        "100.100.100.200/32",  # Alibaba
-        "168.63.129.16/32",  # Azure's wire server: a global address
-        "192.0.0.192/32",  # Oracle, first generation
-        "fd00:ec2::/32",  # AWS: fd00:ec2::254, ::253, ::23
-        "fd20:ce::254/128",  # Google
-        "fd00:42::42/128",  # Scaleway
-        "fe80::a9fe:a9fe/128",  # OpenStack
-    )
-]
-_METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-data", "metadata.tencentyun.com"})
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".localdomain")
 
 # Blocks that `is_global` of some supported Python versions lets through.
@@ -168,7 +154,7 @@ def refused(address: str, *, trusted_origin: bool, offline: bool) -> str | None:
     mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
     ip = mapped or ip
     inner = [ip, *_embedded(ip)] if isinstance(ip, IPv6Address) else [ip]
-    if any(each in network for each in inner for network in _METADATA):
+    if any(is_metadata_address(each) for each in inner):
         return "it belongs to a cloud's metadata service, which is never contacted"
     if ip.is_multicast or ip == IPv4Address("255.255.255.255"):
         return "it is not the address of one machine"
@@ -198,7 +184,7 @@ def refused_name(origin: Origin, *, trusted_origin: bool, offline: bool) -> str 
 
 
 def _refused_host_name(host: str, *, trusted_origin: bool, offline: bool) -> str | None:
-    if host in _METADATA_NAMES:
+    if is_metadata_name(host):
         return "it names a cloud's metadata service, which is never contacted"
     if offline and not is_local(host):
         return "looking up its name would leave this machine, and Trivium works offline"

@@ -40,7 +40,8 @@ def test_what_no_base_url_may_be(url: str, words: str):
     [
         "169.254.169.254", "169.254.1.1", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518",
         "::ffff:169.254.169.254", "::ffff:a9fe:a9fe", "fd00:ec2::254", "fd00:0ec2:0:0::0254", "100.100.100.200",
-        "METADATA.google.internal.", "metadata", "fd00:ec2::254%eth0",
+        "METADATA.google.internal.", "metadata", "fd00:ec2::254%eth0", "fe80::a9fe:a9fe%eth0", "fd00:42::42",
+        "metadata.tencentyun.com",
     ],
 )  # fmt: skip
 def test_metadata_services_are_known_in_every_spelling(host: str):

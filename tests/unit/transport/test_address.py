@@ -141,6 +141,12 @@ def test_metadata_is_closed_to_the_operator_too(address: str):
     assert "metadata" in (refused(address, trusted_origin=True, offline=False) or "")
 
 
+@pytest.mark.parametrize("name", ["metadata.goog", "instance-data.ec2.internal", "metadata.tencentyun.com"])
+def test_metadata_is_closed_by_name_too(name: str):
+    origin = parse_origin(f"https://{name}/v1")
+    assert "metadata" in (refused_name(origin, trusted_origin=True, offline=False) or "")
+
+
 @pytest.mark.parametrize(
     "address", ["127.0.0.1", "::1", "10.0.0.5", "192.168.1.7", "100.64.0.9", "fd12::1", "fe80::1%eth0", "0.0.0.0"]
 )
