@@ -56,10 +56,6 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     head_dim: int | None = None
     chat_template: bool = False
 
-    @property
-    def bits_per_weight(self) -> float:
-        return 8 * self.tensor_bytes / self.params if self.params else 0.0
-
 
 class _Short(Exception):
     """The header goes on beyond the bytes at hand."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 
 NANOS_PER_USD = 1_000_000_000
-TOKENS_PER_PRICE = 1_000_000
 
 
 def nanos(usd: float | str | Decimal) -> int:
