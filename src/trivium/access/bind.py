@@ -48,13 +48,11 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
         return b"%b%d\r\n%b\r\n%b" % (self.head, len(body), extra, body)
 
 
-def bind(
-    endpoint: Endpoint, credential: Secret | None, timeouts: Timeouts, *, base_url: str = "", path: str = ""
-) -> Binding:
+def bind(endpoint: Endpoint, credential: Secret | None, timeouts: Timeouts, *, base_url: str = "") -> Binding:
     """Bind an endpoint to its origin and credential.
 
-    `base_url` is given for endpoints whose address is only known at run time (engines); `path` where it is
-    not that of the dialect's generation call. Raises ValueError for a URL that `parse_origin` refuses.
+    `base_url` is given for endpoints whose address is only known at run time (engines). Raises ConfigError
+    for a URL that `parse_origin` refuses.
     """
     row = endpoint.provider
     dialect = dialect_named(row.dialect)
@@ -77,7 +75,7 @@ def bind(
             connect_s=timeouts.connect_s or (CONNECT_S_LOCAL if local else CONNECT_S_REMOTE),
             tls_s=timeouts.tls_s or (TLS_S_LOCAL if local else TLS_S_REMOTE),
         ),
-        head=_head(origin, path or dialect.path, auth, credential, lines.values()),
+        head=_head(origin, dialect.path, auth, credential, lines.values()),
         replaceable=replaceable,
         quirks=tuple(QUIRKS[name] for name in row.quirks),
     )
