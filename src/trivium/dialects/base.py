@@ -13,7 +13,7 @@ A dialect is used in three ways:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -152,7 +152,19 @@ class PassedAnswer(msgspec.Struct, frozen=True):
     id: str = ""
 
 
-FramesFormat = Literal["sse", "ndjson"]
+class Media(msgspec.Struct, frozen=True):
+    """What a request's messages carry beside text."""
+
+    kinds: frozenset[str] = frozenset()
+    """Of `images`, `audio` and `files`."""
+    payload_bytes: int = 0
+    """Of base64 and data URLs inside the messages, as they were written."""
+
+
+class PassRequest(Protocol):
+    def __call__(
+        self, body: bytes, head: Any, model: str, *, stream: bool | None = None, ask_usage: bool = False
+    ) -> bytes: ...
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,7 +173,6 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     path: str
     """Under a provider's `base_url`, which holds the version segment."""
-    frames: FramesFormat = "sse"
     stream_type: bytes = b"text/event-stream"
     keep_alive: bytes = b": keep-alive\n\n"
     headers: Mapping[str, str] = {}
@@ -176,9 +187,11 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """Raises InvalidRequest naming the field's path."""
     build_request: Callable[[Request], Built]
     """For an upstream; `request.model` is already its spelling. With `stream`, usage is asked for."""
-    pass_request: Callable[..., bytes]
-    """`(body, head, model, *, stream=None, ask_usage=False)`: the caller's own bytes with `model` spliced, and,
-    where they differ from what the caller sent, `stream` set and usage asked for."""
+    pass_request: PassRequest
+    """The caller's own bytes with `model` spliced, and, where they differ from what the caller sent, `stream` set and
+    usage asked for. `head` is what this dialect's `peek` made of the body."""
+    media: Callable[[msgspec.Raw], Media]
+    """What a head's `messages` carry. Never raises: what it cannot read counts as nothing."""
 
     decode_answer: Callable[[bytes], list[Event]]
     """A whole 200 answer as events, ending with `End`. Raises UpstreamProtocolError, or the error it carries."""

@@ -26,7 +26,7 @@ MAX_EXCERPT_BYTES = 512
 """How much of an upstream's own words goes on: enough for a reason, too little for a leak."""
 
 MODEL_NAME_BYTES_MAX = 512
-"""Names are keys of caches and stand in headers and the ledger; this is room for the paths and ARNs of some providers."""
+"""Names are keys of caches and stand in headers and the ledger; some providers have paths and ARNs."""
 
 MODELS_MAX = 16
 """Further models that one request may name."""

@@ -11,6 +11,7 @@ from trivium.dialects.anthropic_messages.meter import MessagesMeter
 from trivium.dialects.anthropic_messages.parse import parse_request
 from trivium.dialects.anthropic_messages.stream import MessagesDecoder
 from trivium.dialects.base import Dialect
+from trivium.dialects.media import media
 
 __all__ = ["DIALECT"]
 
@@ -23,6 +24,7 @@ DIALECT = Dialect(
     parse_request=parse_request,
     build_request=build_request,
     pass_request=pass_request,
+    media=media,
     decode_answer=decode_answer,
     encode_answer=encode_answer,
     read_answer=read_answer,

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from trivium.dialects.base import Dialect
+from trivium.dialects.media import media
 from trivium.dialects.openai_chat.answer import decode_answer, encode_answer, read_answer
 from trivium.dialects.openai_chat.build import build_request
 from trivium.dialects.openai_chat.errors import decode_error, encode_error
@@ -40,6 +41,7 @@ DIALECT = Dialect(
     parse_request=parse_request,
     build_request=build_request,
     pass_request=pass_request,
+    media=media,
     decode_answer=decode_answer,
     encode_answer=encode_answer,
     read_answer=read_answer,
