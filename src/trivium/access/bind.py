@@ -37,6 +37,11 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     head: bytes
     replaceable: tuple[tuple[bytes, bytes], ...]
     quirks: tuple[Quirk, ...]
+    credential: Secret | None = None
+
+    def censored(self, text: str) -> str:
+        """An upstream's words without our credential, should it quote it."""
+        return text.replace(self.credential.reveal(), "[our key]") if self.credential else text
 
     def payload(self, body: bytes, extra: bytes = b"") -> bytes:
         """A whole request. `extra` holds the caller's header lines, complete, by lower-case names."""
@@ -78,6 +83,7 @@ def bind(endpoint: Endpoint, credential: Secret | None, timeouts: Timeouts, *, b
         head=_head(origin, dialect.path, auth, credential, lines.values()),
         replaceable=replaceable,
         quirks=tuple(QUIRKS[name] for name in row.quirks),
+        credential=credential,
     )
 
 

@@ -310,6 +310,7 @@ class Attempt:
             return
         if isinstance(error, UpstreamError):
             error.endpoint = self.endpoint.id
+            error.message = self.binding.censored(error.message)
         self.abort()
         self.settle("error_midstream" if self.exchange.released else "error", error)
         self._failed(self.exchange, self, error)
@@ -361,16 +362,23 @@ class Attempt:
             usage.reasoning_tokens,
             usage.estimated,
             cost,
-            None if usage.cost_usd is None else round(usage.cost_usd * 1e9),
+            self._told_nanos(usage),
             int((first - sent) * 1e6) if first else -1,
             int((now - sent) * 1e6),
             relay.upstream_id if relay else "",
             relay.finish_reason if relay else "",
         )
 
+    def _told_nanos(self, usage: Usage) -> int | None:
+        """What a routing service says that it charges: its word is its bill. Nobody else's counts."""
+        if usage.cost_usd is None or self.endpoint.provider.access != "routed":
+            return None
+        return round(usage.cost_usd * 1e9)
+
     def cost_of(self, usage: Usage) -> int | None:
-        price = self.endpoint.price
-        return None if price is None else price.cost(usage)
+        """What `usage` costs, in nano-dollars; None where neither a price nor the service's word is known."""
+        told, price = self._told_nanos(usage), self.endpoint.price
+        return told if told is not None else None if price is None else price.cost(usage)
 
     def bill(self, usage: Usage) -> int | None:
         """What the caller's request costs once this attempt ends with `usage`."""

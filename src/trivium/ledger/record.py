@@ -57,9 +57,9 @@ class Settled(msgspec.Struct, frozen=True, tag="s", array_like=True):
     reasoning_tokens: Figure
     estimated: bool
     cost_nanos: Figure | None
-    """What Trivium computes from usage and price; None: unknown."""
+    """What it cost: a routing service's own word, else from usage and price; None: unknown."""
     upstream_cost_nanos: Figure | None
-    """What the upstream itself said that it charges."""
+    """The routing service's own word, where it gave one."""
     ttft_us: Figure
     """Microseconds from dispatch to the first content; -1: none came."""
     duration_us: Figure
