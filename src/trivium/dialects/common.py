@@ -69,11 +69,10 @@ def not_empty(values: msgspec.Raw) -> bool:
 
 def check_name(model: str, where: str = "model") -> None:
     """Raises InvalidRequest for an empty name of a model, and for one that is longer than 512 bytes."""
-    if not model:
-        raise InvalidRequest(f"`{where}` is empty.", remedy="Name a model, for example `auto`.", param=where)
-    if len(model) * 4 > MODEL_NAME_BYTES_MAX and len(model.encode("utf-8", "replace")) > MODEL_NAME_BYTES_MAX:
-        text, remedy = f"`{where}` is longer than {MODEL_NAME_BYTES_MAX} bytes.", "Name a model, for example `auto`."
-        raise InvalidRequest(text, remedy=remedy, param=where)
+    long = len(model) * 4 > MODEL_NAME_BYTES_MAX and len(model.encode("utf-8", "replace")) > MODEL_NAME_BYTES_MAX
+    if long or not model:
+        what = f"longer than {MODEL_NAME_BYTES_MAX} bytes" if long else "empty"
+        raise InvalidRequest(f"`{where}` is {what}.", remedy="Name a model, for example `auto`.", param=where)
 
 
 class ModelName(str):
@@ -122,12 +121,11 @@ class HeadDecoder(Generic[H]):
         if models != 1:
             raise InvalidRequest("The body has more than one `model`.", remedy="Send the key once.", param="model")
         check_name(head.model)
-        if more := head.models:
-            if len(more) > MODELS_MAX:
-                text, remedy = f"`models` names more than {MODELS_MAX} models.", "Name the best of them."
-                raise InvalidRequest(text, remedy=remedy, param="models")
-            for number, name in enumerate(more):
-                check_name(name, f"models[{number}]")
+        more = head.models
+        if len(more) > MODELS_MAX:
+            raise InvalidRequest(f"`models` has more than {MODELS_MAX}.", remedy="Name the best.", param="models")
+        for number, name in enumerate(more):
+            check_name(name, f"models[{number}]")
         if not not_empty(head.messages):
             raise InvalidRequest(
                 "`messages` must be an array with at least one message.",

@@ -5,8 +5,6 @@ A passed request is its upstream's to judge, so nothing is refused here: a list 
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import msgspec
 
 from trivium.dialects.base import Media
@@ -26,7 +24,7 @@ _TEXT = msgspec.Raw(b'"text"')
 
 
 class _Node(msgspec.Struct):
-    """A message or a part; all of it raw, so that no payload is copied and nothing odd gets in the way."""
+    """A message, a part, or what holds a part's payload; all of it raw, so that nothing is copied or in the way."""
 
     type: msgspec.Raw = NULL
     content: msgspec.Raw = NULL
@@ -34,27 +32,12 @@ class _Node(msgspec.Struct):
     input_audio: msgspec.Raw = NULL
     file: msgspec.Raw = NULL
     source: msgspec.Raw = NULL
-
-
-class _Source(msgspec.Struct):
-    """What holds a part's payload."""
-
-    type: msgspec.Raw = NULL
     data: msgspec.Raw = NULL
     file_data: msgspec.Raw = NULL
     url: msgspec.Raw = NULL
-    content: msgspec.Raw = NULL
-
-    @property
-    def inline_bytes(self) -> int:
-        data = 0 if self.type == _TEXT else _inline(self.data, b'"')  # a document of plain text has its text there
-        return data + _inline(self.file_data, b'"') + _inline(self.url, b'"data:')
 
 
-T = TypeVar("T")
-_NODES: msgspec.json.Decoder[list[_Node] | _Node] = msgspec.json.Decoder(list[_Node] | _Node)
-_SOURCES = msgspec.json.Decoder(_Source)
-_NOTHING, _NOWHERE = list[_Node](), _Source()
+_DECODER: msgspec.json.Decoder[list[_Node] | _Node] = msgspec.json.Decoder(list[_Node] | _Node)
 
 
 def media(messages: msgspec.Raw) -> Media:
@@ -62,26 +45,25 @@ def media(messages: msgspec.Raw) -> Media:
     kinds: set[str] = set()
     size, level = 0, [messages]
     for _ in range(_DEPTH):
-        read = [_read(_NODES, values, _NOTHING) for values in level]
-        nodes = [node for found in read for node in (found if isinstance(found, list) else [found])]
+        nodes = [node for values in level for node in _nodes(values)]
         level = [node.content for node in nodes]
-        for node in nodes:
-            kind, place = _PLACES.get(bytes(node.type), ("", ""))
-            if kind:
-                kinds.add(kind)
-                source = _read(_SOURCES, getattr(node, place), _NOWHERE)
-                size += source.inline_bytes
+        for (kind, member), node in ((_PLACES[bytes(n.type)], n) for n in nodes if bytes(n.type) in _PLACES):
+            kinds.add(kind)
+            for source in _nodes(getattr(node, member)):
+                data = NULL if source.type == _TEXT else source.data  # a document of plain text has its text there
+                size += _inline(data, b'"') + _inline(source.file_data, b'"') + _inline(source.url, b'"data:')
                 level.append(source.content)
     return Media(frozenset(kinds), size)
 
 
-def _read(decoder: msgspec.json.Decoder[T], value: msgspec.Raw, nothing: T) -> T:
-    if bytes(memoryview(value)[:1]) not in (b"{", b"["):
-        return nothing  # mostly a plain text
+def _nodes(values: msgspec.Raw) -> list[_Node]:
+    if bytes(memoryview(values)[:1]) not in (b"{", b"["):
+        return []  # mostly a plain text
     try:
-        return decoder.decode(value)
+        found = _DECODER.decode(values)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return nothing
+        return []
+    return found if isinstance(found, list) else [found]
 
 
 def _inline(value: msgspec.Raw, start: bytes) -> int:

@@ -122,7 +122,7 @@ LONGEST = "é" * (MODEL_NAME_BYTES_MAX // 2)
         ("m", ["a"] * 17, "models"),
     ],
 )
-def test_names_of_models_are_bounded(dialect, model, models, param):
+def test_names_of_models_are_bounded(dialect: str, model: str, models: list[str], param: str) -> None:
     peek = get(dialect).peek
     body = {"max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}
     with pytest.raises(InvalidRequest) as caught:
