@@ -24,8 +24,8 @@ from trivium.types.response import Response
 from trivium.types.usage import Usage
 
 
-class Twin(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The body twin of our request headers: `"trivium": {…}`."""
+class Twin(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The body twin of our request headers: `"trivium": {…}`. A misspelt wish for privacy must not be lost."""
 
     data_class: str | None = None
     strict: bool | None = None

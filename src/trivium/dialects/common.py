@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -84,9 +85,22 @@ class ModelName(str):
 class Heading(Protocol):
     model: ModelName
     messages: msgspec.Raw
+    twin_sent: Any
 
     @property
     def models(self) -> tuple[str, ...]: ...
+
+
+def _check_twin(body: bytes) -> None:
+    """Refuse a `trivium`, or a member of it, that is there twice: of two wishes for privacy the weaker could count."""
+    try:
+        top: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list)
+    except (ValueError, RecursionError) as error:
+        raise invalid(error) from None
+    twins = [value for name, value in top if name == "trivium"]
+    names = [name for name, _ in twins[0] or ()]
+    if len(twins) != 1 or len(set(names)) != len(names):
+        raise InvalidRequest("`trivium` says something twice.", remedy="Send each key once.", param="trivium")
 
 
 H = TypeVar("H", bound=Heading)
@@ -120,6 +134,8 @@ class HeadDecoder(Generic[H]):
             self._idle.append(counting)
         if models != 1:
             raise InvalidRequest("The body has more than one `model`.", remedy="Send the key once.", param="model")
+        if head.twin_sent is not msgspec.UNSET:
+            _check_twin(body)
         check_name(head.model)
         more = head.models
         if len(more) > MODELS_MAX:

@@ -8,8 +8,9 @@ from time import time_ns
 from typing import TYPE_CHECKING, Protocol
 
 from trivium.catalog.rows import Endpoint
-from trivium.dialects.base import AnswerContext, Dialect, Head
+from trivium.dialects.base import AnswerContext, Dialect, Head, Media
 from trivium.errors import InternalError, InvalidRequest, TriviumError
+from trivium.gateway.needs import BYTES_PER_TOKEN
 from trivium.gateway.wish import Wish
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from trivium.gateway.snapshot import Snapshot
 
 
-BYTES_PER_TOKEN = 4
 OUTPUT_TOKENS_ASSUMED = 4096
 """The upper bound of an answer where neither caller nor catalog gives one."""
 
@@ -65,11 +65,46 @@ class Exchange:
     """State of one request. Linked to its sink and its current attempt; everything is let go at the end."""
 
     __slots__ = (
-        "attempt", "attempts", "backoff", "body", "closed", "cost_nanos", "cost_unknown", "created", "data_class",
-        "deadline", "dialect", "fallback", "head", "head_sent", "id", "input_tokens", "losses",
-        "max_output_tokens", "model", "outbox", "paused", "plan", "position", "quiet_since", "released", "request",
-        "runtime", "sink", "snapshot", "started", "status", "stream", "strict", "time_ms", "timeout_s", "tries",
-        "usage", "wants_usage", "wish",
+        "attempt",
+        "attempts",
+        "backoff",
+        "body",
+        "closed",
+        "cost_nanos",
+        "cost_unknown",
+        "created",
+        "data_class",
+        "deadline",
+        "dialect",
+        "fallback",
+        "head",
+        "head_sent",
+        "id",
+        "input_tokens",
+        "losses",
+        "max_output_tokens",
+        "media",
+        "model",
+        "outbox",
+        "paused",
+        "plan",
+        "position",
+        "quiet_since",
+        "released",
+        "request",
+        "runtime",
+        "sink",
+        "snapshot",
+        "started",
+        "status",
+        "stream",
+        "strict",
+        "time_ms",
+        "timeout_s",
+        "tries",
+        "usage",
+        "wants_usage",
+        "wish",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +120,8 @@ class Exchange:
         self.request: Request | None = None
         self.input_tokens = len(body) // BYTES_PER_TOKEN
         """An estimate from the length."""
+        self.media: Media | None = None
+        """None: not looked for."""
         self.max_output_tokens: int | None = None
         self.model = ""
         """The model id as the caller spelled it."""

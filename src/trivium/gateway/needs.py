@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from trivium.dialects.base import Media
 from trivium.types.message import Audio, File, Image, Message, ToolResult
 from trivium.types.request import Request
 
@@ -14,8 +13,9 @@ if TYPE_CHECKING:
 
 _KINDS = {"images": Image, "audio": Audio, "files": File}
 _MARKS = (b"image", b"audio", b"file", b"document", b"Data")
-"""A message without any of these holds text only, in every dialect; one with them is parsed to be sure."""
-NOTHING: frozenset[str] = frozenset()
+"""A message without any of these holds text only, in every dialect; one with them is looked at."""
+NO_MEDIA = Media(frozenset(), 0)
+BYTES_PER_TOKEN = 4
 
 
 def needs_of(request: Request) -> frozenset[str]:
@@ -43,7 +43,12 @@ def _parts(message: Message) -> list[object]:
     return [*message.parts, *inner]
 
 
-def media_needs(messages: msgspec.Raw, exchange: Exchange) -> frozenset[str]:
-    """Media that the request carries; it is parsed only if it may."""
-    text = bytes(messages)
-    return media_of(exchange.canonical()) if any(mark in text for mark in _MARKS) else NOTHING
+def measure(exchange: Exchange) -> Media:
+    """What media a request in a dialect carries, looked at once; their bytes are no text and leave the estimate."""
+    if exchange.media is None:
+        exchange.media = NO_MEDIA
+        head, dialect = exchange.head, exchange.dialect
+        if head is not None and dialect is not None and any(mark in exchange.body for mark in _MARKS):
+            exchange.media = dialect.media(head.messages)
+            exchange.input_tokens -= exchange.media.payload_bytes // BYTES_PER_TOKEN
+    return exchange.media

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trivium.dialects.base import Dialect
+from trivium.dialects.common import check_name
 from trivium.errors import (
     ClientGone,
     InternalError,
@@ -22,8 +23,8 @@ from trivium.errors import (
     UpstreamUnreachable,
 )
 from trivium.gateway.attempt import Attempt, Last
-from trivium.gateway.exchange import BYTES_PER_TOKEN, Exchange, ObjectSink, WireSink
-from trivium.gateway.needs import media_needs, needs_of
+from trivium.gateway.exchange import Exchange, ObjectSink, WireSink
+from trivium.gateway.needs import BYTES_PER_TOKEN, measure, needs_of
 from trivium.gateway.reasons import no_endpoint, reason
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import facts_of
@@ -77,6 +78,8 @@ def enter(exchange: Exchange) -> None:
     exchange.runtime.admit()
     if exchange.dialect is not None:
         admit(exchange, exchange.dialect)
+    else:
+        check_name(exchange.model)
     start(exchange)
 
 
@@ -137,9 +140,10 @@ def plan(exchange: Exchange) -> None:
     if found.data_class > exchange.data_class:
         exchange.data_class = found.data_class
         found = _plan(exchange, needs, more)
-    if found.differs_in_media and head is not None and (media := media_needs(head.messages, exchange)):
+    if found.differs_in_media and (media := measure(exchange).kinds):
         found = _plan(exchange, needs | media, more)
     if found.route.name == AUTO:
+        measure(exchange)
         found = exchange.runtime.within_budget(found, exchange)
     exchange.plan = found
     if not found.endpoints:
@@ -155,7 +159,7 @@ def plan(exchange: Exchange) -> None:
 def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...]) -> Plan:
     snapshot, key, output = exchange.snapshot, exchange.wish.key, exchange.max_output_tokens
     usual = snapshot.usual_plan(exchange.model, more, exchange.data_class, needs, key)
-    if usual.holds(exchange.input_tokens, output):
+    if usual.holds(exchange.input_tokens, output) or (measure(exchange) and usual.holds(exchange.input_tokens, output)):
         return usual
     return snapshot.plan(facts_of(exchange.model, exchange.data_class, needs, key, exchange.input_tokens, output), more)
 

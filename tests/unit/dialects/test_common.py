@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import msgspec
 import pytest
@@ -85,6 +86,7 @@ class _Head(msgspec.Struct):
     model: ModelName
     messages: msgspec.Raw
     models: tuple[str, ...] = ()
+    twin_sent: Any = msgspec.UNSET
 
 
 def test_many_threads_share_a_head_decoder():
@@ -130,3 +132,26 @@ def test_names_of_models_are_bounded(dialect: str, model: str, models: list[str]
     assert (caught.value.param, bool(caught.value.remedy), len(str(caught.value)) < 200) == (param, True, True)
     head = peek(msgspec.json.encode({**body, "model": LONGEST, "models": [LONGEST] * 16}))
     assert (head.model, head.models) == (LONGEST, (LONGEST,) * 16)
+
+
+@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages"])
+@pytest.mark.parametrize(
+    "twin",
+    [
+        b'"trivium":{"data_class":"premises"},"trivium":{}',
+        b'"trivium":{"data_class":"premises"},"trivium":null',
+        b'"trivium":null,"tr\\u0069vium":{"data_class":"premises"}',
+        b'"trivium":{"data_class":"premises","data_class":"any"}',
+        b'"trivium":{"dataclass":"premises"}',
+    ],
+)
+def test_a_wish_for_privacy_is_not_lost(dialect: str, twin: bytes) -> None:
+    body = b'{"model":"a/b","max_tokens":5,"messages":[{"role":"user","content":"trivium"}],%b}' % twin
+    with pytest.raises(InvalidRequest, match="trivium"):
+        get(dialect).peek(body)
+
+
+def test_further_models_stay_here() -> None:
+    chat = get("openai_chat")
+    body = b'{"model":"a/b","models":["c/d"],"messages":[{"role":"user","content":"x"}]}'
+    assert b"models" not in chat.pass_request(body, chat.peek(body), "b")

@@ -22,7 +22,7 @@ from trivium.types.data import DataClass
 from trivium.types.message import Message, Text
 from trivium.types.request import Request
 from trivium.types.response import Response
-from unit.gateway.world import CHAT, MESSAGES, World
+from unit.gateway.world import CHAT, MESSAGES, Sink, World
 
 TEXT = """
 [[providers]]
@@ -254,6 +254,29 @@ def test_media_are_looked_for_where_it_matters(world: World, up: FakeUpstream) -
     exchange, _ = world.ask("r", messages=word)
     assert exchange.fallback == ""
     assert asked(up) == ["ok", "smollm2-135m"]
+
+
+def test_a_passed_request_is_not_judged_by_its_words(world: World, up: FakeUpstream) -> None:
+    tools = [{"type": "custom", "custom": {"name": "shell"}}]  # of which the strict parser knows nothing
+    word = [{"role": "user", "content": "Read the file."}]
+    world.ask(route(world, "oai/ok", "oai/529"), messages=word, tools=tools)
+    assert asked(up) == ["ok"]
+
+
+def test_a_picture_is_no_text(world: World) -> None:
+    url = {"url": "data:image/png;base64," + "A" * 4_000}
+    picture = [{"role": "user", "content": [{"type": "image_url", "image_url": url}]}]
+    exchange, sink = world.ask(route(world, "oai/narrow", "oai/ok"), messages=picture)
+    assert (sink.error, exchange.fallback) == (None, "")
+    assert exchange.input_tokens < 100
+
+
+def test_a_name_without_end_in_process(world: World) -> None:
+    request = Request(model="a/" + "b" * 1_000, messages=(Message(role="user", parts=(Text("x"),)),))
+    sink = Sink(world.log)
+    pipeline.begin_request(world.runtime, sink, request, Wish())
+    world.settle()
+    assert isinstance(sink.error, errors.InvalidRequest)
 
 
 def test_auto_spends_no_more_than_its_budget(world: World, up: FakeUpstream) -> None:

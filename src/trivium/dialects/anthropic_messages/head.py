@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from trivium.dialects.base import Twin
-from trivium.dialects.common import HeadDecoder, ModelName, not_empty
+from trivium.dialects.common import MAX_TOKENS, HeadDecoder, ModelName, not_empty
 from trivium.wire.json import NULL, is_null, join, members, raw
 from trivium.wire.splice import splice_model
 
@@ -24,7 +24,7 @@ class MessagesHead(msgspec.Struct, kw_only=True):
 
     model: ModelName
     messages: msgspec.Raw
-    max_tokens: Annotated[int, msgspec.Meta(ge=0)]
+    max_tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
     stream_sent: bool | msgspec.UnsetType | None = msgspec.field(name="stream", default=msgspec.UNSET)
     tools: msgspec.Raw = NULL
     output_config: _OutputConfig | None = None

@@ -98,10 +98,11 @@ def pass_request(
     """The caller's own bytes with `model` in the place of its own, `stream` as given, and usage asked for.
 
     Members are added by the splice where their keys are absent. What the splice cannot do (a key is
-    there with another value, our own `trivium` must not leave the house) goes member by member, with
-    the values still as the caller wrote them.
+    there with another value; our own `trivium`, and `models`, which we have judged and planned, must not leave the
+    house) goes member by member, with the values still as the caller wrote them.
     """
-    if stream is None and not ask_usage and head.twin_sent is UNSET and head.options_sent is UNSET:
+    clean = head.twin_sent is UNSET and not head.models_sent
+    if clean and stream is None and not ask_usage and head.options_sent is UNSET:
         spliced = splice_model(body, head.model, model, head.messages)
         if spliced is not None:
             return spliced
@@ -113,13 +114,14 @@ def pass_request(
         *((_ASK_USAGE,) if ask and head.options_sent is UNSET else ()),
     ]
     unasked = not streams and head.options_sent is not UNSET
-    if head.twin_sent is UNSET and not unasked and len(additions) == turn + ask:
+    if clean and not unasked and len(additions) == turn + ask:
         spliced = splice_model(body, head.model, model, head.messages, b",".join(additions))
         if spliced is not None:
             return spliced
     fields = members(body)
     fields["model"] = raw(model)
-    fields.pop("trivium", None)
+    for ours in ("trivium", "models"):
+        fields.pop(ours, None)
     if turn:
         fields["stream"] = raw(streams)
     if unasked:
