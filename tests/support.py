@@ -20,7 +20,7 @@ from typing import Any, Literal, cast
 
 from trivium.testing import FakeUpstream
 from trivium.testing.names import NXDOMAIN, SERVFAIL, Name
-from trivium.testing.unreachable import Broken, black_hole, refused_port, tls_fault
+from unreachable import Broken, black_hole, refused_port, tls_fault
 
 Dialect = Literal["openai_chat", "anthropic_messages"]
 DIALECTS: tuple[Dialect, ...] = ("openai_chat", "anthropic_messages")

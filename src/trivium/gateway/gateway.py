@@ -59,9 +59,7 @@ class Gateway:
             self.owner.start()
             weakref.finalize(self, self.owner.stop)  # a gateway that nobody closed is collected with its loop
         self.control = Control(where.run / "control.sock")
-        self.journal = JournalWriter(
-            where.journal, max_bytes=config.ledger.journal_max_bytes, fsync=config.ledger.durability == "power_loss"
-        )
+        self.journal = JournalWriter(where.journal, max_bytes=config.ledger.journal_max_bytes)
         self._models = where.models / "manifests"
         self._models_at = self._models_changed()
         self._offline = config.offline

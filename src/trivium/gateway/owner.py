@@ -92,7 +92,7 @@ class LedgerThread:
         where = paths(self._config.home)
         make_private(where.journal)
         url = self._config.ledger.url or where.ledger
-        store = Store.open(url, power_loss=self._config.ledger.durability == "power_loss")
+        store = Store.open(url)
         return store, Loader(where.journal, store)
 
     def _report(self, error: Exception) -> None:

@@ -96,18 +96,24 @@ class Relay(Protocol):
     def end(self) -> None: ...
 
 
-class PassedAnswer:
+class _Read:
+    """What a relay has read, from nothing on."""
+
+    content = False
+    thinking = False
+    usage: Usage | None = None
+    finish_reason = ""
+    upstream_id = ""
+    output_estimate = 0
+
+
+class PassedAnswer(_Read):
     """A whole answer, passed as it is."""
 
+    losses: tuple[str, ...] = ()
+    malformed = 0
+
     def __init__(self, outlet: Outlet, dialect: Dialect) -> None:
-        self.content = False
-        self.thinking = False
-        self.usage: Usage | None = None
-        self.finish_reason = ""
-        self.upstream_id = ""
-        self.output_estimate = 0
-        self.losses: tuple[str, ...] = ()
-        self.malformed = 0
         self._outlet = outlet
         self._dialect = dialect
         self._parts: list[bytes] = []
@@ -377,16 +383,10 @@ class WholeSource:
         return self._dialect.decode_answer(b"".join(self._parts))
 
 
-class Events:
+class Events(_Read):
     """Any answer as events, from a `Source` to a `Target`."""
 
     def __init__(self, source: Source, target: Target) -> None:
-        self.content = False
-        self.thinking = False
-        self.usage: Usage | None = None
-        self.finish_reason = ""
-        self.upstream_id = ""
-        self.output_estimate = 0
         self._source = source
         self._target = target
         self._ended = False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import threading
 import time
 import weakref
 from pathlib import Path
@@ -36,15 +35,11 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BI
 class JournalWriter:
     """A process's series of segments in `directory` (0700; the files 0600).
 
-    One thread appends and flushes; `fsync` may be called from another. After `fork` the child begins a series
-    of its own, without what the parent had not yet flushed. `max_bytes` bounds what all writers of the
-    directory together may leave unloaded; with `fsync` true, segments and their names are synced as they end
-    and begin, so that `fsync()` covers all that was flushed before it.
+    One thread appends and flushes. After `fork` the child begins a series of its own, without what the parent had not
+    yet flushed. `max_bytes` bounds what all writers of the directory together may leave unloaded.
     """
 
-    def __init__(
-        self, directory: Path, *, max_bytes: int = 1 << 30, segment_bytes: int = 64 << 20, fsync: bool = False
-    ) -> None:
+    def __init__(self, directory: Path, *, max_bytes: int = 1 << 30, segment_bytes: int = 64 << 20) -> None:
         self.refused = 0
         """Records that found no room in memory either: the bill lacks them."""
         self._directory = directory
@@ -52,8 +47,6 @@ class JournalWriter:
         self._scan_bytes = max_bytes // _SCAN_SHARE
         # No larger than the room for settlements: otherwise one segment, deleted only as a whole, could fill it all.
         self._segment_bytes = min(segment_bytes, max_bytes // _ROOM_SHARE)
-        self._durable = fsync
-        self._closing = threading.Lock()
         self._begin()
         _writers.add(self)
 
@@ -111,17 +104,6 @@ class JournalWriter:
         if self._trouble or self._used >= self._measure_at:
             self._measure()
         return True
-
-    def fsync(self) -> None:
-        """Wait until the disk has what was flushed before; blocks, so call it in a thread. Raises OSError."""
-        with self._closing:
-            fd = os.dup(self._fd) if self._fd >= 0 else -1
-        if fd < 0:
-            return
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
     def close(self) -> None:
         """Flush and end the series; what was reserved and not settled will be `unknown`."""
@@ -184,34 +166,15 @@ class JournalWriter:
         self._fd, self._segment_size = fd, 0
         # In front of the buffer, so that a full disk treats it like any other bytes.
         self._buffer[:0] = HEADER
-        if self._durable:
-            self._sync_directory()
-
-    def _sync_directory(self) -> None:
-        if os.name != "nt":  # Windows has no handles of directories to sync
-            fd = os.open(self._directory, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
 
     def _close_segment(self) -> None:
-        with self._closing:
-            if self._fd < 0:
-                return
+        if self._fd >= 0:
             fd, self._fd = self._fd, -1
-        try:
-            if self._durable:
-                os.fsync(fd)
-        except OSError as error:
-            log.warning("A segment of the journal could not be synced: %s", error)
-        finally:
             os.close(fd)
 
     def _after_fork(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
-        self._closing = threading.Lock()
         self._begin()
 
 

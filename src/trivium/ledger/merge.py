@@ -146,44 +146,10 @@ def _iso_day(number: int) -> str:
 
 
 def _unknown(row: Row) -> Settled:
-    return Settled(
-        id=row[0],
-        attempt=row[1],
-        time_ms=row[TIME],
-        outcome="unknown",
-        error="unknown",
-        upstream_status=0,
-        input_tokens=0,
-        output_tokens=0,
-        cache_read_tokens=0,
-        cache_write_tokens=0,
-        reasoning_tokens=0,
-        estimated=False,
-        cost_nanos=None,
-        upstream_cost_nanos=None,
-        ttft_us=-1,
-        duration_us=0,
-        upstream_id="",
-        finish_reason="",
-    )
+    return Settled(row[0], row[1], row[TIME], "unknown", "unknown")
 
 
 def _unclosed(rows: list[Row]) -> Closed:
     first, last = rows[0], rows[-1]
-    return Closed(
-        id=first[0],
-        time_ms=first[TIME],
-        requested_model="",
-        dialect="",
-        key=first[KEY],
-        data_class=0,
-        stream=False,
-        status=0,
-        error="unknown",
-        attempts=last[1],
-        endpoint="",
-        fallback="",
-        dropped=(),
-        duration_us=0,
-        cost_nanos=None,
-    )
+    nothing = ("", "", (), 0, None)  # endpoint, fallback, dropped, duration, cost
+    return Closed(first[0], first[TIME], "", "", first[KEY], 0, False, 0, "unknown", last[1], *nothing)

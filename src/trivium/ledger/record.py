@@ -48,23 +48,23 @@ class Settled(msgspec.Struct, frozen=True, tag="s", array_like=True):
     outcome: Outcome
     error: str
     """The error's kind; empty for `ok`."""
-    upstream_status: Figure
+    upstream_status: Figure = 0
     """0: no head came."""
-    input_tokens: Figure
-    output_tokens: Figure
-    cache_read_tokens: Figure
-    cache_write_tokens: Figure
-    reasoning_tokens: Figure
-    estimated: bool
-    cost_nanos: Figure | None
+    input_tokens: Figure = 0
+    output_tokens: Figure = 0
+    cache_read_tokens: Figure = 0
+    cache_write_tokens: Figure = 0
+    reasoning_tokens: Figure = 0
+    estimated: bool = False
+    cost_nanos: Figure | None = None
     """What it cost: a routing service's own word, else from usage and price; None: unknown."""
-    upstream_cost_nanos: Figure | None
+    upstream_cost_nanos: Figure | None = None
     """The routing service's own word, where it gave one."""
-    ttft_us: Figure
+    ttft_us: Figure = -1
     """Microseconds from dispatch to the first content; -1: none came."""
-    duration_us: Figure
-    upstream_id: str
-    finish_reason: str
+    duration_us: Figure = 0
+    upstream_id: str = ""
+    finish_reason: str = ""
 
 
 class Closed(msgspec.Struct, frozen=True, tag="c", array_like=True):

@@ -1,8 +1,7 @@
 """The store: the ledger's SQLite database, one connection that writes and one that only reads.
 
-WAL with `synchronous=NORMAL`: a commit survives the death of the process and may be rolled back by a power cut;
-with `power_loss` each commit is synced. The schema is numbered by `migrations/NNNN_name.sql`, each with its way
-back in `NNNN_name.down.sql`; the number that a database has reached is its `user_version`.
+WAL with `synchronous=NORMAL`: a commit survives the death of the process and may be rolled back by a power cut. The
+schema is numbered by `migrations/NNNN_name.sql`, each with its way back in `NNNN_name.down.sql`; the number that a database has reached is its `user_version`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Store:
         self.reader = reader
 
     @classmethod
-    def open(cls, url_or_path: str | Path, *, power_loss: bool = False) -> Store:
+    def open(cls, url_or_path: str | Path) -> Store:
         """Open `sqlite:///absolute/path` or a path; makes the file (0600), brings its schema up to date.
 
         Raises ConfigError for another kind of URL and for a database newer than this program,
@@ -48,7 +47,7 @@ class Store:
             writer = _connect(path, "rw")
             try:
                 writer.execute("PRAGMA journal_mode=WAL")
-                writer.execute(f"PRAGMA synchronous={'FULL' if power_loss else 'NORMAL'}")
+                writer.execute("PRAGMA synchronous=NORMAL")
                 migrate(writer, path)
                 return cls(path, writer, _connect(path, "ro"))
             except BaseException:

@@ -6,7 +6,6 @@ import resource
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -189,29 +188,6 @@ def test_a_directory_that_cannot_be_made_refuses_as_a_full_disk_does(tmp_path: P
     assert not writer.flush()
     with pytest.raises(LedgerUnavailable):
         writer.append(reserved("b"))
-
-
-def test_fsync_covers_segments_that_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = JournalWriter(tmp_path, segment_bytes=500, fsync=True)
-    writer.fsync()
-    synced: list[str] = []
-    fsync = os.fsync
-
-    def recorded(fd: int) -> None:
-        synced.append(Path(f"/proc/self/fd/{fd}").readlink().name)
-        fsync(fd)
-
-    if sys.platform == "linux":
-        monkeypatch.setattr(os, "fsync", recorded)
-    for number in range(20):
-        writer.append(settled(id_of(number)))
-        writer.flush()
-    thread = threading.Thread(target=writer.fsync)
-    thread.start()
-    thread.join()
-    if sys.platform == "linux":
-        assert set(synced) == {path.name for path in tmp_path.glob("*.journal")} | {tmp_path.name}
-    writer.close()
 
 
 FORKING = """

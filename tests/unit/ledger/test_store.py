@@ -50,9 +50,6 @@ def test_how_it_is_opened(tmp_path: Path) -> None:
     assert with_url.writer.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert with_url.writer.execute("PRAGMA synchronous").fetchone()[0] == 1
     with_url.close()
-    synced = Store.open(str(tmp_path / "b.db"), power_loss=True)
-    assert synced.writer.execute("PRAGMA synchronous").fetchone()[0] == 2
-    synced.close()
 
 
 @pytest.mark.parametrize("url", ["postgresql://host/db", "sqlite://relative.db", "mysql:///x"])

@@ -9,7 +9,7 @@ import pytest
 
 from trivium.testing import FakeUpstream
 from trivium.testing.names import Name, fake_names
-from trivium.testing.unreachable import Broken, TLSServer, black_hole, refused_port, tls_fault, tls_upstream
+from unreachable import Broken, TLSServer, black_hole, refused_port, tls_fault, tls_upstream
 
 
 def test_a_refused_port() -> None:
