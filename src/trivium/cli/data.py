@@ -9,16 +9,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from trivium.config.home import paths
+from trivium.config.home import check_home, paths
 from trivium.config.quantity import seconds
 from trivium.config.schema import Config
-from trivium.errors import Unavailable, UsageError
+from trivium.errors import UsageError
 from trivium.gateway.control import Control
 from trivium.ledger.store import Store
 from trivium.transport.platform import FileLock
-
-OWNER_S = 10.0
-"""How long a command waits for the owner of the home to answer."""
 
 
 def owned(config: Config) -> bool:
@@ -39,12 +36,7 @@ def ask_owner(config: Config, op: str, **arguments: object) -> Any:
     async def ask() -> Any:
         control = Control(paths(config.home).run / "control.sock")
         try:
-            async with asyncio.timeout(OWNER_S):
-                return await control.call(op, **arguments)
-        except TimeoutError:
-            raise Unavailable(
-                f"The owner of `{config.home}` does not answer.", remedy="End the program that owns it, then try again."
-            ) from None
+            return await control.call(op, **arguments)
         finally:
             await control.close()
 
@@ -71,10 +63,12 @@ def since_ms(text: str | None) -> int:
 def ledger(config: Config) -> Generator[Store]:
     """The ledger, with everything loaded that any program of this home has written until now.
 
-    This run stands for election meanwhile: if nobody owns the home, it does. Raises LedgerUnavailable, Unavailable.
+    This run stands for election meanwhile: if nobody owns the home, it does. Raises ConfigError, LedgerUnavailable,
+    Unavailable.
     """
     from trivium.gateway.owner import Owner
 
+    check_home(config.home)
     owner = Owner(config)
     owner.start()
     try:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+
+from trivium.errors import ConfigError
 
 
 class Paths(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +55,21 @@ def make_private(folder: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
     return folder
+
+
+def check_home(home: Path) -> None:
+    """Raises ConfigError for a home that cannot be written."""
+    trial = paths(home).run / f".{os.getpid()}"
+    try:
+        make_private(paths(home).journal)
+        make_private(trial.parent)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"the home `{home}` cannot be written: {error.strerror or error}.",
+            remedy="Make it writable, or name another in $TRIVIUM_HOME.",
+        ) from error
 
 
 def _xdg(env: Mapping[str, str], name: str, default: str) -> Path:

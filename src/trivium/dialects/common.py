@@ -26,6 +26,10 @@ from trivium.errors import (
 MAX_EXCERPT_BYTES = 512
 """How much of an upstream's own words goes on: enough for a reason, too little for a leak."""
 
+MESSAGES_MAX, PARTS_MAX = 10_000, 20_000
+MESSAGES_BYTES_FREE = 256 * 1024
+"""Below it nobody counts."""
+_COUNT = msgspec.json.Decoder(list[msgspec.Raw])
 MODEL_NAME_BYTES_MAX = 512
 """Names are keys of caches and stand in headers and the ledger; some providers have paths and ARNs."""
 
@@ -74,6 +78,18 @@ def check_name(model: str, where: str = "model") -> None:
     if long or not model:
         what = f"longer than {MODEL_NAME_BYTES_MAX} bytes" if long else "empty"
         raise InvalidRequest(f"`{where}` is {what}.", remedy="Name a model, for example `auto`.", param=where)
+
+
+def check_size(messages: msgspec.Raw) -> None:
+    """Raises InvalidRequest for more messages or parts than a translation, which holds up everybody, may have."""
+    if len(memoryview(messages)) > MESSAGES_BYTES_FREE and (
+        len(_COUNT.decode(messages)) > MESSAGES_MAX or bytes(messages).count(b'"type"') > PARTS_MAX
+    ):
+        raise InvalidRequest(
+            f"A request that is translated may have {MESSAGES_MAX} messages and {PARTS_MAX} parts.",
+            remedy="Shorten the conversation, or ask an endpoint that speaks your dialect.",
+            param="messages",
+        )
 
 
 class ModelName(str):

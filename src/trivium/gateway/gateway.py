@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from trivium.config import shipped
-from trivium.config.home import make_private, paths
+from trivium.config.home import check_home, paths
 from trivium.config.schema import Config
 from trivium.gateway import pipeline
 from trivium.gateway.control import Control
@@ -49,8 +49,7 @@ class Gateway:
         """Must be called with the loop running that will serve."""
         loop = asyncio.get_running_loop()
         where = paths(config.home)
-        for folder in (where.journal, where.run):
-            make_private(folder)
+        check_home(config.home)
         self.owner: Owner | None = None
         if own:
             from trivium.gateway.owner import Owner  # database and engines, which a worker never needs

@@ -1,7 +1,8 @@
 """The store: the ledger's SQLite database, one connection that writes and one that only reads.
 
 WAL with `synchronous=NORMAL`: a commit survives the death of the process and may be rolled back by a power cut. The
-schema is numbered by `migrations/NNNN_name.sql`, each with its way back in `NNNN_name.down.sql`; the number that a database has reached is its `user_version`.
+schema is numbered by `migrations/NNNN_name.sql`, each with its way back in `NNNN_name.down.sql`; the number that a
+database has reached is its `user_version`.
 """
 
 from __future__ import annotations

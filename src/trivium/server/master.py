@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from trivium.config.home import check_home
 from trivium.config.listen import split_address
 from trivium.config.schema import Config, Server
 from trivium.errors import ConfigError
@@ -35,6 +36,7 @@ def serve(orders: Orders, started: Started) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError if the configuration or an address cannot be used."""
     read = reader(orders)
     config = read()
+    check_home(config.home)
     admin = listening(config.server.admin, "admin")
     if PORTABLE:
         run(_alone(config, read, admin, started))

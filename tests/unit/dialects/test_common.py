@@ -155,3 +155,12 @@ def test_further_models_stay_here() -> None:
     chat = get("openai_chat")
     body = b'{"model":"a/b","models":["c/d"],"messages":[{"role":"user","content":"x"}]}'
     assert b"models" not in chat.pass_request(body, chat.peek(body), "b")
+
+
+@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages"])
+@pytest.mark.parametrize(("count", "parts"), [(10_001, 1), (1, 20_001)])
+def test_a_translation_has_a_bound(dialect: str, count: int, parts: int) -> None:
+    content = b",".join([b'{"type":"text","text":"xxxxxxxxxx"}'] * parts)
+    messages = b",".join([b'{"role":"user","content":[%b]}' % content] * count)
+    with pytest.raises(InvalidRequest, match="10000 messages"):
+        get(dialect).parse_request(b'{"model":"a/b","max_tokens":5,"messages":[%b]}' % messages)

@@ -13,7 +13,7 @@ import msgspec
 from trivium.dialects.anthropic_messages.build import SERVICE_TIERS
 from trivium.dialects.anthropic_messages.head import peek
 from trivium.dialects.anthropic_messages.wire import REASONING_FORMAT, WireCitation, citation_of
-from trivium.dialects.common import Json, invalid
+from trivium.dialects.common import Json, check_size, invalid
 from trivium.dialects.request import BodyReader, missing
 from trivium.errors import InvalidRequest
 from trivium.types.message import File, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
@@ -368,5 +368,5 @@ def _tool_choice(wire: _Choice) -> ToolChoice:
 
 def parse_request(body: bytes) -> Request:
     """The canonical request. Raises InvalidRequest naming the field's path."""
-    peek(body)
+    check_size(peek(body).messages)
     return _Reader(*_read(body)).request()

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from trivium.dialects.common import check_size
 from trivium.dialects.openai_chat.head import peek
 from trivium.dialects.openai_chat.wire import (
     AssistantMessage,
@@ -36,7 +37,7 @@ ContentPart = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 
 def parse_request(body: bytes) -> Request:
     """Read a whole request. Raises InvalidRequest naming the field's path."""
-    peek(body)
+    check_size(peek(body).messages)
     wire, extra = _read(body)
     for legacy, modern in (("functions", "tools"), ("function_call", "tool_choice")):
         if legacy in extra:
