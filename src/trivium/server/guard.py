@@ -7,6 +7,7 @@ own name (T12 of the threat model).
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from trivium.transport.server import Fields
 
 TOKENS_MAX = 10_000
 """Tokens remembered; unknown ones are not, so that guessing fills nothing."""
+_HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]@]+))(?::\d{1,5})?")
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
@@ -85,9 +87,9 @@ def check_host(fields: Fields, allowed: frozenset[str]) -> None:
 
 
 def _host(value: str) -> str:
-    if value.startswith("["):
-        return value[1:].partition("]")[0].lower()
-    return value.partition(":")[0].lower()
+    """The name in a `Host`; empty for what is no host with an optional port (RFC 9110, 7.2)."""
+    found = _HOST.fullmatch(value)
+    return (found[1] or found[2]).lower() if found else ""
 
 
 def cors_of(fields: Fields, allowed: tuple[str, ...]) -> bytes:

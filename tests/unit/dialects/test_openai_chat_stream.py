@@ -505,6 +505,12 @@ class TestMeter:
         assert meter.feed(frame) == b""
         assert meter.malformed == 1
 
+    @pytest.mark.parametrize("more", [chunk({"content": "evil"}), b'data: {"error":{"message":"late"}}\n\n', DONE])
+    def test_nothing_passes_behind_the_marker(self, more):
+        meter = DIALECT.meter(True)
+        assert meter.feed(STREAM + more) == STREAM
+        assert (meter.complete, meter.error) == (True, None)
+
     def test_a_byte_order_mark(self):
         meter = DIALECT.meter(True)
         assert meter.feed(b"\xef\xbb\xbf" + chunk({"content": "a"}, "stop")) != b""

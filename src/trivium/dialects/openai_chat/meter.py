@@ -58,8 +58,8 @@ class ChatMeter:
         for raw in frames:
             if self._template.fits(raw) or self._passes(raw):
                 passed.append(raw)
-            elif self.error is not None:
-                break
+            if self.complete or self.error is not None:
+                break  # what follows belongs to no answer
         return passed[0] if len(passed) == 1 else b"".join(passed)
 
     def close(self) -> bytes:
