@@ -236,6 +236,7 @@ def _write(response: httpx2.Response, part: Path, start: int, most: int | None, 
                 if most is not None and done > most:
                     raise WrongContent(f"More than the {most} bytes that were announced came.")
                 file.write(block)
+                file.flush()  # nor does a kill
                 progress(done, most)
         except httpx2.TransportError as error:
             raise _Interrupted(f"{error or type(error).__name__}.") from error
