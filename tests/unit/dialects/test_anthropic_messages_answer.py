@@ -557,9 +557,11 @@ class TestMeter:
         stream = PLAIN_BYTES.replace(b"event: ", b"event:").replace(b'": ', b'" : ')
         error = b'data:{ "error":{"type":"rate_limit_error","message":"slow down"}, "type" :\ndata:"error" }\n\n'
         meter = DIALECT.meter(True)
-        assert meter.feed(stream + error) == stream
+        assert meter.feed(stream + error) == stream  # what stands behind the end is not looked at
         assert meter.usage is not None
-        assert meter.usage.output_tokens == 7
+        assert (meter.usage.output_tokens, meter.error) == (7, None)
+        meter = DIALECT.meter(True)
+        assert meter.feed(error) == b""
         assert isinstance(meter.error, UpstreamRateLimited)
 
     def test_words_in_the_text_are_only_words(self) -> None:
