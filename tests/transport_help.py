@@ -1,15 +1,28 @@
-"""Servers of one purpose on real sockets, for the tests of `transport`."""
+"""Servers of one purpose on real sockets, and loops of one test, for the tests of `transport`."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import trustme
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for what callbacks bring about; ten seconds are a failure."""
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.002)
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(coroutine)
 
 
 class Server:

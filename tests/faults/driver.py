@@ -13,6 +13,7 @@ import itertools
 import os
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,7 +225,7 @@ def _models(rows: Iterable[dict[str, Any]]) -> str:
     )
 
 
-class Bench:
+class Bench(ABC):
     """One gateway under test. `ask` is how a cell is asked."""
 
     def __init__(self, on: Setting, home: Path, scale: float = SCALE) -> None:
@@ -232,16 +233,16 @@ class Bench:
         self.scale = scale
         self.journal = JournalReader(home)
 
-    def ask(self, cell: Cell) -> Seen:
-        raise NotImplementedError
+    @abstractmethod
+    def ask(self, cell: Cell) -> Seen: ...
 
+    @abstractmethod
     def idle(self) -> bool:
         """Whether no request is in flight."""
-        raise NotImplementedError
 
+    @abstractmethod
     def probe(self) -> Seen:
         """A request to the fallback, that nothing but a dead gateway fails."""
-        raise NotImplementedError
 
 
 class GatewayBench(Bench):

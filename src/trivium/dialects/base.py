@@ -117,17 +117,31 @@ class StreamEncoder(Protocol):
 class Meter(Protocol):
     """Reads a passed stream lightly: usage, finish, error and end, while the bytes go on as they are."""
 
-    content: bool
-    """A content event has passed."""
-    complete: bool
-    """The terminal marker has passed and every choice has its finish."""
-    usage: Usage | None
-    finish_reason: str
-    upstream_id: str
-    error: TriviumError | None
-    """The upstream reported an error inside the stream; nothing after it may pass."""
-    malformed: int
-    """How many broken frames were kept from the caller."""
+    @property
+    def content(self) -> bool:
+        """A content event has passed."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """The terminal marker has passed and every choice has its finish."""
+        ...
+
+    @property
+    def usage(self) -> Usage | None: ...
+    @property
+    def finish_reason(self) -> str: ...
+    @property
+    def upstream_id(self) -> str: ...
+    @property
+    def error(self) -> TriviumError | None:
+        """The upstream reported an error inside the stream; nothing after it may pass."""
+        ...
+
+    @property
+    def malformed(self) -> int:
+        """How many broken frames were kept from the caller."""
+        ...
 
     def ordinary(self, data: bytes) -> bool:
         """Whether these bytes are one whole frame that only continues a text, as nearly all are: it may pass unread."""

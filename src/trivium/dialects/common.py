@@ -22,6 +22,7 @@ from trivium.errors import (
     UpstreamServerError,
     UpstreamTimeout,
 )
+from trivium.wire.json import BROKEN
 
 MAX_EXCERPT_BYTES = 512
 """How much of an upstream's own words goes on: enough for a reason, too little for a leak."""
@@ -143,7 +144,7 @@ class HeadDecoder(Generic[H]):
             if not body.isascii():
                 body.decode()
             head = counting.head(body)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        except BROKEN as error:
             raise invalid(error) from None
         finally:
             models = counting.models
@@ -239,7 +240,7 @@ def error_words(body: bytes) -> tuple[str, str, str]:
     """
     try:
         said: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except BROKEN:
         said = body.decode("utf-8", "replace")
     return said_words(cast("Json", said).get("error", said) if isinstance(said, dict) else said)
 

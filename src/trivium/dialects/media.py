@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from trivium.dialects.base import Media
-from trivium.wire.json import NULL
+from trivium.wire.json import BROKEN, NULL
 
 _DEPTH = 5
 """Messages, parts, those of a tool's result, a document among them, its parts: each level is scanned once more."""
@@ -61,7 +61,7 @@ def _nodes(values: msgspec.Raw) -> list[_Node]:
         return []  # mostly a plain text
     try:
         found = _DECODER.decode(values)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except BROKEN:
         return []
     return found if isinstance(found, list) else [found]
 

@@ -11,7 +11,7 @@ import msgspec
 from trivium.dialects.common import Json, invalid
 from trivium.errors import InvalidRequest
 from trivium.types.request import Sampling
-from trivium.wire.json import is_null, members
+from trivium.wire.json import BROKEN, is_null, members
 
 B = TypeVar("B", bound=msgspec.Struct)
 
@@ -57,7 +57,7 @@ class BodyReader(Generic[B]):
             wire = self._decode(body)
             rest = [(name, value) for name, value in members(body).items() if name not in self._known]
             return wire, {name: msgspec.json.decode(value) for name, value in rest if not is_null(value)}
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        except BROKEN as error:
             raise invalid(error) from None
 
 

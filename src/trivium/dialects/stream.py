@@ -1,18 +1,17 @@
-"""What dialects share when they read an upstream's stream: frames in, events out, broken frames counted."""
+"""What dialects share when they read an upstream's stream: as events, or lightly while its bytes pass."""
 
 from __future__ import annotations
 
-import msgspec
+from abc import ABC, abstractmethod
 
-from trivium.errors import UpstreamError, UpstreamProtocolError
+from trivium.errors import TriviumError, UpstreamError, UpstreamProtocolError
 from trivium.types.event import End, Event, Failure, Ping
-from trivium.wire.sse import Frame, LimitExceeded, SSEParser
+from trivium.types.usage import Usage
+from trivium.wire.json import BROKEN
+from trivium.wire.sse import Frame, FrameCutter, LimitExceeded, SSEParser, Template
 
-BROKEN = (msgspec.DecodeError, UnicodeError, RecursionError)
-"""What decoding a frame raises where its data is no JSON of the expected shape."""
 
-
-class SSEDecoder:
+class SSEDecoder(ABC):
     """Reads one stream of server-sent events; a dialect says what a frame means and when its answer is whole.
 
     Broken frames are skipped and counted; comments are signs of life.
@@ -31,7 +30,7 @@ class SSEDecoder:
         try:
             frames = self._parser.feed(data)
         except LimitExceeded as error:
-            raise UpstreamProtocolError(f"The upstream's stream cannot be read: {error}.") from None
+            raise _unreadable(error) from None
         events: list[Event] = [Ping()] if self._parser.comments > comments else []
         for frame in frames:
             try:
@@ -46,13 +45,13 @@ class SSEDecoder:
         """`End` where only the marker is missing; nothing where the stream was cut."""
         return [] if self._over else self._end()
 
+    @abstractmethod
     def _frame(self, frame: Frame) -> list[Event]:
         """What a frame says. Raises one of `BROKEN`, with nothing done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _complete(self) -> bool:
         """Whether every choice that began has its finish: before that, a marker ends a cut answer."""
-        raise NotImplementedError
 
     def _end(self) -> list[Event]:
         self._over = True
@@ -61,3 +60,66 @@ class SSEDecoder:
     def _fail(self, error: UpstreamError) -> list[Event]:
         self._over = True
         return [Failure(error)]
+
+
+class SSEMeter(ABC):
+    """Reads one passed stream of server-sent events lightly; a dialect says what a frame means.
+
+    Only an unfinished frame is held back: it may be the error that must not pass or the usage event that was not
+    asked for. Most frames differ in their text alone, so one that was read is the template of those that need no look.
+    """
+
+    def __init__(self, marker: bytes, padding: bytes = b"") -> None:
+        """`marker` is the dialect's terminal event, `padding` as in `Template`."""
+        self.content = False
+        self.complete = False
+        self.usage: Usage | None = None
+        self.finish_reason = ""
+        self.upstream_id = ""
+        self.error: TriviumError | None = None
+        self.malformed = 0
+        self._marker = marker
+        self._cutter = FrameCutter()
+        self._template = Template(padding)
+
+    def ordinary(self, data: bytes) -> bool:
+        """Whether these bytes are one frame like the last one read, but for its text."""
+        return not self._cutter.pending and self._template.fits(data)
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes that the caller shall see. Raises UpstreamProtocolError for a huge frame."""
+        if self.error is not None:
+            return b""
+        try:
+            frames = self._cutter.feed(data)
+        except LimitExceeded as error:
+            raise _unreadable(error) from None
+        passed: list[bytes] = []
+        for raw in frames:
+            if self._template.fits(raw) or self._passes(raw):
+                passed.append(raw)
+            if self.complete or self.error is not None:
+                break  # what follows belongs to no answer
+        return passed[0] if len(passed) == 1 else b"".join(passed)
+
+    def close(self) -> bytes:
+        """The marker, where it alone is missing. An unfinished frame is dropped, save a line end behind the marker."""
+        rest = self._cutter.close()
+        if self.complete:
+            return rest
+        if self.error is not None or not self._finished():
+            return b""
+        self.complete = True
+        return self._marker
+
+    @abstractmethod
+    def _passes(self, raw: bytes) -> bool:
+        """Read one frame with care; whether the caller shall see it."""
+
+    @abstractmethod
+    def _finished(self) -> bool:
+        """Whether every choice that began has its finish."""
+
+
+def _unreadable(error: LimitExceeded) -> UpstreamProtocolError:
+    return UpstreamProtocolError(f"The upstream's stream cannot be read: {error}.")

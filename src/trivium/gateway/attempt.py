@@ -27,6 +27,7 @@ from trivium.errors import (
 )
 from trivium.gateway.relay import (
     Events,
+    Last,
     ObjectTarget,
     PassedAnswer,
     PassedStream,
@@ -43,7 +44,6 @@ from trivium.routing.retry_after import retry_after_s
 from trivium.transport.http1 import UpstreamConnection
 from trivium.transport.upstream import Fields
 from trivium.types.event import Event
-from trivium.types.response import Response
 from trivium.types.usage import Usage
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ NOTHING_USED = Usage()
 MALFORMED = "malformed_events"
 """What is said to be dropped where broken events of an upstream were."""
 
-Last = bytes | Response | list[Event]
 Succeeded = Callable[["Exchange", "Attempt", Settled, Last], None]
 Failed = Callable[["Exchange", "Attempt", TriviumError], None]
 
@@ -69,14 +68,7 @@ class Attempt:
         "endpoint", "exchange", "limits", "number", "payload", "relay", "reserved_nanos", "status",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        leg: Leg,
-        binding: Binding,
-        succeeded: Succeeded,
-        failed: Failed,
-    ) -> None:
+    def __init__(self, exchange: Exchange, leg: Leg, binding: Binding, succeeded: Succeeded, failed: Failed) -> None:
         self.exchange = exchange
         self._succeeded = succeeded
         self._failed = failed
@@ -253,7 +245,7 @@ class Attempt:
         context = AnswerContext(
             id=exchange.id,
             model=exchange.model,
-            created=exchange.created,
+            created=exchange.time_ms // 1000,
             include_usage=exchange.wants_usage,
             input_tokens_estimate=exchange.input_tokens,
         )

@@ -11,6 +11,7 @@ from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import AnswerContext, Dialect, Head, Media
 from trivium.errors import InternalError, InvalidRequest, TriviumError
 from trivium.gateway.needs import BYTES_PER_TOKEN
+from trivium.gateway.relay import Last
 from trivium.gateway.wish import Wish
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan
@@ -65,45 +66,10 @@ class Exchange:
     """State of one request. Linked to its sink and its current attempt; everything is let go at the end."""
 
     __slots__ = (
-        "attempt",
-        "attempts",
-        "backoff",
-        "body",
-        "closed",
-        "cost_nanos",
-        "cost_unknown",
-        "created",
-        "data_class",
-        "deadline",
-        "dialect",
-        "fallback",
-        "head",
-        "head_sent",
-        "id",
-        "input_tokens",
-        "losses",
-        "max_output_tokens",
-        "media",
-        "model",
-        "outbox",
-        "paused",
-        "plan",
-        "position",
-        "quiet_since",
-        "released",
-        "request",
-        "runtime",
-        "sink",
-        "snapshot",
-        "started",
-        "status",
-        "stream",
-        "strict",
-        "time_ms",
-        "timeout_s",
-        "tries",
-        "usage",
-        "wants_usage",
+        "attempt", "attempts", "backoff", "body", "closed", "cost_nanos", "cost_unknown", "data_class", "deadline",
+        "dialect", "fallback", "head", "head_sent", "id", "input_tokens", "losses", "max_output_tokens", "media",
+        "model", "outbox", "paused", "plan", "position", "quiet_since", "released", "request", "runtime", "sink",
+        "snapshot", "started", "status", "stream", "strict", "time_ms", "timeout_s", "tries", "usage", "wants_usage",
         "wish",
     )  # fmt: skip
 
@@ -127,7 +93,6 @@ class Exchange:
         """The model id as the caller spelled it."""
         self.time_ms = time_ms = time_ns() // 1_000_000
         self.id = "gen-" + runtime.ids.next(time_ms)
-        self.created = time_ms // 1000
         self.started = runtime.now()
         self.deadline = self.started
         self.data_class = max(wish.data_class, self.snapshot.config.policy.data_class)
@@ -156,7 +121,7 @@ class Exchange:
         self.cost_nanos = 0
         self.cost_unknown = False
         self.status = 200
-        self.outbox: bytes | Response | list[Event] | TriviumError | None = None
+        self.outbox: Last | TriviumError | None = None
         """The last of the answer, waiting for the journal."""
         self.closed = False
         runtime.opened(self)
@@ -251,7 +216,7 @@ class Exchange:
 
     def _deliver_error(self, error: TriviumError) -> None:
         if self.head_sent and self.dialect is not None:
-            context = AnswerContext(id=self.id, model=self.model, created=self.created)
+            context = AnswerContext(id=self.id, model=self.model, created=self.time_ms // 1000)
             self.wire.cut(self.dialect.encoder(context).fail(error))
         else:
             self.sink.fail(self, error)

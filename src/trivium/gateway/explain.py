@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from trivium.gateway.needs import needs_of
+from trivium.gateway.needs import needs_of, text_tokens
 from trivium.gateway.snapshot import Snapshot, facts_of
 from trivium.gateway.wish import Wish
 from trivium.types.request import Request
@@ -43,13 +43,10 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
 
 def view(snapshot: Snapshot, request: Request, wish: Wish, more: tuple[str, ...] = ()) -> PlanView:
     """Plan a request without running it; `more` are further model ids. Raises NotFound for an unknown model."""
-    tokens = sum(len(message.text) for message in request.messages) // 4
+    tokens = text_tokens(request)
     data_class = max(wish.data_class, snapshot.config.policy.data_class)
     facts = facts_of(request.model, data_class, needs_of(request), wish.key, tokens, request.max_output_tokens)
     plan = snapshot.plan(facts, more)
-    if plan.data_class > data_class:
-        data_class = plan.data_class
-        plan = snapshot.plan(msgspec.structs.replace(facts, data_class=data_class), more)
     output = request.max_output_tokens or OUTPUT_TOKENS_EXPECTED
     planned = [
         PlannedEndpoint(
@@ -67,7 +64,7 @@ def view(snapshot: Snapshot, request: Request, wish: Wish, more: tuple[str, ...]
         requested=plan.requested,
         route=plan.route.name,
         strategy=plan.route.strategy,
-        data_class=data_class.word,
+        data_class=plan.data_class.word,
         endpoints=tuple(planned),
         rejected=tuple(rejected),
     )

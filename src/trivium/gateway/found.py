@@ -10,6 +10,7 @@ import msgspec
 from trivium.config.schema import Config
 from trivium.transport.address import Origin, parse_origin
 from trivium.transport.probe import get
+from trivium.wire.json import BROKEN
 
 TIMEOUT_S = 0.5
 """For each of the two questions."""
@@ -55,7 +56,7 @@ async def _look_at(provider: str, origin: Origin) -> Found:
 def _object(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except BROKEN:
         return {}
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _KINDS = {"images": Image, "audio": Audio, "files": File}
 _MARKS = (b"image", b"audio", b"file", b"document", b"Data")
 """A message without any of these holds text only, in every dialect; one with them is looked at."""
-NO_MEDIA = Media(frozenset(), 0)
 BYTES_PER_TOKEN = 4
+"""A rough count; tokenizers are too slow for the path of a request."""
 
 
 def needs_of(request: Request) -> frozenset[str]:
@@ -43,10 +43,15 @@ def _parts(message: Message) -> list[object]:
     return [*message.parts, *inner]
 
 
+def text_tokens(request: Request) -> int:
+    """An estimate of what a parsed request's texts take."""
+    return sum(len(message.text) for message in request.messages) // BYTES_PER_TOKEN
+
+
 def measure(exchange: Exchange) -> Media:
     """What media a request in a dialect carries, looked at once; their bytes are no text and leave the estimate."""
     if exchange.media is None:
-        exchange.media = NO_MEDIA
+        exchange.media = Media()
         head, dialect = exchange.head, exchange.dialect
         if head is not None and dialect is not None and any(mark in exchange.body for mark in _MARKS):
             exchange.media = dialect.media(head.messages)

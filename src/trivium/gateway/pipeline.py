@@ -24,7 +24,7 @@ from trivium.errors import (
 )
 from trivium.gateway.attempt import Attempt, Last
 from trivium.gateway.exchange import Exchange, ObjectSink, WireSink
-from trivium.gateway.needs import BYTES_PER_TOKEN, measure, needs_of
+from trivium.gateway.needs import measure, needs_of, text_tokens
 from trivium.gateway.reasons import no_endpoint, reason
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import facts_of
@@ -56,7 +56,7 @@ def begin_request(runtime: Runtime, sink: ObjectSink, request: Request, wish: Wi
     exchange.stream = request.stream
     exchange.wants_usage = True
     exchange.max_output_tokens = request.max_output_tokens
-    exchange.input_tokens = sum(len(message.text) for message in request.messages) // BYTES_PER_TOKEN
+    exchange.input_tokens = text_tokens(request)
     take(exchange, enter)
     return exchange
 
@@ -137,9 +137,7 @@ def plan(exchange: Exchange) -> None:
     else:
         raise InvalidRequest("The request has no body.")
     found = _plan(exchange, needs, more)
-    if found.data_class > exchange.data_class:
-        exchange.data_class = found.data_class
-        found = _plan(exchange, needs, more)
+    exchange.data_class = found.data_class
     if found.differs_in_media and (media := measure(exchange).kinds):
         found = _plan(exchange, needs | media, more)
     if found.route.name == AUTO:
@@ -159,7 +157,9 @@ def plan(exchange: Exchange) -> None:
 def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...]) -> Plan:
     snapshot, key, output = exchange.snapshot, exchange.wish.key, exchange.max_output_tokens
     usual = snapshot.usual_plan(exchange.model, more, exchange.data_class, needs, key)
-    if usual.holds(exchange.input_tokens, output) or (measure(exchange) and usual.holds(exchange.input_tokens, output)):
+    if not usual.holds(exchange.input_tokens, output):
+        measure(exchange)  # media are no text: without them it may fit
+    if usual.holds(exchange.input_tokens, output):
         return usual
     return snapshot.plan(facts_of(exchange.model, exchange.data_class, needs, key, exchange.input_tokens, output), more)
 

@@ -46,6 +46,10 @@ Bill = Callable[[Usage], int | None]
 """What the caller pays for a usage, in nano-dollars and over all attempts; None where that is unknown."""
 
 
+Last = bytes | Response | list[Event]
+"""The end of an answer: bytes for a caller with a dialect, objects for one in the same process."""
+
+
 class Outlet(Protocol):
     """What a relay tells: the attempt it belongs to."""
 
@@ -59,7 +63,7 @@ class Outlet(Protocol):
         ...
 
     def objects(self, events: list[Event]) -> None: ...
-    def complete(self, last: bytes | Response | list[Event]) -> None:
+    def complete(self, last: Last) -> None:
         """The answer is whole; `last` leaves once the ledger has it."""
         ...
 

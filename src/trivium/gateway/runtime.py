@@ -52,8 +52,6 @@ KEEP_ALIVE_FIRST_S, KEEP_ALIVE_NEXT_S = 5.0, 10.0
 """Silence before the first comment to a waiting caller, and between comments."""
 REFRESH_S = 5.0
 """How often the ledger is asked what was spent, and engines are told that they are in use."""
-
-
 BREAKERS_MAX = 4096
 """Endpoints whose failures are counted; callers invent model ids, so it has a bound."""
 LOOK_S = 30.0
@@ -143,7 +141,7 @@ class Runtime:
     def opened(self, exchange: Exchange) -> None:
         """A request has begun."""
         self.exchanges.add(exchange)
-        self.metrics.in_flight += 1
+        self.metrics.in_flight = len(self.exchanges)
         if self._sweeping is None:
             self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
 
@@ -293,10 +291,12 @@ class Runtime:
 
     def closed(self, exchange: Exchange) -> None:
         """A request is over."""
-        if exchange in self.exchanges:
-            self.exchanges.discard(exchange)
-            self.metrics.in_flight -= 1
+        self._forget(exchange)
         self.metrics.request(exchange.status)
+
+    def _forget(self, exchange: Exchange) -> None:
+        self.exchanges.discard(exchange)
+        self.metrics.in_flight = len(self.exchanges)
 
     def after(
         self, task: asyncio.Task[None], callback: Callable[[Exchange], None], exchange: Exchange
@@ -327,7 +327,7 @@ class Runtime:
             try:
                 self._sweep_exchange(exchange, now)
             except Exception as error:
-                self.exchanges.discard(exchange)  # or it would be met again and again
+                self._forget(exchange)  # or it would be met again and again
                 self.report(error)
         self.pool.sweep()
         if now - self._refreshed > REFRESH_S:

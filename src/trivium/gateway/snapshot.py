@@ -171,18 +171,21 @@ class Snapshot:
         return found
 
     def plan(self, facts: Facts, more: tuple[str, ...] = ()) -> Plan:
-        """The plan for a request; `more` are further model ids. Raises NotFound for an unknown model."""
-        route, data_class = self.route(self._without_road(facts.model)[0]), DataClass.ANY
+        """The plan for a request; `more` are further model ids. The strictest data class of request and routes holds.
+
+        Raises NotFound for an unknown model.
+        """
+        routes: list[Route] = []
         candidates: dict[tuple[str, str | None], Candidate] = {}
         for name in (facts.model, *more):
             base, road = self._without_road(name)
-            named = self.route(base)
-            data_class = max(data_class, named.data_class)
+            routes.append(self.route(base))
             allowed = not facts.models or name in facts.models or base in facts.models
-            for target in named.targets:
+            for target in routes[-1].targets:
                 if (target, road) not in candidates:
                     candidates[target, road] = self._candidate(target, road, allowed or target in facts.models)
-        return plan(facts, route, list(candidates.values()), data_class)
+        data_class = max(facts.data_class, *(route.data_class for route in routes))
+        return plan(msgspec.structs.replace(facts, data_class=data_class), routes[0], list(candidates.values()))
 
     def _without_road(self, name: str) -> tuple[str, str | None]:
         """A model id without the suffix that asks for a road, and that road."""

@@ -50,7 +50,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...]
     rejected: tuple[Rejected, ...] = ()
     data_class: DataClass = DataClass.ANY
-    """The strictest of all routes that are named."""
+    """What it was made for: the request's, or the stricter one of a route that is named."""
     context: int | None = None
     """The smallest window of the endpoints, in tokens; None where none is known."""
     max_output: int | None = None
@@ -65,13 +65,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return not max_output_tokens or self.max_output is None or max_output_tokens <= self.max_output
 
 
-def plan(
-    facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected], data_class: DataClass = DataClass.ANY
-) -> Plan:
-    """Order the eligible candidates by the route's strategy and reject the others with their reasons.
-
-    `data_class` is that of further routes which candidates come from.
-    """
+def plan(facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected]) -> Plan:
+    """Order the eligible candidates by the route's strategy and reject the others with their reasons."""
     eligible: list[Endpoint] = []
     rejected: list[Rejected] = []
     first = next((c for c in candidates if isinstance(c, Endpoint)), None)
@@ -89,7 +84,7 @@ def plan(
         route=route,
         endpoints=tuple(eligible),
         rejected=tuple(rejected),
-        data_class=max(data_class, route.data_class),
+        data_class=facts.data_class,
         context=min((e.context for e in eligible if e.context is not None), default=None),
         max_output=min((e.max_output for e in eligible if e.max_output), default=None),
         differs_in_media=_differ_in_media(eligible),

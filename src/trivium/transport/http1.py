@@ -148,16 +148,7 @@ class UpstreamConnection(asyncio.Protocol):
         receiver = self.receiver
         if receiver is None:
             self._drain()
-        elif self._head_told and self._parts and not self._complete:  # more of a stream
-            parts, self._parts = self._parts, []
-            self._framing_bytes = 0
-            receiver.on_body(parts[0] if len(parts) == 1 else b"".join(parts))
-            if self.receiver is None:
-                self._drain()
-        else:
-            self._deliver(receiver)
-
-    def _deliver(self, receiver: Receiver) -> None:
+            return
         if not self._head_told:
             self._head_told = True
             receiver.on_head(self._status, self._fields)

@@ -9,6 +9,8 @@ import msgspec
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 NULL = msgspec.Raw(b"null")
+BROKEN = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What a decoder raises for bytes that are no JSON of the expected shape, whatever is wrong with them."""
 
 
 def members(body: bytes) -> dict[str, msgspec.Raw]:

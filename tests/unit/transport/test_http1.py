@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
+from transport_help import run, until
 from trivium.errors import UpstreamCut, UpstreamError, UpstreamProtocolError
 from trivium.transport import http1
 from trivium.transport.address import Origin
@@ -123,16 +123,6 @@ async def wired() -> AsyncIterator[Wire]:
         wire.writer.transport.abort()
         listening.close()
         await asyncio.sleep(0.01)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.002)
-
-
-def run(coroutine: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(coroutine)
 
 
 @pytest.mark.parametrize(

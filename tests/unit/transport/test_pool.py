@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from transport_help import run, until
 from trivium.errors import UpstreamError, UpstreamUnreachable
 from trivium.transport import pool as pools
 from trivium.transport.address import Origin
@@ -105,16 +106,6 @@ async def site() -> AsyncIterator[Site]:
         await asyncio.sleep(0.02)  # what the kernel has accepted already comes to `talk` first
         listening.close()
         await until(lambda: made.ended == made.accepted)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.002)
-
-
-def run(coroutine: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(coroutine)
 
 
 def test_a_connection_is_reused_unless_a_fresh_one_is_asked_for() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
+from transport_help import run, until
 from trivium.transport import server
 from trivium.transport.server import CallerConnection, HttpRequest
 
@@ -100,16 +100,6 @@ async def calling() -> AsyncIterator[Caller]:
         for connection in list(connections):
             connection.transport.abort()
         await until(lambda: not connections)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.002)
-
-
-def run(coroutine: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(coroutine)
 
 
 # ---- smuggling

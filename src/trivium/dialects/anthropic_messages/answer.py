@@ -30,6 +30,7 @@ from trivium.types.event import Event
 from trivium.types.message import Audio, Message, Part, Reasoning, Refusal, Text, ToolCall
 from trivium.types.response import Choice, Response
 from trivium.types.usage import Usage
+from trivium.wire.json import BROKEN
 
 
 class WireBlock(msgspec.Struct, frozen=True):
@@ -117,8 +118,9 @@ def read_answer(body: bytes) -> PassedAnswer:
 
 def _decoded(decoder: msgspec.json.Decoder[_A], body: bytes) -> _A:
     try:
+        body.decode()  # what is kept raw is not checked by the decoder
         answer = decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except BROKEN as error:
         raise UpstreamProtocolError(f"The upstream's answer is no message: {error}") from None
     if answer.error is not None:
         raise classify(200, answer.error)

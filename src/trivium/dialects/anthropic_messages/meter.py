@@ -6,73 +6,36 @@ from trivium.dialects.anthropic_messages.encode import MESSAGE_STOP
 from trivium.dialects.anthropic_messages.errors import classify
 from trivium.dialects.anthropic_messages.stream import WireEvent, decode_event
 from trivium.dialects.anthropic_messages.wire import WireUsage, finish_of, merge_usage, usage_of
-from trivium.dialects.stream import BROKEN
-from trivium.errors import TriviumError, UpstreamProtocolError
-from trivium.types.usage import Usage
-from trivium.wire.sse import FrameCutter, LimitExceeded, Template, read_frame
+from trivium.dialects.stream import SSEMeter
+from trivium.errors import UpstreamProtocolError
+from trivium.wire.json import BROKEN
+from trivium.wire.sse import read_frame
 
 _SILENT_BLOCKS = frozenset({"", "text", "thinking", "redacted_thinking"})
 _TEXT = b'"text":"'
 _CONTENT_DELTAS = frozenset({"input_json_delta", "citations_delta"})
 
 
-class MessagesMeter:
-    """Whole frames pass, so that an error of ours can follow at any time; an incomplete one waits for its rest.
-
-    After the first delta of a text, those like it are not looked at; every other frame is decoded.
-    """
-
-    __slots__ = (
-        "_cutter", "_template", "_wire_usage", "complete", "content", "error", "finish_reason", "malformed",
-        "upstream_id", "usage",
-    )  # fmt: skip
+class MessagesMeter(SSEMeter):
+    """After the first delta of a text, those like it are not looked at; every other frame is decoded."""
 
     def __init__(self, caller_wants_usage: bool = True) -> None:
         del caller_wants_usage
-        self.content = False
-        self.complete = False
-        self.usage: Usage | None = None
-        self.finish_reason = ""
-        self.upstream_id = ""
-        self.error: TriviumError | None = None
-        self.malformed = 0
-        self._cutter = FrameCutter()
-        self._template = Template()
+        super().__init__(MESSAGE_STOP)
         self._wire_usage: WireUsage | None = None
 
-    def ordinary(self, data: bytes) -> bool:
-        """Whether these bytes are one frame like the last one read, but for its text."""
-        return not self._cutter.pending and self._template.fits(data)
-
     def feed(self, data: bytes) -> bytes:
-        """The complete frames so far that the caller shall see: all before an error."""
-        if self.error is not None:
-            return b""
+        """As its base; a huge frame is an error of the stream like any other."""
         try:
-            frames = self._cutter.feed(data)
-        except LimitExceeded as error:
-            self.error = UpstreamProtocolError(f"The upstream's stream cannot be read: {error}")
+            return super().feed(data)
+        except UpstreamProtocolError as error:
+            self.error = error
             return b""
-        passed: list[bytes] = []
-        for raw in frames:
-            if self._template.fits(raw) or self._passes(raw):
-                passed.append(raw)
-            if self.complete or self.error is not None:
-                break  # what follows belongs to no answer
-        return passed[0] if len(passed) == 1 else b"".join(passed)
 
-    def close(self) -> bytes:
-        """The marker to synthesise, if only that is missing; an incomplete frame is dropped."""
-        rest = self._cutter.close()
-        if self.complete:
-            return rest
-        if self.error is not None or not self.finish_reason:
-            return b""
-        self.complete = True
-        return MESSAGE_STOP
+    def _finished(self) -> bool:
+        return bool(self.finish_reason)
 
     def _passes(self, raw: bytes) -> bool:
-        """Read one frame with care; whether the caller shall see it."""
         frame = read_frame(raw)
         if frame is None:
             return True
@@ -104,7 +67,7 @@ class MessagesMeter:
                     self.finish_reason = finish_of(wire.delta.stop_reason)
                 self._count(wire.usage)
             case "message_stop":
-                self.complete = bool(self.finish_reason)
+                self.complete = self._finished()
                 if not self.complete:
                     # Passed, this marker would make a cut answer look whole.
                     self.error = UpstreamProtocolError("The upstream ended its answer without a stop reason.")

@@ -58,7 +58,7 @@ class WireEvent(msgspec.Struct, frozen=True):
 
 
 decode_event = msgspec.json.Decoder(WireEvent).decode
-"""One event's data. Raises what `dialects.stream.BROKEN` names."""
+"""One event's data. Raises what `wire.json.BROKEN` names."""
 
 
 class _Call:

@@ -16,6 +16,7 @@ from trivium.errors import UpstreamProtocolError
 from trivium.types.event import End, Event, FinishReason, Start, UsageReport
 from trivium.types.message import Citation, Part, Reasoning, Refusal, Text, ToolCall
 from trivium.types.response import Choice, Response
+from trivium.wire.json import BROKEN
 
 _ANSWER = msgspec.json.Decoder(Answer)
 _PASSED = msgspec.json.Decoder(Passed)
@@ -30,7 +31,7 @@ A = TypeVar("A", Answer, Passing)
 def _read(body: bytes, decoder: msgspec.json.Decoder[A]) -> A:
     try:
         wire = decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+    except BROKEN as error:
         text = "an empty body" if not body.strip() else f"a body that is no completion: {excerpt(str(error))}"
         raise UpstreamProtocolError(f"The upstream answered 200 with {text}.") from None
     if wire.error is not None:
@@ -78,7 +79,7 @@ def _usual(body: bytes) -> PassedAnswer | None:
     """An answer of one choice with usage, as almost all are; None for any other, and for broken ones."""
     try:
         wire = _PASSED.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except BROKEN:
         return None
     choices, usage = wire.choices, wire.usage
     if wire.error is not None or usage is None or choices is None or len(choices) != 1 or choices[0].error is not None:
