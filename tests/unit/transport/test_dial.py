@@ -24,7 +24,7 @@ from trivium.transport.proxy import Proxies
 from trivium.transport.resolve import Resolver
 
 NAME = "api.example.com"
-LOOPS = {asyncio.new_event_loop, platform.new_event_loop}
+LOOPS = list(dict.fromkeys((asyncio.new_event_loop, platform.new_event_loop)))
 Factory = Callable[[], asyncio.AbstractEventLoop]
 Context = Callable[[], ssl.SSLContext]
 
