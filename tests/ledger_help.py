@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from trivium.ledger.load import Loader
-from trivium.ledger.record import Closed, Reserved, Settled
+from trivium.ledger.record import Closed, Place, Reserved, Settled
 from trivium.ledger.store import Store
 from trivium.types.ids import ulid
 
 NOON_MS = 1_764_158_400_000
 """2025-11-26T12:00:00Z."""
+
+
+PLACE = Place("acme/small", "acme", "small", "direct", "2025-11-01")
 
 
 def id_of(number: int, time_ms: int = NOON_MS) -> str:
@@ -21,15 +26,12 @@ def id_of(number: int, time_ms: int = NOON_MS) -> str:
 def reserved(id_: str, attempt: int = 1, **changes: Any) -> Reserved:
     fields: dict[str, Any] = {
         "time_ms": NOON_MS,
-        "endpoint": "acme/small",
-        "provider": "acme",
-        "model": "small",
-        "access": "direct",
-        "key": "ci",
-        "price_version": "2025-11-01",
         "reserved_nanos": 1_000,
         "input_tokens_estimate": 10,
+        "key": "ci",
     }
+    place = {name: changes.pop(name) for name in Place.__struct_fields__ if name in changes}
+    fields["place"] = msgspec.structs.replace(PLACE, **place)
     return Reserved(id=id_, attempt=attempt, **(fields | changes))
 
 

@@ -74,7 +74,7 @@ class Money:
     closed: list[Closed] = field(default_factory=list[Closed])
 
     def at(self, provider_prefix: str) -> list[Settled]:
-        own = {(r.id, r.attempt) for r in self.reserved if r.provider.startswith(provider_prefix)}
+        own = {(r.id, r.attempt) for r in self.reserved if r.place.provider.startswith(provider_prefix)}
         return [s for s in self.settled if (s.id, s.attempt) in own]
 
 

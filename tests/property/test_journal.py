@@ -20,7 +20,7 @@ from trivium.ledger.journal import JournalWriter
 from trivium.ledger.load import Loader
 from trivium.ledger.query import usage
 from trivium.ledger.record import Closed, Record, Reserved, Settled
-from trivium.ledger.segment import FRAME, HEADER, encode
+from trivium.ledger.segment import HEADER, frame
 from trivium.ledger.store import Store
 
 nanos = st.none() | st.integers(0, 10**12)
@@ -163,16 +163,16 @@ RECORDS: list[Record] = [
 
 def test_a_dead_journal_cut_at_any_byte() -> None:
     with fresh_home() as (home, store):
-        write(home, RECORDS).close()
+        write(home, RECORDS, turn=1).close()
         (path,) = (home / "journal").glob("*.journal")
         data = path.read_bytes()
         ends = [len(HEADER)]
         for record in RECORDS:
-            ends.append(ends[-1] + FRAME.size + len(encode(record)))
+            ends.append(ends[-1] + len(frame([record])))
         assert ends[-1] == len(data)
         for cut in range(len(data) + 1):
             path.write_bytes(data[:cut])
             count = max((number for number, end in enumerate(ends) if end <= cut), default=0)
             assert load(home, store) == count
             check_all(home, store, RECORDS[:count])
-            store.writer.executescript("DELETE FROM attempt; DELETE FROM request; DELETE FROM daily")
+            store.writer.executescript("DELETE FROM attempt_fact; DELETE FROM request_fact; DELETE FROM daily")

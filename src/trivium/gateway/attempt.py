@@ -63,9 +63,9 @@ class Attempt:
     """Receives what one connection brings for one exchange."""
 
     __slots__ = (
-        "_active", "_error_body", "_error_fields", "_failed", "_first_content_at", "_fresh", "_losses", "_opening",
-        "_seen_at", "_sent_at", "_settled", "_stream", "_succeeded", "_written", "binding", "connection",
-        "endpoint", "exchange", "limits", "number", "payload", "relay", "reserved_nanos", "status",
+        "_active", "_error_body", "_error_fields", "_failed", "_first_content_at", "_fresh", "_leg", "_losses",
+        "_opening", "_seen_at", "_sent_at", "_settled", "_stream", "_succeeded", "_written", "binding", "connection",
+        "endpoint", "exchange", "number", "payload", "relay", "reserved_nanos", "status",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, leg: Leg, binding: Binding, succeeded: Succeeded, failed: Failed) -> None:
@@ -74,7 +74,7 @@ class Attempt:
         self._failed = failed
         self.endpoint = leg.endpoint
         self.binding = binding
-        self.limits = leg.limits
+        self._leg = leg
         self.number = exchange.attempts + 1
         self.payload = b""
         self.relay: Relay | None = None
@@ -110,14 +110,10 @@ class Attempt:
                 exchange.id,
                 self.number,
                 time_ns() // 1_000_000,
-                endpoint.id,
-                endpoint.provider.id,
-                endpoint.model,
-                endpoint.provider.access,
-                "" if key is None else key.name,
-                "" if price is None else price.version,
                 bound,
                 exchange.input_tokens,
+                self._leg.place,
+                "" if key is None else key.name,
             )
         )
         self._sent_at = self._seen_at = runtime.now()
@@ -347,18 +343,18 @@ class Attempt:
             outcome,
             error.kind if error is not None else "",
             self.status,
+            usage.estimated,
+            relay.finish_reason if relay else "",
             prompt,
             usage.output_tokens,
             usage.cache_read_tokens,
             usage.cache_write_tokens + usage.cache_write_1h_tokens,
             usage.reasoning_tokens,
-            usage.estimated,
             cost,
             self._told_nanos(usage),
             int((first - sent) * 1e6) if first else -1,
             int((now - sent) * 1e6),
             relay.upstream_id if relay else "",
-            relay.finish_reason if relay else "",
         )
 
     def _told_nanos(self, usage: Usage) -> int | None:
@@ -410,9 +406,11 @@ class Attempt:
         elif not self._stream or self._opening is not None:
             return
         elif relay is None or not (relay.content or relay.thinking):
-            if now - self._sent_at > self.limits.first_content_s:
+            if now - self._sent_at > self._leg.limits.first_content_s:
                 self.fail(
-                    UpstreamTimeout(f"`{self.endpoint.id}` sent no content within {self.limits.first_content_s:g} s.")
+                    UpstreamTimeout(
+                        f"`{self.endpoint.id}` sent no content within {self._leg.limits.first_content_s:g} s."
+                    )
                 )
-        elif now - self._seen_at > self.limits.idle_s:
-            self.fail(UpstreamTimeout(f"`{self.endpoint.id}` fell silent for {self.limits.idle_s:g} s."))
+        elif now - self._seen_at > self._leg.limits.idle_s:
+            self.fail(UpstreamTimeout(f"`{self.endpoint.id}` fell silent for {self._leg.limits.idle_s:g} s."))

@@ -309,6 +309,8 @@ def record(exchange: Exchange, error: str, endpoint: str) -> Closed:
     return Closed(
         exchange.id,
         exchange.time_ms,
+        int((exchange.runtime.now() - exchange.started) * 1e6),
+        exchange.total_cost_nanos,
         exchange.model,
         "python" if dialect is None else dialect.name,
         "" if key is None else key.name,
@@ -320,8 +322,6 @@ def record(exchange: Exchange, error: str, endpoint: str) -> Closed:
         endpoint,
         exchange.fallback if endpoint else "",
         exchange.losses,
-        int((exchange.runtime.now() - exchange.started) * 1e6),
-        exchange.total_cost_nanos,
         () if key is None else key.tags,
     )
 

@@ -15,6 +15,7 @@ from trivium.catalog.resolve import endpoint as resolve_endpoint
 from trivium.catalog.rows import Endpoint, Timeouts
 from trivium.config.schema import Config
 from trivium.errors import ConfigError, NotFound
+from trivium.ledger.record import Place
 from trivium.policy.key import Key
 from trivium.routing.names import AUTO, LOCAL
 from trivium.routing.names import parse as parse_name
@@ -46,6 +47,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint in its place in a plan, with what every attempt there has in common."""
 
     endpoint: Endpoint
+    place: Place
     binding: Binding | None
     """None: an engine, which has an address once it runs."""
     limits: Limits
@@ -239,6 +241,7 @@ class Snapshot:
             upstream_stream = plan.route.upstream_stream or endpoint.provider.upstream_stream
             found = Leg(
                 endpoint=endpoint,
+                place=_place(endpoint),
                 binding=None if endpoint.engine else self.binding(endpoint),
                 limits=self._limits(plan.route, endpoint, alone=alone),
                 streams=upstream_stream == "always",
@@ -264,6 +267,11 @@ class Snapshot:
 
 
 _TIMEOUTS = tuple(field.name for field in msgspec.structs.fields(Timeouts))
+
+
+def _place(endpoint: Endpoint) -> Place:
+    price = endpoint.price.version if endpoint.price is not None else ""
+    return Place(endpoint.id, endpoint.provider.id, endpoint.model, endpoint.access, price)
 
 
 def facts_of(

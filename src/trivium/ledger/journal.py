@@ -12,11 +12,10 @@ import secrets
 import time
 import weakref
 from pathlib import Path
-from zlib import crc32
 
 from trivium.errors import LedgerUnavailable
 from trivium.ledger.record import Entry, Reserved
-from trivium.ledger.segment import FRAME, HEADER, bytes_in, encode, lock_path, segment_path
+from trivium.ledger.segment import HEADER, bytes_in, frame, lock_path, segment_path
 from trivium.transport.platform import FileLock
 from trivium.types.ids import ulid
 
@@ -54,7 +53,10 @@ class JournalWriter:
         now_ms = time.time_ns() // 1_000_000
         self._tag = f"{ulid(now_ms, secrets.randbits(80))}-{os.getpid()}"
         self._lock = FileLock(lock_path(self._directory, self._tag))
+        self._records: list[Entry] = []
+        """Of this turn."""
         self._buffer = bytearray()
+        """Frames that the disk has not taken yet."""
         self._number = 0
         self._fd = -1
         self._segment_size = 0
@@ -66,7 +68,7 @@ class JournalWriter:
     @property
     def pending(self) -> bool:
         """Whether there is something to flush."""
-        return bool(self._buffer)
+        return bool(self._records or self._buffer)
 
     def append(self, record: Entry) -> None:
         """Take a record; it is safe once `flush` has returned True.
@@ -76,8 +78,7 @@ class JournalWriter:
         """
         if self._trouble and not self._admits(record):
             return
-        data = encode(record)
-        self._buffer += FRAME.pack(len(data), crc32(data)) + data
+        self._records.append(record)
 
     def flush(self) -> bool:
         """Hand all that was appended to the kernel, in one write.
@@ -85,6 +86,9 @@ class JournalWriter:
         False: the disk refuses. It stays in memory for the next flush, and what it reserves must not be sent.
         """
         buffer = self._buffer
+        if self._records:
+            records, self._records = self._records, []
+            buffer += frame(records)
         if not buffer:
             return True
         try:

@@ -10,14 +10,14 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import msgspec
 
 from trivium.errors import LedgerUnavailable
-from trivium.ledger.merge import lost, merge
-from trivium.ledger.record import Record
+from trivium.ledger.merge import Kind, Known, Table, lost, merge, request_kind
+from trivium.ledger.record import Place, Record, Reserved
 from trivium.ledger.segment import HEADER, check_header, lock_path, parse, series, tag_of
 from trivium.ledger.store import Store, transaction
 from trivium.transport.platform import FileLock
@@ -29,13 +29,28 @@ _CHUNK_BYTES = 512 << 10
 _BEING_BORN_S = 60.0
 """A writer's lock may be without a segment, and for a moment without its holder, when it is younger."""
 
-_ATTEMPTS = "SELECT * FROM attempt WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id, attempt"
-_REQUESTS = "SELECT id FROM request WHERE id IN (SELECT value FROM json_each(?))"
-_NEWEST = "SELECT coalesce((SELECT max(id) FROM attempt), ''), coalesce((SELECT max(id) FROM request), '')"
-_ADD_ATTEMPT = f"INSERT INTO attempt VALUES ({', '.join('?' * 27)})"  # noqa: S608
-_CHANGE_ATTEMPT = _ADD_ATTEMPT.replace("INSERT", "REPLACE")
-_ADD_REQUEST = f"INSERT INTO request VALUES ({', '.join('?' * 16)})"  # noqa: S608
-_ADD_DAILY = f"""INSERT INTO daily VALUES ({", ".join("?" * 17)})
+_KINDS_MAX = 10_000
+"""Kinds whose numbers are remembered."""
+
+_ATTEMPTS = """SELECT id, attempt, time_ms, reserved_nanos, input_tokens_estimate,
+    endpoint, provider, model, access, price_version, key, outcome FROM attempt
+    WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id, attempt"""
+_REQUESTS = "SELECT id FROM request_fact WHERE id IN (SELECT value FROM json_each(?))"
+_NEWEST = "SELECT coalesce((SELECT max(id) FROM attempt_fact), ''), coalesce((SELECT max(id) FROM request_fact), '')"
+_5, _11, _12, _16, _17 = (", ".join("?" * width) for width in (5, 11, 12, 16, 17))
+_ADD_ATTEMPT = f"REPLACE INTO attempt_fact VALUES ({_16})"  # noqa: S608
+_ADD_REQUEST = f"REPLACE INTO request_fact VALUES ({_5})"  # noqa: S608
+_ADD_KIND: dict[Table, str] = {
+    "attempt": f"INSERT OR IGNORE INTO attempt_kind VALUES (NULL, {_11})",  # noqa: S608
+    "request": f"INSERT OR IGNORE INTO request_kind VALUES (NULL, {_12})",  # noqa: S608
+}
+_FIND_KIND: dict[Table, str] = {
+    "attempt": f"""SELECT kind FROM attempt_kind WHERE (endpoint, provider, model, access, price_version, key,
+        outcome, error, upstream_status, estimated, finish_reason) = ({_11})""",  # noqa: S608
+    "request": f"""SELECT kind FROM request_kind WHERE (requested_model, dialect, key, data_class, stream, status,
+        error, attempts, endpoint, fallback, dropped, tags) = ({_12})""",  # noqa: S608
+}
+_ADD_DAILY = f"""INSERT INTO daily VALUES ({_17})
     ON CONFLICT (day, model, provider, access, key) DO UPDATE SET
     requests = requests + excluded.requests, errors = errors + excluded.errors,
     attempts = attempts + excluded.attempts, failed_attempts = failed_attempts + excluded.failed_attempts,
@@ -53,6 +68,7 @@ class Loader:
         self._directory = directory
         self._store = store
         self._offsets: dict[str, int] = {}
+        self._kinds: dict[tuple[Table, Kind], int] = {}
 
     def run_once(self) -> int:
         """Load all that is there now; returns how many records.
@@ -102,7 +118,7 @@ class Loader:
     def _load_segment(self, tag: str, path: Path) -> int:
         loaded, chunk, size = 0, _CHUNK_BYTES, path.stat().st_size
         while self._offsets.get(path.name, 0) < size:
-            with transaction(self._store.writer):
+            with self._transaction():
                 offset = self._committed(path)
                 data = _read(path, offset, chunk)
                 stretch = parse(data)
@@ -129,16 +145,49 @@ class Loader:
         # Ids sort by time: nearly all are newer than what is there, and need not be looked for.
         newest = max(database.execute(_NEWEST).fetchone())
         ids = (msgspec.json.encode({record.id for record in records if record.id <= newest}).decode(),)
-        known = {(row[0], row[1]): list(row) for row in database.execute(_ATTEMPTS, ids)}
+        known = {(row.reserved.id, row.reserved.attempt): row for row in self._attempts(ids)}
         rows = merge(records, known, {row[0] for row in database.execute(_REQUESTS, ids)})
-        database.executemany(_ADD_ATTEMPT, rows.new_attempts)
-        database.executemany(_CHANGE_ATTEMPT, rows.changed_attempts)
-        database.executemany(_ADD_REQUEST, rows.requests)
+        for kind, facts in rows.attempts.items():
+            number = self._number("attempt", kind)
+            database.executemany(_ADD_ATTEMPT, [(*fact, number) for fact in facts])
+        for kind, facts in rows.requests.items():
+            number = self._number("request", request_kind(kind))
+            database.executemany(_ADD_REQUEST, [(*fact, number) for fact in facts])
         database.executemany(_ADD_DAILY, [(*dimensions, *sums) for dimensions, sums in rows.daily.items()])
         database.executemany("INSERT OR IGNORE INTO open_request VALUES (?, ?)", [(tag, id_) for id_ in rows.opened])
         database.executemany(
             "DELETE FROM open_request WHERE writer = ? AND id = ?", [(tag, id_) for id_ in rows.closed]
         )
+
+    def _attempts(self, ids: tuple[str]) -> list[Known]:
+        """Those of the requests whose ids are in a JSON array."""
+        return [
+            Known(
+                Reserved(row[0], row[1], row[2], row[3], row[4], Place(*row[5:10]), row[10]),
+                settled=row[11] is not None,
+            )
+            for row in self._store.writer.execute(_ATTEMPTS, ids)
+        ]
+
+    def _number(self, table: Table, kind: Kind) -> int:
+        """The number of a kind, which it gets when it is first seen."""
+        number = self._kinds.get((table, kind))
+        if number is None:
+            self._store.writer.execute(_ADD_KIND[table], kind)
+            number = int(self._store.writer.execute(_FIND_KIND[table], kind).fetchone()[0])
+            if len(self._kinds) >= _KINDS_MAX:
+                self._kinds.clear()
+            self._kinds[table, kind] = number
+        return number
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[None]:
+        try:
+            with transaction(self._store.writer):
+                yield
+        except BaseException:
+            self._kinds.clear()  # some of them were perhaps rolled back
+            raise
 
     def _settle_lost(self, tag: str) -> None:
         """End what a dead writer left open: its attempts are `unknown`, and their bounds are kept."""
@@ -146,9 +195,8 @@ class Loader:
         open_ids = [row[0] for row in database.execute("SELECT id FROM open_request WHERE writer = ?", (tag,))]
         if not open_ids:
             return
-        with transaction(database):
-            rows = database.execute(_ATTEMPTS, (msgspec.json.encode(open_ids).decode(),))
-            self._write(tag, lost([list(row) for row in rows]))
+        with self._transaction():
+            self._write(tag, lost(self._attempts((msgspec.json.encode(open_ids).decode(),))))
 
     def _remove(self, paths: list[Path]) -> None:
         if not paths:

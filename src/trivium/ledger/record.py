@@ -3,7 +3,8 @@
 An attempt has two: `Reserved`, written before its first byte goes upstream, and `Settled`, written
 before the caller's terminal event or end of body. A request has one, `Closed`, written together with the last
 settlement (`Answered`), or alone where it ends without an answer. All carry the generation id; an attempt is named by
-it and its number. Loading is idempotent: (id, attempt) is unique.
+it and its number. Loading is idempotent: (id, attempt) is unique. What many attempts or requests
+share stands together in their records, so that the loader can take it out in one piece.
 """
 
 from __future__ import annotations
@@ -20,6 +21,16 @@ Figure = Annotated[int, msgspec.Meta(ge=-1, le=FIGURE_MAX)]
 Outcome = Literal["ok", "error", "error_midstream", "aborted_by_client", "unknown"]
 
 
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """Where an attempt goes, and what it is priced by."""
+
+    endpoint: str
+    provider: str
+    model: str
+    access: str
+    price_version: str
+
+
 class Reserved(msgspec.Struct, frozen=True, tag="r", array_like=True):
     """An attempt is about to be sent."""
 
@@ -28,15 +39,11 @@ class Reserved(msgspec.Struct, frozen=True, tag="r", array_like=True):
     """From 1."""
     time_ms: int
     """Unix milliseconds."""
-    endpoint: str
-    provider: str
-    model: str
-    access: str
-    key: str
-    price_version: str
     reserved_nanos: Figure | None
     """The upper bound of its cost; None where the price is unknown."""
     input_tokens_estimate: Figure
+    place: Place
+    key: str
 
 
 class Settled(msgspec.Struct, frozen=True, tag="s", array_like=True):
@@ -50,12 +57,13 @@ class Settled(msgspec.Struct, frozen=True, tag="s", array_like=True):
     """The error's kind; empty for `ok`."""
     upstream_status: Figure = 0
     """0: no head came."""
+    estimated: bool = False
+    finish_reason: str = ""
     input_tokens: Figure = 0
     output_tokens: Figure = 0
     cache_read_tokens: Figure = 0
     cache_write_tokens: Figure = 0
     reasoning_tokens: Figure = 0
-    estimated: bool = False
     cost_nanos: Figure | None = None
     """What it cost: a routing service's own word, else from usage and price; None: unknown."""
     upstream_cost_nanos: Figure | None = None
@@ -64,7 +72,6 @@ class Settled(msgspec.Struct, frozen=True, tag="s", array_like=True):
     """Microseconds from dispatch to the first content; -1: none came."""
     duration_us: Figure = 0
     upstream_id: str = ""
-    finish_reason: str = ""
 
 
 class Closed(msgspec.Struct, frozen=True, tag="c", array_like=True):
@@ -73,6 +80,9 @@ class Closed(msgspec.Struct, frozen=True, tag="c", array_like=True):
     id: str
     time_ms: int
     """When it arrived."""
+    duration_us: Figure
+    cost_nanos: Figure | None
+    """Over all attempts; None if one of them is unknown."""
     requested_model: str
     dialect: str
     key: str
@@ -87,9 +97,6 @@ class Closed(msgspec.Struct, frozen=True, tag="c", array_like=True):
     fallback: str
     """Why it was not the first of the plan; empty: it was."""
     dropped: tuple[str, ...]
-    duration_us: Figure
-    cost_nanos: Figure | None
-    """Over all attempts; None if one of them is unknown."""
     tags: tuple[str, ...] = ()
 
 
@@ -102,4 +109,4 @@ class Answered(msgspec.Struct, frozen=True, tag="a", array_like=True):
 
 Record = Reserved | Settled | Closed
 Entry = Record | Answered
-"""What a frame of the journal holds."""
+"""What a frame of the journal holds many of."""

@@ -2,13 +2,15 @@
 
 A process writes a series `<tag>.<number>.journal`, where the tag is its own and unique, and holds a lock on
 `<tag>.lock` as long as it lives: a series whose lock is free has lost its writer. A segment is a header (magic and
-format version) and then frames: payload length and CRC-32 (both little-endian, 32 bits), payload (a record as a
-tagged msgpack array). A writer only ever appends, so that a reader may stop at any frame and go on from there.
+format version) and then frames: payload length and CRC-32 (both little-endian, 32 bits), payload (the records of a
+turn of the loop, a msgpack array of tagged arrays). A writer only ever appends, so that a reader may stop at any
+frame and go on from there.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 from zlib import crc32
@@ -18,22 +20,39 @@ import msgspec
 from trivium.errors import LedgerUnavailable
 from trivium.ledger.record import FIGURE_MAX, Answered, Entry, Record
 
-FORMAT = 1
+FORMAT = 2
 _MAGIC = b"TRIVJNL"
 HEADER = _MAGIC + bytes([FORMAT])
 
 FRAME = struct.Struct("<II")
 RECORD_MAX_BYTES = 16 << 10
 """A record above it is shortened: callers choose model names, and could fill the disk with them."""
+_USUAL_BYTES = 512
+"""What a record takes up on average at most, if none is to be looked at by itself."""
 _TEXT_MAX = 1_000
 _ITEMS_MAX = 100
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Entry).decode
+_decode = msgspec.msgpack.Decoder(list[Entry]).decode
 
 
-def encode(record: Entry) -> bytes:
-    """A record as a frame's payload, whatever sizes others gave to its texts and figures."""
+def frame(records: Sequence[Entry]) -> bytes:
+    """Records as one frame, whatever sizes others gave to their texts and figures."""
+    payload = _payload(records)
+    return FRAME.pack(len(payload), crc32(payload)) + payload
+
+
+def _payload(records: Sequence[Entry]) -> bytes:
+    try:
+        payload = _encode(records)
+    except (OverflowError, UnicodeEncodeError):
+        payload = b""
+    if payload and len(payload) <= max(RECORD_MAX_BYTES, _USUAL_BYTES * len(records)):
+        return payload
+    return _encode([msgspec.Raw(_one(record)) for record in records])
+
+
+def _one(record: Entry) -> bytes:
     try:
         data = _encode(record)
     except (OverflowError, UnicodeEncodeError):
@@ -41,12 +60,12 @@ def encode(record: Entry) -> bytes:
     return data if len(data) <= RECORD_MAX_BYTES else _encode(_tame(msgspec.to_builtins(record)))
 
 
-def decode(payload: bytes) -> Entry:
+def decode(payload: bytes) -> list[Entry]:
     """Raises msgspec.DecodeError; figures out of bounds are cut to them."""
     try:
         return _decode(payload)
     except msgspec.ValidationError:
-        return msgspec.convert(_tame(msgspec.msgpack.decode(payload)), Entry)
+        return [msgspec.convert(_tame(item), Entry) for item in msgspec.msgpack.decode(payload, type=list[Any])]
 
 
 def _tame(value: Any) -> Any:
@@ -92,7 +111,7 @@ def bytes_in(directory: Path) -> int:
 
 
 class Stretch(NamedTuple):
-    """The whole records at the beginning of some bytes."""
+    """The whole frames at the beginning of some bytes."""
 
     records: list[Record]
     size: int
@@ -114,14 +133,15 @@ def parse(data: bytes) -> Stretch:
         if crc32(payload) != checksum:
             return Stretch(records, at, damaged=True)
         try:
-            entry = decode(payload)
+            entries = decode(payload)
         except msgspec.DecodeError:
             # Zeros, which some file systems leave after a power cut, have a right checksum and are no record.
             return Stretch(records, at, damaged=True)
-        if isinstance(entry, Answered):
-            records += (entry.settled, entry.closed)
-        else:
-            records.append(entry)
+        for entry in entries:
+            if isinstance(entry, Answered):
+                records += (entry.settled, entry.closed)
+            else:
+                records.append(entry)
         at = stop
     return Stretch(records, at, damaged=False)
 
@@ -134,7 +154,7 @@ def check_header(head: bytes, path: Path) -> bool:
         return False
     if head.startswith(_MAGIC):
         raise LedgerUnavailable(
-            f"`{path}` was written by a newer Trivium (journal format {head[-1]}; this one reads {FORMAT}).",
-            remedy="Upgrade Trivium; the file stays until then.",
+            f"`{path}` was written by another version of Trivium (journal format {head[-1]}; this one reads {FORMAT}).",
+            remedy="Let that version load it; the file stays until then.",
         )
     raise LedgerUnavailable(f"`{path}` is no journal.", remedy="Move it out of the journal's directory.")

@@ -116,7 +116,7 @@ def test_nothing_ends_before_its_record_is_written(world: World, model: str, mor
     assert not any(end in streamed for end in (b"[DONE]", b"message_stop", b'"usage":{"prompt'))
     reserved, settled, closed = world.records()
     assert isinstance(reserved, Reserved)
-    assert (reserved.id, reserved.attempt, reserved.endpoint, reserved.key) == (exchange.id, 1, model, "ci")
+    assert (reserved.id, reserved.attempt, reserved.place.endpoint, reserved.key) == (exchange.id, 1, model, "ci")
     assert isinstance(settled, Settled)
     assert (settled.id, settled.outcome, settled.upstream_status, settled.estimated) == (exchange.id, "ok", 200, False)
     assert settled.input_tokens > 0

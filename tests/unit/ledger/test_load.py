@@ -159,7 +159,9 @@ def test_a_record_larger_than_what_is_read_at_once(tmp_path: Path, monkeypatch: 
 
 
 def test_a_torn_tail_ends_a_dead_journal_and_waits_in_a_living_one(tmp_path: Path) -> None:
-    writer = write(tmp_path, *whole("a"), reserved("b"))
+    writer = write(tmp_path, *whole("a"))
+    writer.append(reserved("b"))
+    assert writer.flush()
     (path,) = segments(tmp_path)
     data = path.read_bytes()
     os.truncate(path, len(data) - 3)
@@ -176,25 +178,28 @@ def test_a_torn_tail_ends_a_dead_journal_and_waits_in_a_living_one(tmp_path: Pat
 
 
 def test_a_damaged_journal_is_loaded_up_to_there_and_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write(tmp_path, *whole("a"), *whole("b")).close()
+    writer = write(tmp_path, *whole("a"))
+    for record in whole("b"):
+        writer.append(record)
+    writer.close()
     (path,) = segments(tmp_path)
     data = bytearray(path.read_bytes())
-    data[-200] ^= 1
+    data[-100] ^= 1
     path.write_bytes(data)
     with caplog.at_level(logging.ERROR, "trivium.ledger"):
-        assert 3 <= load(tmp_path) < 6
+        assert load(tmp_path) == 3
     assert "is damaged at byte" in caplog.text
     assert [path.name for path in (tmp_path / "journal").iterdir()] == [f"{path.name}.damaged"]
     assert load(tmp_path) == 0
 
 
-def test_a_newer_segment_stays_and_the_others_are_loaded(tmp_path: Path) -> None:
+def test_a_segment_of_another_version_stays_and_the_others_are_loaded(tmp_path: Path) -> None:
     (tmp_path / "journal").mkdir()
     newer = tmp_path / "journal" / "00-1.000000.journal"
     newer.write_bytes(HEADER[:-1] + b"\x09" + b"?" * 40)
     write(tmp_path, *whole("a")).close()
     for _ in range(2):
-        with pytest.raises(LedgerUnavailable, match="newer Trivium"):
+        with pytest.raises(LedgerUnavailable, match="another version"):
             load(tmp_path)
         assert outcomes(tmp_path) == [("a", 1, "ok")]
         assert segments(tmp_path) == [newer]
@@ -279,7 +284,7 @@ def test_a_killed_writer_has_lost_nothing_that_it_flushed(tmp_path: Path) -> Non
             count,
             count,
         )
-        store.writer.executescript("DELETE FROM attempt; DELETE FROM request; DELETE FROM daily")
+        store.writer.executescript("DELETE FROM attempt_fact; DELETE FROM request_fact; DELETE FROM daily")
     store.close()
 
 

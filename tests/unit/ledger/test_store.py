@@ -11,7 +11,7 @@ from ledger_help import NOON_MS, closed, id_of, reserved, settled, whole
 from trivium.errors import ConfigError, LedgerUnavailable
 from trivium.ledger.journal import JournalWriter
 from trivium.ledger.load import Loader
-from trivium.ledger.record import Closed, Record, Reserved, Settled
+from trivium.ledger.record import Closed, Place, Record, Reserved, Settled
 from trivium.ledger.store import Store, migrate, migrations
 
 
@@ -74,7 +74,7 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_the_reader_cannot_write(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "ledger.db")
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        store.reader.execute("DELETE FROM request")
+        store.reader.execute("DELETE FROM request_fact")
     with pytest.raises(LedgerUnavailable, match="no such table"):
         store.read("SELECT * FROM nobody")
     store.close()
@@ -117,9 +117,12 @@ def test_a_migration_that_fails_leaves_the_version_before(tmp_path: Path) -> Non
 
 def test_columns_stand_in_the_order_of_the_records(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "ledger.db")
-    ended = ["ended_ms" if name == "time_ms" else name for name in Settled.__struct_fields__[2:]]
-    assert columns(store, "attempt") == [*Reserved.__struct_fields__, *ended]
-    assert columns(store, "request") == list(Closed.__struct_fields__)
+    begun, ended, asked = Reserved.__struct_fields__, Settled.__struct_fields__, Closed.__struct_fields__
+    figures = ended.index("input_tokens")
+    assert columns(store, "attempt_fact") == [*begun[:5], *ended[figures:], "kind"]
+    assert columns(store, "attempt_kind") == ["kind", *Place.__struct_fields__, "key", *ended[3:figures]]
+    assert columns(store, "request_fact") == [*asked[:4], "kind"]
+    assert columns(store, "request_kind") == ["kind", *asked[4:]]
     store.close()
 
 

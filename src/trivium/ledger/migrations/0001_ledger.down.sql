@@ -1,5 +1,9 @@
+DROP VIEW attempt;
+DROP VIEW request;
 DROP TABLE daily;
 DROP TABLE journal_offset;
 DROP TABLE open_request;
-DROP TABLE attempt;
-DROP TABLE request;
+DROP TABLE attempt_fact;
+DROP TABLE attempt_kind;
+DROP TABLE request_fact;
+DROP TABLE request_kind;
