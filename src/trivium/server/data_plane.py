@@ -32,27 +32,24 @@ from trivium.server import paths
 from trivium.server.guard import LOOPBACK, Guard, check_host, cors_of
 from trivium.server.models import model_rows
 from trivium.server.sink import JSON, HttpSink, refuse
-from trivium.transport.server import CallerConnection, Fields, HttpRequest
+from trivium.transport.server import CallerConnection, Fields, Head
 from trivium.types.data import DataClass
 
 _SPECIAL = frozenset((b"x-trivium-data-class", b"x-trivium-strict", b"x-trivium-timeout"))
-_UNUSUAL = _SPECIAL | {b"origin"}
-"""Fields that make a request one of a kind: what was found out about another does not hold for it."""
-_TELLING = (b"host", b"content-type", b"authorization", b"x-api-key")
-"""Fields whose values decide how any request is taken; those that a dialect forwards come to them."""
-ADMITTED_MAX, ADMITTED_BYTES_MAX = 10_000, 1024
-"""How many callers are remembered, and how long what tells them apart may be."""
 _REFUSALS: dict[int, type[TriviumError]] = {408: UploadTimeout, 413: PayloadTooLarge, 431: HeadTooLarge}
 """What else this server cannot read (other versions, codings, methods of proxies) is an invalid request."""
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """How the requests of a caller are taken."""
+    """How requests with a head that was looked at are taken."""
 
+    guard: Guard
+    """Of the configuration that it was looked at under."""
     dialect: Dialect
     wish: Wish
     expires_s: float | None
     """When its key does, in Unix seconds."""
+    cors: bytes
 
 
 class DataPlane:
@@ -62,8 +59,6 @@ class DataPlane:
         self._gateway = gateway
         self._runtime = gateway.runtime
         self._places = paths.table()
-        forwarded = frozenset[bytes]().union(*(place.dialect.forwarded for place in self._places.values()))
-        self._telling = (*_TELLING, *sorted(forwarded))
         self._env = env
         self.configure(gateway.runtime.snapshot.config)
 
@@ -75,27 +70,30 @@ class DataPlane:
         loopback = host in LOOPBACK or host.startswith("127.")
         self._hosts = LOOPBACK | {host, *config.server.hosts} if loopback else None
         self._origins = config.server.cors_origins
-        self._admitted: dict[tuple[bytes | None, ...], Admission] = {}
-        """Callers as they came before, whose next request needs no second look."""
 
     # ---- transport.server.Service
 
-    def handle(self, connection: CallerConnection, request: HttpRequest) -> None:
-        known = self._admitted.get(self._likeness(request))
-        if known is not None and (known.expires_s is None or time() < known.expires_s):
-            self._begin(connection, request, known, b"")
+    def handle(self, connection: CallerConnection, head: Head, body: bytes) -> None:
+        known = head.note
+        if (
+            isinstance(known, Admission)
+            and known.guard is self._guard
+            and (known.expires_s is None or time() < known.expires_s)
+        ):
+            sink = HttpSink(connection, known.cors)
+            sink.follow(pipeline.begin(self._runtime, sink, known.dialect, body, known.wish))
             return
-        path, _, _ = request.target.partition(b"?")
+        path, _, _ = head.target.partition(b"?")
         place = self._places.get(path)
         dialect = place.dialect if place else dialect_named(paths.dialect_of(path))
         extra = b""
         try:
             if self._hosts is not None:
-                check_host(request.fields, self._hosts)
-            extra = cors_of(request.fields, self._origins)
-            if place is not None and request.method not in place.methods and request.method != b"OPTIONS":
+                check_host(head.fields, self._hosts)
+            extra = cors_of(head.fields, self._origins)
+            if place is not None and head.method not in place.methods and head.method != b"OPTIONS":
                 extra += b"allow: %b\r\n" % b", ".join(place.methods)  # RFC 9110, 15.5.6
-            self._handle(connection, request, path, place, extra)
+            self._handle(connection, head, body, path, place, extra)
         except TriviumError as error:
             refuse(connection, dialect, error, self._runtime.new_id(), extra)
         except Exception as error:
@@ -107,26 +105,32 @@ class DataPlane:
         refuse(connection, dialect, InternalError("An internal error."), self._runtime.new_id())
 
     def _handle(
-        self, connection: CallerConnection, request: HttpRequest, path: bytes, place: paths.Place | None, cors: bytes
+        self,
+        connection: CallerConnection,
+        head: Head,
+        body: bytes,
+        path: bytes,
+        place: paths.Place | None,
+        cors: bytes,
     ) -> None:
-        if request.method == b"OPTIONS":
+        if head.method == b"OPTIONS":
             self._preflight(connection, cors)
             return
         if place is not None and place.kind in ("health", "ready"):
             self._health(connection, place)
             return
-        key = self._guard.key_of(request.fields)
+        key = self._guard.key_of(head.fields)
         if place is None:
             raise _not_found(path)
-        if request.method not in place.methods:
+        if head.method not in place.methods:
             allowed = b", ".join(place.methods).decode()
             raise MethodNotAllowed(f"`{path.decode('latin-1')}` takes {allowed}.", remedy=f"Use {allowed}.")
         if place.kind == "generate":
-            self._generate(connection, request, place.dialect, key, cors)
+            self._generate(connection, head, body, place.dialect, key, cors)
         elif place.kind == "models":
-            self._models(connection, request.fields, key, cors)
+            self._models(connection, head.fields, key, cors)
         else:
-            self._plan(connection, request, place.dialect, key, cors)
+            self._plan(connection, head, body, place.dialect, key, cors)
 
     def refuse(self, connection: CallerConnection, target: bytes, status: int, message: str) -> None:
         path, _, _ = target.partition(b"?")
@@ -137,25 +141,11 @@ class DataPlane:
     # ---- the kinds of request
 
     def _generate(
-        self, connection: CallerConnection, request: HttpRequest, dialect: Dialect, key: Key | None, cors: bytes
+        self, connection: CallerConnection, head: Head, body: bytes, dialect: Dialect, key: Key | None, cors: bytes
     ) -> None:
-        admission = Admission(dialect, self._wish(request.fields, dialect, key), key.expires_s if key else None)
-        likeness = self._likeness(request)
-        if likeness and sum(len(part) for part in likeness if part) <= ADMITTED_BYTES_MAX:
-            if len(self._admitted) >= ADMITTED_MAX:
-                self._admitted.clear()
-            self._admitted[likeness] = admission
-        self._begin(connection, request, admission, cors)
-
-    def _likeness(self, request: HttpRequest) -> tuple[bytes | None, ...]:
-        """All that decides how a request is taken beside its body; empty if one of its fields is unusual."""
-        if not _UNUSUAL.isdisjoint(request.fields):
-            return ()
-        return request.method, request.target, *map(request.fields.get, self._telling)
-
-    def _begin(self, connection: CallerConnection, request: HttpRequest, admission: Admission, cors: bytes) -> None:
-        sink = HttpSink(connection, cors)
-        sink.follow(pipeline.begin(self._runtime, sink, admission.dialect, request.body, admission.wish))
+        expires_s = key.expires_s if key else None
+        head.note = Admission(self._guard, dialect, self._wish(head.fields, dialect, key), expires_s, cors)
+        self.handle(connection, head, body)
 
     def _wish(self, fields: Fields, dialect: Dialect, key: Key | None) -> Wish:
         """What headers and key ask for. Raises InvalidRequest, UnsupportedMediaType."""
@@ -182,11 +172,11 @@ class DataPlane:
         connection.whole(200, JSON + cors, dialect.models_answer(model_rows(self._runtime.snapshot, key)))
 
     def _plan(
-        self, connection: CallerConnection, request: HttpRequest, dialect: Dialect, key: Key | None, cors: bytes
+        self, connection: CallerConnection, head: Head, body: bytes, dialect: Dialect, key: Key | None, cors: bytes
     ) -> None:
-        wish = self._wish(request.fields, dialect, key)
-        more = dialect.peek(request.body).models
-        parsed = dialect.parse_request(request.body)
+        wish = self._wish(head.fields, dialect, key)
+        more = dialect.peek(body).models
+        parsed = dialect.parse_request(body)
         connection.whole(200, JSON + cors, msgspec.json.encode(view(self._runtime.snapshot, parsed, wish, more)))
 
     def _health(self, connection: CallerConnection, place: paths.Place) -> None:

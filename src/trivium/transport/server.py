@@ -11,6 +11,7 @@ sends nothing else, and an answer that nobody reads costs money. Source: RFC 911
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from typing import Protocol
 
@@ -25,6 +26,8 @@ PIPELINE_MAX = 16
 """Requests that one connection may send ahead."""
 AHEAD_BYTES_MAX = 256 * 1024
 """Bytes of later requests that wait while one is in flight; then the connection is read no further."""
+KNOWN_BYTES_MAX = 4096
+"""How long a head may be that a connection remembers."""
 WRITE_HIGH = 64 * 1024
 WRITE_LOW = 16 * 1024
 UPLOAD_S = 30.0
@@ -46,15 +49,49 @@ REASONS = {
 
 Fields = dict[bytes, bytes]
 """Header fields by their names in lower case; repeated ones are joined with commas (RFC 9110, 5.3)."""
+_LENGTH = re.compile(rb"\r\nContent-Length:[ \t]*(\d{1,7})\r\n", re.IGNORECASE)
+_NEVER_TWICE = (b"transfer-encoding", b"expect")
+"""Fields whose requests are always parsed."""
 
 
-class HttpRequest(msgspec.Struct):
-    """One request as it came. `target` is the raw request target."""
+class Head(msgspec.Struct):
+    """A request's head as it came. `target` is the raw request target."""
 
     method: bytes
     target: bytes
     fields: Fields
-    body: bytes
+    note: object = None
+    """What the service found out about requests with this head; the next ones may come with it too."""
+
+
+class Known(msgspec.Struct):
+    """A head that was parsed, in the bytes that it came in: around the digits of its length.
+
+    Most connections send one head again and again. What is the same bytes but for these digits needs no parser.
+    """
+
+    start: bytes
+    rest: bytes
+    head: Head
+
+    def lengths(self, data: bytes) -> tuple[int, int]:
+        """Bytes of the body and of the head, where `data` begins with this head as a whole; else zeros."""
+        if data.startswith(self.start):
+            at = len(self.start)
+            stop = data.find(b"\r", at, at + 8)
+            if data.startswith(self.rest, stop) and data[at:stop].isdigit():
+                return int(data[at:stop]), stop + len(self.rest)
+        return 0, 0
+
+
+def _known(data: bytes, head: Head) -> Known | None:
+    """What to remember of a head at the beginning of `data`; None if it is not all there, or one of a kind."""
+    end = data.find(b"\r\n\r\n", 0, KNOWN_BYTES_MAX) + 4
+    found = _LENGTH.search(data, 0, end) if end > 3 else None
+    begins = head.method != b"HEAD" and data.startswith(head.method + b" ")
+    if found is None or not begins or any(name in head.fields for name in _NEVER_TWICE):
+        return None
+    return Known(data[: found.start(1)], data[found.end(1) : end], head)
 
 
 class Stream(Protocol):
@@ -67,7 +104,7 @@ class Stream(Protocol):
 class Service(Protocol):
     """What answers requests; called from the loop, never blocks."""
 
-    def handle(self, connection: CallerConnection, request: HttpRequest) -> None: ...
+    def handle(self, connection: CallerConnection, head: Head, body: bytes) -> None: ...
     def refuse(self, connection: CallerConnection, target: bytes, status: int, message: str) -> None:
         """Answer what could not become a request, in the dialect of its path; the connection closes afterwards."""
         ...
@@ -77,10 +114,10 @@ class CallerConnection(asyncio.Protocol):
     """A caller's connection. The service answers through `whole`, or `begin`, `chunk` and `end`."""
 
     __slots__ = (
-        "_ahead", "_ahead_bytes", "_arriving", "_body", "_chunked", "_closing", "_connections", "_deaf",
-        "_fields", "_framing_bytes", "_head_done", "_head_only", "_head_read", "_keep_alive", "_lines", "_parser",
-        "_queue", "_read", "_reading", "_refusal", "_service", "_since", "_target", "_version", "_writable",
-        "busy", "gone", "stream", "transport",
+        "_ahead", "_ahead_bytes", "_arriving", "_awaited", "_body", "_chunked", "_closing", "_connections", "_deaf",
+        "_fields", "_first", "_framing_bytes", "_head_done", "_head_only", "_head_read", "_keep_alive", "_known",
+        "_lines", "_parser", "_queue", "_read", "_reading", "_refusal", "_service", "_since", "_target", "_version",
+        "_writable", "busy", "gone", "stream", "transport",
     )  # fmt: skip
 
     def __init__(self, service: Service, connections: set[CallerConnection]) -> None:
@@ -93,8 +130,13 @@ class CallerConnection(asyncio.Protocol):
         self._arriving = False
         self._since = 0.0
         """When this connection began to wait for bytes, on the loop's clock; 0: `expire` has not looked since."""
-        self._queue: deque[tuple[HttpRequest, bool, bool]] = deque()
+        self._queue: deque[tuple[Head, bytes, bool, bool]] = deque()
         """Requests with their `_keep_alive` and `_chunked`."""
+        self._known: Known | None = None
+        self._awaited = 0
+        """Bytes of the body whose head was known, while they arrive."""
+        self._first = b""
+        """The read that the request began with."""
         self._ahead: list[bytes] = []
         self._ahead_bytes = 0
         self._reading = True
@@ -135,8 +177,36 @@ class CallerConnection(asyncio.Protocol):
             return
         if self.busy or self._queue or self._ahead:
             self._hold(data)
-        else:
-            self._feed(data)
+            return
+        if self._awaited:
+            self._gather(data)
+            return
+        known = self._known
+        if known is not None and not self._arriving and self._writable:
+            size, at = known.lengths(data)
+            if at and len(data) == at + size:
+                self._head_only = False
+                self.busy = True
+                self._service.handle(self, known.head, data[at:])
+                return
+            if at and size:
+                self._arriving, self._since, self._awaited, self._target = True, 0.0, size, known.head.target
+                self._gather(data[at:])
+                return
+        self._feed(data)
+
+    def _gather(self, data: bytes) -> None:
+        """Take more of a body whose head was known."""
+        self._extend(data)
+        body, size = self._body, self._awaited
+        if len(body) < size or self._known is None:
+            return
+        self._awaited, self._arriving, self._since = 0, False, 0.0
+        self._clear()
+        self._queue.append((self._known.head, bytes(body[:size]), True, True))
+        if len(body) > size:
+            self._hold(bytes(body[size:]))
+        self._next()
 
     def _hold(self, data: bytes) -> None:
         self._ahead.append(data)
@@ -148,6 +218,8 @@ class CallerConnection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         body = len(self._body)
         self._read = len(data)
+        if not self._arriving:
+            self._first = data
         if not self._head_done:
             self._head_read += self._read
         try:
@@ -195,10 +267,10 @@ class CallerConnection(asyncio.Protocol):
         if self.busy or self._closing or not self._writable:
             return
         if self._queue:
-            request, self._keep_alive, self._chunked = self._queue.popleft()
-            self._head_only = request.method == b"HEAD"
+            head, body, self._keep_alive, self._chunked = self._queue.popleft()
+            self._head_only = head.method == b"HEAD"
             self.busy = True
-            self._service.handle(self, request)
+            self._service.handle(self, head, body)
         elif self._refusal is not None:
             target, status, message = self._refusal
             self._keep_alive = self._head_only = False
@@ -285,12 +357,16 @@ class CallerConnection(asyncio.Protocol):
             return
         if len(self._body) + len(data) > BODY_BYTES_MAX:
             self._reject(413, f"The request's body is larger than {BODY_BYTES_MAX} bytes.")
-        elif not self._body:
-            self._body = data
         else:
-            if isinstance(self._body, bytes):
-                self._body = bytearray(self._body)
-            self._body += data
+            self._extend(data)
+
+    def _extend(self, data: bytes) -> None:
+        if not self._body:
+            self._body = data
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += data
 
     def on_message_complete(self) -> None:
         if self._deaf or self._parser.should_upgrade():
@@ -302,11 +378,14 @@ class CallerConnection(asyncio.Protocol):
         if target[0] != 0x2F and not (target := _origin_form(target, fields.get(b"host", b""))):
             self._reject(400, "The request's target is no path, and no URL of its `Host`.")
             return
-        request = HttpRequest(self._parser.get_method(), target, fields, bytes(self._body))
+        head = Head(self._parser.get_method(), target, fields)
         chunked = self._version == "1.1"
         keep_alive = chunked and self._parser.should_keep_alive()
         self._deaf = not keep_alive
-        self._queue.append((request, keep_alive, chunked))
+        if keep_alive and self._first:
+            self._known = _known(self._first, head)
+        self._first = b""
+        self._queue.append((head, bytes(self._body), keep_alive, chunked))
         self._arriving = False
         self._since = 0.0
         self._clear()
