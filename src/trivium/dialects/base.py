@@ -143,8 +143,8 @@ class Meter(Protocol):
         """How many broken frames were kept from the caller."""
         ...
 
-    def ordinary(self, data: bytes) -> bool:
-        """Whether these bytes are one whole frame that only continues a text, as nearly all are: it may pass unread."""
+    def ordinary(self, data: bytes) -> int:
+        """How many frames these bytes are, where all only continue a text, as nearly all do: they may pass unread."""
         ...
 
     def feed(self, data: bytes) -> bytes:

@@ -82,9 +82,9 @@ class SSEMeter(ABC):
         self._cutter = FrameCutter()
         self._template = Template(padding)
 
-    def ordinary(self, data: bytes) -> bool:
-        """Whether these bytes are one frame like the last one read, but for its text."""
-        return not self._cutter.pending and self._template.fits(data)
+    def ordinary(self, data: bytes) -> int:
+        """How many frames like the last one read, but for their texts, these bytes are; 0 if there is anything else."""
+        return 0 if self._cutter.pending else self._template.count(data)
 
     def feed(self, data: bytes) -> bytes:
         """The bytes that the caller shall see. Raises UpstreamProtocolError for a huge frame."""
@@ -96,7 +96,7 @@ class SSEMeter(ABC):
             raise _unreadable(error) from None
         passed: list[bytes] = []
         for raw in frames:
-            if self._template.fits(raw) or self._passes(raw):
+            if self._template.count(raw) or self._passes(raw):
                 passed.append(raw)
             if self.complete or self.error is not None:
                 break  # what follows belongs to no answer

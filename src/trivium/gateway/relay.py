@@ -181,8 +181,8 @@ class PassedStream:
 
     def feed(self, data: bytes) -> None:
         meter = self._meter
-        if self._released and meter.ordinary(data):
-            self.output_estimate += 1
+        if self._released and (frames := meter.ordinary(data)):
+            self.output_estimate += frames
             self._chunk(data)
             return
         out = meter.feed(data)

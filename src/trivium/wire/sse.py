@@ -111,7 +111,7 @@ class Template:
     Both must be whole JSON strings without control characters, so that no frame, marker or member hides in them.
     """
 
-    __slots__ = ("_after", "_before", "_padding", "_text_at")
+    __slots__ = ("_after", "_before", "_padded", "_padding", "_text_at")
 
     def __init__(self, padding: bytes = b"") -> None:
         """`padding` begins the value of a member that comes last, where there is one (`b'"obfuscation":"'`)."""
@@ -121,6 +121,7 @@ class Template:
     def forget(self) -> None:
         self._before = self._after = b"\x00"  # begins no frame
         self._text_at = 0
+        self._padded = False
 
     def learn(self, raw: bytes, text: bytes) -> None:
         """Take a frame whose text stands behind `text` (`b'"content":"'`), up to a quote."""
@@ -129,19 +130,28 @@ class Template:
         if at < len(text) or raw[end : end + 1] != b'"':
             return
         padding = raw.find(self._padding, end) if self._padding else -1
+        self._padded = padding >= 0
         self._before, self._text_at = raw[:at], at
-        self._after = raw[end:] if padding < 0 else raw[end : padding + len(self._padding)]
+        self._after = raw[end : padding + len(self._padding)] if self._padded else raw[end:]
 
-    def fits(self, raw: bytes) -> bool:
-        if not raw.startswith(self._before):
-            return False
-        end = _end_of_text(raw, self._text_at)
-        if not raw.startswith(self._after, end):
-            return False
-        rest = end + len(self._after)
-        return rest == len(raw) or (
-            raw.startswith(_PADDING_END, padded := _end_of_text(raw, rest)) and (padded + len(_PADDING_END) == len(raw))
-        )
+    def count(self, data: bytes) -> int:
+        """How many frames of this shape `data` is; 0 if there is anything else in it."""
+        before, after, text_at = self._before, self._after, self._text_at
+        at = frames = 0
+        while data.startswith(before, at):
+            end = _TEXT.match(data, at + text_at).end()  # pyright: ignore[reportOptionalMemberAccess]  # matches nothing, too
+            if not data.startswith(after, end):
+                return 0
+            at = end + len(after)
+            if self._padded:
+                at = _end_of_text(data, at)
+                if not data.startswith(_PADDING_END, at):
+                    return 0
+                at += len(_PADDING_END)
+            frames += 1
+            if at == len(data):
+                return frames
+        return 0
 
 
 def _end_of_text(raw: bytes, at: int) -> int:
