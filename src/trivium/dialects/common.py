@@ -143,7 +143,8 @@ class HeadDecoder(Generic[H]):
         try:
             if not body.isascii():
                 body.decode()
-            head = counting.head(body)
+            counting.models = 0
+            head = counting.decode(body)
         except BROKEN as error:
             raise invalid(error) from None
         finally:
@@ -154,11 +155,8 @@ class HeadDecoder(Generic[H]):
         if head.twin_sent is not msgspec.UNSET:
             _check_twin(body)
         check_name(head.model)
-        more = head.models
-        if len(more) > MODELS_MAX:
-            raise InvalidRequest(f"`models` has more than {MODELS_MAX}.", remedy="Name the best.", param="models")
-        for number, name in enumerate(more):
-            check_name(name, f"models[{number}]")
+        if more := head.models:
+            _check_models(more)
         if not not_empty(head.messages):
             raise InvalidRequest(
                 "`messages` must be an array with at least one message.",
@@ -169,16 +167,19 @@ class HeadDecoder(Generic[H]):
         return head
 
 
+def _check_models(more: tuple[str, ...]) -> None:
+    if len(more) > MODELS_MAX:
+        raise InvalidRequest(f"`models` has more than {MODELS_MAX}.", remedy="Name the best.", param="models")
+    for number, name in enumerate(more):
+        check_name(name, f"models[{number}]")
+
+
 class _Counting(Generic[H]):
     """One decoder and how often it met `model` in the body at hand."""
 
     def __init__(self, head: type[H]) -> None:
         self.models = 0
-        self._decode = msgspec.json.Decoder(head, dec_hook=self._model).decode
-
-    def head(self, body: bytes) -> H:
-        self.models = 0
-        return self._decode(body)
+        self.decode = msgspec.json.Decoder(head, dec_hook=self._model).decode
 
     def _model(self, wanted: type[Any], value: Any) -> Any:
         self.models += 1

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trivium.access.bind import Binding
+from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import AnswerContext
 from trivium.errors import (
     TriviumError,
@@ -59,40 +60,34 @@ Succeeded = Callable[["Exchange", "Attempt", Settled, Last], None]
 Failed = Callable[["Exchange", "Attempt", TriviumError], None]
 
 
-class Attempt:
-    """Receives what one connection brings for one exchange."""
+class Attempt(msgspec.Struct, eq=False):
+    """Receives what one connection brings for one exchange. A struct, as `Exchange` is."""
 
-    __slots__ = (
-        "_active", "_error_body", "_error_fields", "_failed", "_first_content_at", "_fresh", "_leg", "_losses",
-        "_opening", "_seen_at", "_sent_at", "_settled", "_stream", "_succeeded", "_written", "binding", "connection",
-        "endpoint", "exchange", "number", "payload", "relay", "reserved_nanos", "status",
-    )  # fmt: skip
-
-    def __init__(self, exchange: Exchange, leg: Leg, binding: Binding, succeeded: Succeeded, failed: Failed) -> None:
-        self.exchange = exchange
-        self._succeeded = succeeded
-        self._failed = failed
-        self.endpoint = leg.endpoint
-        self.binding = binding
-        self._leg = leg
-        self.number = exchange.attempts + 1
-        self.payload = b""
-        self.relay: Relay | None = None
-        self.connection: UpstreamConnection | None = None
-        self.status = 0
-        self.reserved_nanos = 0
-        self._opening: asyncio.Task[None] | None = None
-        self._fresh = False
-        self._losses: tuple[str, ...] = ()
-        self._written = False
-        self._stream = exchange.stream or leg.streams
-        self._settled = False
-        self._active = False
-        self._error_body: list[bytes] | None = None
-        self._error_fields: Fields = {}
-        self._sent_at = 0.0
-        self._seen_at = 0.0
-        self._first_content_at = 0.0
+    exchange: Exchange
+    leg: Leg
+    endpoint: Endpoint
+    binding: Binding
+    number: int
+    stream: bool
+    """What the upstream is asked for."""
+    succeeded: Succeeded
+    failed: Failed
+    payload: bytes = b""
+    relay: Relay | None = None
+    connection: UpstreamConnection | None = None
+    status: int = 0
+    reserved_nanos: int = 0
+    _opening: asyncio.Task[None] | None = None
+    _fresh: bool = False
+    _losses: tuple[str, ...] = ()
+    _written: bool = False
+    _settled: bool = False
+    _active: bool = False
+    _error_body: list[bytes] | None = None
+    _error_fields: Fields = {}
+    _sent_at: float = 0.0
+    _seen_at: float = 0.0
+    _first_content_at: float = 0.0
 
     # ---- before
 
@@ -112,7 +107,7 @@ class Attempt:
                 time_ns() // 1_000_000,
                 bound,
                 exchange.input_tokens,
-                self._leg.place,
+                self.leg.place,
                 "" if key is None else key.name,
             )
         )
@@ -126,12 +121,12 @@ class Attempt:
         exchange, dialect = self.exchange, self.binding.dialect
         row = self.endpoint.provider
         if exchange.dialect is dialect:
-            ask = self._stream and row.stream_usage and not exchange.wants_usage
-            stream = True if self._stream and not exchange.stream else None
+            ask = self.stream and row.stream_usage and not exchange.wants_usage
+            stream = True if self.stream and not exchange.stream else None
             body = dialect.pass_request(exchange.body, exchange.head, self.endpoint.model, stream=stream, ask_usage=ask)
             return self.binding.payload(body, exchange.wish.forwarded)
         request = msgspec.structs.replace(
-            exchange.canonical(), model=self.endpoint.model, stream=self._stream, include_usage=row.stream_usage
+            exchange.canonical(), model=self.endpoint.model, stream=self.stream, include_usage=row.stream_usage
         )
         built = dialect.build_request(request)
         exchange.refuse_losses(built.losses)
@@ -288,7 +283,7 @@ class Attempt:
             connection.detach()
         settled = self._settle("ok", None)
         self.relay = None  # the relay knows its attempt: without the circle both go at once, not at a collection
-        self._succeeded(exchange, self, settled, last)
+        self.succeeded(exchange, self, settled, last)
 
     # ---- the end
 
@@ -301,7 +296,7 @@ class Attempt:
             error.message = self.binding.censored(error.message)
         self.abort()
         self.settle("error_midstream" if self.exchange.released else "error", error)
-        self._failed(self.exchange, self, error)
+        self.failed(self.exchange, self, error)
 
     def abort(self) -> None:
         """Stop the upstream at once: nobody reads on."""
@@ -322,8 +317,10 @@ class Attempt:
         self._settled = True
         exchange, relay, runtime = self.exchange, self.relay, self.exchange.runtime
         usage = self._usage(outcome)
+        told = None
         if usage is not None:
-            cost = self.cost_of(usage)
+            told = self._told_nanos(usage)
+            cost = self.cost_of(usage) if told is None else told
             exchange.usage = usage if exchange.usage is None else exchange.usage.plus(usage)
         else:
             cost = 0 if self._unbilled() else None
@@ -351,7 +348,7 @@ class Attempt:
             usage.cache_write_tokens + usage.cache_write_1h_tokens,
             usage.reasoning_tokens,
             cost,
-            self._told_nanos(usage),
+            told,
             int((first - sent) * 1e6) if first else -1,
             int((now - sent) * 1e6),
             relay.upstream_id if relay else "",
@@ -403,14 +400,20 @@ class Attempt:
             self._seen_at = now
         if now >= exchange.deadline:
             self.fail(UpstreamTimeout(f"`{self.endpoint.id}` did not finish within the request's total deadline."))
-        elif not self._stream or self._opening is not None:
+        elif not self.stream or self._opening is not None:
             return
         elif relay is None or not (relay.content or relay.thinking):
-            if now - self._sent_at > self._leg.limits.first_content_s:
+            if now - self._sent_at > self.leg.limits.first_content_s:
                 self.fail(
                     UpstreamTimeout(
-                        f"`{self.endpoint.id}` sent no content within {self._leg.limits.first_content_s:g} s."
+                        f"`{self.endpoint.id}` sent no content within {self.leg.limits.first_content_s:g} s."
                     )
                 )
-        elif now - self._seen_at > self._leg.limits.idle_s:
-            self.fail(UpstreamTimeout(f"`{self.endpoint.id}` fell silent for {self._leg.limits.idle_s:g} s."))
+        elif now - self._seen_at > self.leg.limits.idle_s:
+            self.fail(UpstreamTimeout(f"`{self.endpoint.id}` fell silent for {self.leg.limits.idle_s:g} s."))
+
+
+def begun(exchange: Exchange, leg: Leg, binding: Binding, succeeded: Succeeded, failed: Failed) -> Attempt:
+    """The next attempt, at the endpoint of `leg`; exactly one of the two is called at its end."""
+    stream = exchange.stream or leg.streams
+    return Attempt(exchange, leg, leg.endpoint, binding, exchange.attempts + 1, stream, succeeded, failed)

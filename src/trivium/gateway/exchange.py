@@ -7,6 +7,8 @@ from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import AnswerContext, Dialect, Head, Media
 from trivium.errors import InternalError, InvalidRequest, TriviumError
@@ -15,6 +17,7 @@ from trivium.gateway.relay import Last
 from trivium.gateway.wish import Wish
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan
+from trivium.types.data import DataClass
 from trivium.types.event import Event
 from trivium.types.request import Request
 from trivium.types.response import Response
@@ -23,7 +26,7 @@ from trivium.types.usage import Usage
 if TYPE_CHECKING:
     from trivium.gateway.attempt import Attempt
     from trivium.gateway.runtime import Runtime
-    from trivium.gateway.snapshot import Snapshot
+    from trivium.gateway.snapshot import Leg, Snapshot
 
 
 OUTPUT_TOKENS_ASSUMED = 4096
@@ -62,69 +65,62 @@ class ObjectSink(Sink, Protocol):
     def give(self, exchange: Exchange, answer: Response | list[Event]) -> None: ...
 
 
-class Exchange:
-    """State of one request. Linked to its sink and its current attempt; everything is let go at the end."""
+class Exchange(msgspec.Struct, eq=False):
+    """State of one request. Linked to its sink and its current attempt; everything is let go at the end.
 
-    __slots__ = (
-        "attempt", "attempts", "backoff", "body", "closed", "cost_nanos", "cost_unknown", "data_class", "deadline",
-        "dialect", "fallback", "head", "head_sent", "id", "input_tokens", "losses", "max_output_tokens", "media",
-        "model", "outbox", "paused", "plan", "position", "quiet_since", "released", "request", "runtime", "sink",
-        "snapshot", "started", "status", "stream", "strict", "time_ms", "timeout_s", "tries", "usage", "wants_usage",
-        "wish",
-    )  # fmt: skip
+    A struct, because it comes with its defaults at one call.
+    """
 
-    def __init__(
-        self, runtime: Runtime, sink: WireSink | ObjectSink, dialect: Dialect | None, body: bytes, wish: Wish
-    ) -> None:
-        self.runtime = runtime
-        self.snapshot: Snapshot = runtime.snapshot
-        self.sink = sink
-        self.dialect = dialect
-        self.body = body
-        self.wish = wish
-        self.head: Head | None = None
-        self.request: Request | None = None
-        self.input_tokens = len(body) // BYTES_PER_TOKEN
-        """An estimate from the length."""
-        self.media: Media | None = None
-        """None: not looked for."""
-        self.max_output_tokens: int | None = None
-        self.model = ""
-        """The model id as the caller spelled it."""
-        self.time_ms = time_ms = time_ns() // 1_000_000
-        self.id = "gen-" + runtime.ids.next(time_ms)
-        self.started = runtime.now()
-        self.deadline = self.started
-        self.data_class = max(wish.data_class, self.snapshot.config.policy.data_class)
-        self.strict = wish.strict
-        self.timeout_s = wish.timeout_s
-        self.stream = False
-        self.wants_usage = False
-        self.plan: Plan | None = None
-        self.position = 0
-        """Index of the current endpoint in the plan."""
-        self.tries = 0
-        """Attempts at the current endpoint."""
-        self.attempts = 0
-        self.attempt: Attempt | None = None
-        self.backoff: asyncio.TimerHandle | asyncio.Task[None] | None = None
-        """What this exchange waits for between attempts: a delay, or an engine that starts."""
-        self.fallback = ""
-        self.losses: tuple[str, ...] = ()
-        self.head_sent = False
-        self.released = False
-        """The caller has content: nothing can be taken back."""
-        self.quiet_since = self.started
-        self.paused = False
-        """The caller does not take what it is sent, so the upstream is not read."""
-        self.usage: Usage | None = None
-        self.cost_nanos = 0
-        self.cost_unknown = False
-        self.status = 200
-        self.outbox: Last | TriviumError | None = None
-        """The last of the answer, waiting for the journal."""
-        self.closed = False
-        runtime.opened(self)
+    runtime: Runtime
+    snapshot: Snapshot
+    sink: WireSink | ObjectSink
+    dialect: Dialect | None
+    body: bytes
+    wish: Wish
+    id: str
+    time_ms: int
+    started: float
+    deadline: float
+    quiet_since: float
+    input_tokens: int
+    """An estimate from the length."""
+    data_class: DataClass
+    strict: bool
+    timeout_s: float | None
+    head: Head | None = None
+    request: Request | None = None
+    media: Media | None = None
+    """None: not looked for."""
+    max_output_tokens: int | None = None
+    model: str = ""
+    """The model id as the caller spelled it."""
+    stream: bool = False
+    wants_usage: bool = False
+    plan: Plan | None = None
+    position: int = 0
+    """Index of the current endpoint in the plan."""
+    leg: Leg | None = None
+    """What every attempt there has in common."""
+    tries: int = 0
+    """Attempts at the current endpoint."""
+    attempts: int = 0
+    attempt: Attempt | None = None
+    backoff: asyncio.TimerHandle | asyncio.Task[None] | None = None
+    """What this exchange waits for between attempts: a delay, or an engine that starts."""
+    fallback: str = ""
+    losses: tuple[str, ...] = ()
+    head_sent: bool = False
+    released: bool = False
+    """The caller has content: nothing can be taken back."""
+    paused: bool = False
+    """The caller does not take what it is sent, so the upstream is not read."""
+    usage: Usage | None = None
+    cost_nanos: int = 0
+    cost_unknown: bool = False
+    status: int = 200
+    outbox: Last | TriviumError | None = None
+    """The last of the answer, waiting for the journal."""
+    closed: bool = False
 
     @property
     def wire(self) -> WireSink:
@@ -220,3 +216,27 @@ class Exchange:
             self.wire.cut(self.dialect.encoder(context).fail(error))
         else:
             self.sink.fail(self, error)
+
+
+def opened(runtime: Runtime, sink: WireSink | ObjectSink, dialect: Dialect | None, body: bytes, wish: Wish) -> Exchange:
+    """A request that has arrived."""
+    snapshot, time_ms, now = runtime.snapshot, time_ns() // 1_000_000, runtime.now()
+    exchange = Exchange(
+        runtime,
+        snapshot,
+        sink,
+        dialect,
+        body,
+        wish,
+        runtime.ids.next(time_ms),
+        time_ms,
+        now,
+        now,
+        now,
+        len(body) // BYTES_PER_TOKEN,
+        max(wish.data_class, snapshot.config.policy.data_class),
+        wish.strict,
+        wish.timeout_s,
+    )
+    runtime.opened(exchange)
+    return exchange

@@ -22,12 +22,12 @@ from trivium.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from trivium.gateway.attempt import Attempt, Last
-from trivium.gateway.exchange import Exchange, ObjectSink, WireSink
+from trivium.gateway.attempt import Attempt, Last, begun
+from trivium.gateway.exchange import Exchange, ObjectSink, WireSink, opened
 from trivium.gateway.needs import measure, needs_of, text_tokens
 from trivium.gateway.reasons import no_endpoint, reason
 from trivium.gateway.runtime import Runtime
-from trivium.gateway.snapshot import facts_of
+from trivium.gateway.snapshot import Leg, facts_of
 from trivium.gateway.wish import Wish, data_class_of, timeout_of
 from trivium.ledger.record import Answered, Closed, Settled
 from trivium.routing.disposition import after_failure
@@ -43,14 +43,14 @@ SEARCH_S_MAX = 5.0
 
 def begin(runtime: Runtime, sink: WireSink, dialect: Dialect, body: bytes, wish: Wish) -> Exchange:
     """Take a request in a caller's dialect; its answer or its error goes to `sink`."""
-    exchange = Exchange(runtime, sink, dialect, body, wish)
+    exchange = opened(runtime, sink, dialect, body, wish)
     take(exchange, enter)
     return exchange
 
 
 def begin_request(runtime: Runtime, sink: ObjectSink, request: Request, wish: Wish) -> Exchange:
     """Take a request of a caller in the same process, as an object."""
-    exchange = Exchange(runtime, sink, None, b"", wish)
+    exchange = opened(runtime, sink, None, b"", wish)
     exchange.request = request
     exchange.model = request.model
     exchange.stream = request.stream
@@ -146,10 +146,10 @@ def plan(exchange: Exchange) -> None:
     exchange.plan = found
     if not found.endpoints:
         raise no_endpoint(found)
-    first = found.endpoints[0]
-    total_s, asked_s = exchange.snapshot.leg(found, 0).limits.total_s, exchange.timeout_s
+    leg = exchange.leg = exchange.snapshot.leg(found, 0)
+    total_s, asked_s = leg.limits.total_s, exchange.timeout_s
     exchange.deadline = exchange.started + (total_s if asked_s is None else min(total_s, asked_s))
-    if found.rejected and first.id != found.route.targets[0]:
+    if found.rejected and leg.endpoint.id != found.route.targets[0]:
         passed_over = next((r for r in found.rejected if r.endpoint == found.route.targets[0]), None)
         exchange.fallback = f"{passed_over.endpoint}: {passed_over.detail}" if passed_over else ""
 
@@ -169,27 +169,33 @@ def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...]) -> P
 
 def attempt(exchange: Exchange) -> None:
     """Start an attempt at the plan's current endpoint, or at the next whose breaker lets one through."""
-    chosen, runtime = exchange.plan, exchange.runtime
-    if chosen is None:
+    chosen, leg, runtime = exchange.plan, exchange.leg, exchange.runtime
+    if chosen is None or leg is None:
         raise NoEndpoint("There is no plan.")
     position = runtime.allowed(chosen, exchange.position)
     if position != exchange.position:
-        exchange.tries = 0
-        exchange.fallback = exchange.fallback or f"{chosen.endpoints[exchange.position].provider.id} is failing"
-        exchange.position = position
-    leg = exchange.snapshot.leg(chosen, position)
+        exchange.fallback = exchange.fallback or f"{leg.endpoint.provider.id} is failing"
+        leg = go_to(exchange, chosen, position)
     binding = leg.binding
     if leg.endpoint.engine is not None:
         binding = runtime.engine(leg.endpoint.engine)
     if binding is None:
         exchange.backoff = runtime.start_engine(leg.endpoint, exchange, engine_ready)
         return
-    made = Attempt(exchange, leg, binding, succeed, recover)
+    made = begun(exchange, leg, binding, succeed, recover)
     made.reserve()
     exchange.attempt = made
     exchange.tries += 1
     exchange.attempts += 1
     runtime.sent(leg.endpoint)
+
+
+def go_to(exchange: Exchange, chosen: Plan, position: int) -> Leg:
+    """Make another endpoint of the plan the current one."""
+    exchange.position = position
+    exchange.tries = 0
+    leg = exchange.leg = exchange.snapshot.leg(chosen, position)
+    return leg
 
 
 def engine_ready(exchange: Exchange, error: TriviumError | None) -> None:
@@ -255,8 +261,7 @@ def step_on(exchange: Exchange, error: TriviumError) -> None:
         close(exchange, error)
         return
     exchange.fallback = exchange.fallback or reason(chosen.endpoints[exchange.position].provider.id, error)
-    exchange.position += 1
-    exchange.tries = 0
+    go_to(exchange, chosen, exchange.position + 1)
     again(exchange)
 
 

@@ -101,11 +101,11 @@ class Runtime:
         self.journal = journal
         self.owner = owner
         self.pool = Pool(loop, dial)
-        self.metrics = Metrics()
         self.exchanges: set[Exchange] = set()
+        self.metrics = Metrics(self.exchanges)
         self.now = time.monotonic
         self.jitter = random.random
-        self.ids = Ids(random.getrandbits(80))
+        self.ids = Ids(random.getrandbits(80), "gen-")
         self.budget = DailyBudget(snapshot.config.defaults.budget_nanos_day)
         self.draining = False
         self.ending: TriviumError | None = None
@@ -129,7 +129,7 @@ class Runtime:
         log.error("A defect was met: %r", error, exc_info=error)
 
     def new_id(self) -> str:
-        return "gen-" + self.ids.next(time.time_ns() // 1_000_000)
+        return self.ids.next(time.time_ns() // 1_000_000)
 
     # ---- admission
 
@@ -141,7 +141,6 @@ class Runtime:
     def opened(self, exchange: Exchange) -> None:
         """A request has begun."""
         self.exchanges.add(exchange)
-        self.metrics.in_flight = len(self.exchanges)
         if self._sweeping is None:
             self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
 
@@ -291,12 +290,8 @@ class Runtime:
 
     def closed(self, exchange: Exchange) -> None:
         """A request is over."""
-        self._forget(exchange)
-        self.metrics.request(exchange.status)
-
-    def _forget(self, exchange: Exchange) -> None:
         self.exchanges.discard(exchange)
-        self.metrics.in_flight = len(self.exchanges)
+        self.metrics.request(exchange.status)
 
     def after(
         self, task: asyncio.Task[None], callback: Callable[[Exchange], None], exchange: Exchange
@@ -327,7 +322,7 @@ class Runtime:
             try:
                 self._sweep_exchange(exchange, now)
             except Exception as error:
-                self._forget(exchange)  # or it would be met again and again
+                self.exchanges.discard(exchange)  # or it would be met again and again
                 self.report(error)
         self.pool.sweep()
         if now - self._refreshed > REFRESH_S:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from trivium.dialects.base import Dialect
 from trivium.errors import ClientGone, TriviumError, UpstreamError
@@ -11,10 +12,7 @@ from trivium.gateway.exchange import Exchange
 from trivium.transport.server import CallerConnection
 
 JSON = b"content-type: application/json\r\n"
-_HEAD = (
-    b"%bx-request-id: %b\r\nrequest-id: %b\r\n"
-    b"x-trivium-access: %b\r\nx-trivium-endpoint: %b\r\nx-trivium-attempts: %d\r\n"
-)
+_HEAD = b"%bx-request-id: %b\r\nrequest-id: %b\r\n%bx-trivium-attempts: %d\r\n"
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]|%")
 
 
@@ -25,6 +23,11 @@ def field(text: str) -> bytes:
     return _UNPRINTABLE.sub(
         lambda found: "".join(f"%{b:02X}" for b in found[0].encode("utf-8", "replace")), text
     ).encode()
+
+
+@lru_cache(maxsize=4096)
+def _told(access: str, endpoint: str) -> bytes:
+    return b"x-trivium-access: %b\r\nx-trivium-endpoint: %b\r\n" % (access.encode(), field(endpoint))
 
 
 class HttpSink:
@@ -89,18 +92,10 @@ class HttpSink:
 
     def _head(self, exchange: Exchange) -> bytes:
         identity = exchange.id.encode()
-        plan = exchange.plan
-        if plan is None or (not exchange.released and exchange.stream and exchange.attempt is None):
+        leg = exchange.leg
+        if leg is None or (not exchange.released and exchange.stream and exchange.attempt is None):
             return b"%bx-request-id: %b\r\nrequest-id: %b\r\n" % (self._cors, identity, identity)
-        endpoint = plan.endpoints[exchange.position]
-        head = _HEAD % (
-            self._cors,
-            identity,
-            identity,
-            endpoint.access.encode(),
-            field(endpoint.id),
-            exchange.attempts,
-        )
+        head = _HEAD % (self._cors, identity, identity, _told(leg.place.access, leg.place.endpoint), exchange.attempts)
         if exchange.losses:
             head += b"x-trivium-dropped: %b\r\n" % field(", ".join(exchange.losses))
         if exchange.fallback:

@@ -6,7 +6,7 @@ Prometheus exposition format 0.0.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 
 from trivium.catalog.rows import Endpoint
 
@@ -41,12 +41,12 @@ class EndpointCounters:
 
 
 class Metrics:
-    """All counters of a process."""
+    """All counters of a process; what `in_flight` holds is being served."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_flight: Sized = ()) -> None:
         self.requests: dict[int, int] = {}
         self.endpoints: dict[str, EndpointCounters] = {}
-        self.in_flight = 0
+        self._in_flight = in_flight
 
     def request(self, status: int) -> None:
         self.requests[status] = self.requests.get(status, 0) + 1
@@ -79,7 +79,7 @@ class Metrics:
             yield "trivium_tokens_total", {**labels, "direction": "output"}, counters.output_tokens
             yield "trivium_cost_nanodollars_total", labels, counters.cost_nanos
             yield "trivium_unknown_cost_total", labels, counters.unknown_cost
-        yield "trivium_requests_in_flight", {}, self.in_flight
+        yield "trivium_requests_in_flight", {}, len(self._in_flight)
 
 
 def render(samples: Iterable[Sample]) -> str:

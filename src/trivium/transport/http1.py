@@ -40,7 +40,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_complete", "_drained", "_excess", "_fields", "_framing_bytes", "_head_ready", "_head_told", "_keep_alive",
-        "_length_known", "_lines", "_owner", "_parser", "_parts", "_paused", "_reused", "_status", "_touched",
+        "_length_known", "_owner", "_parser", "_parts", "_paused", "_reused", "_status", "_touched",
         "closed", "idle_until", "keep_alive_s", "receiver", "transport", "upstream",
     )  # fmt: skip
 
@@ -61,7 +61,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._reset()
 
     def _reset(self) -> None:
-        self._lines: list[tuple[bytes, bytes]] = []
         self._fields: Fields = {}
         self._status = 0
         self._framing_bytes = 0
@@ -214,17 +213,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._head_ready:  # else a trailer, or what follows the answer
-            self._lines.append((name, value))
+            self._fields[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if self._head_ready:
             return
-        lines, self._lines = self._lines, []
-        if status >= 200:
+        fields = self._fields
+        if status < 200:
+            fields.clear()
+        else:
             self._head_ready = True
             self._status = status
-            self._fields = fields = {name.lower(): value for name, value in lines}
             # Any other body ends with its connection (RFC 9112, 6.3).
             self._length_known = b"content-length" in fields or b"transfer-encoding" in fields or status in {204, 304}
             if b"keep-alive" in fields:
