@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from trivium.ledger.load import Loader
-from trivium.ledger.record import Closed, Place, Reserved, Settled
+from trivium.ledger.record import Answered, Closed, Entry, Place, Record, Reserved, Settled, apart
 from trivium.ledger.store import Store
 from trivium.types.ids import ulid
 
@@ -79,6 +80,14 @@ def closed(id_: str, **changes: Any) -> Closed:
 
 def whole(id_: str) -> list[Reserved | Settled | Closed]:
     return [reserved(id_), settled(id_), closed(id_)]
+
+
+def apart_all(entries: Iterable[Entry]) -> list[Record]:
+    """Every `Answered` as the two records that it stands for."""
+    found: list[Record] = []
+    for entry in entries:
+        found += apart(entry) if isinstance(entry, Answered) else (entry,)
+    return found
 
 
 def load(home: Path) -> int:

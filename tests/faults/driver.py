@@ -24,6 +24,7 @@ import pytest
 
 import support
 from faults.cases import CASES, DIALECTS, FALLBACK_TEXT, Case, Cell, Outcome, cells
+from ledger_help import apart_all
 from support import SCALE, Address, Dialect, Served, ask_raw, config, primary_at, provider
 from trivium.client import AsyncTrivium
 from trivium.errors import TriviumError
@@ -92,7 +93,7 @@ class JournalReader:
             stretch = segment.parse(path.read_bytes()[start:])
             assert not stretch.damaged
             self._read[path] = start + stretch.size
-            for record in stretch.records:
+            for record in apart_all(stretch.records):
                 _file(money, record)
         return money
 

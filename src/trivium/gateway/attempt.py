@@ -56,7 +56,9 @@ NOTHING_USED = Usage()
 MALFORMED = "malformed_events"
 """What is said to be dropped where broken events of an upstream were."""
 
-Succeeded = Callable[["Exchange", "Attempt", Settled, Last], None]
+Figures = tuple[int, bool, str, int, int, int, int, int, int | None, int | None, int, int, str]
+"""The fields of `Settled` after its error."""
+Succeeded = Callable[["Exchange", "Attempt", Figures, Last], None]
 Failed = Callable[["Exchange", "Attempt", TriviumError], None]
 
 
@@ -281,9 +283,9 @@ class Attempt(msgspec.Struct, eq=False):
         if connection is not None:
             self.connection = None
             connection.detach()
-        settled = self._settle("ok", None)
+        figures = self._settle("ok", None)
         self.relay = None  # the relay knows its attempt: without the circle both go at once, not at a collection
-        self.succeeded(exchange, self, settled, last)
+        self.succeeded(exchange, self, figures, last)
 
     # ---- the end
 
@@ -310,10 +312,12 @@ class Attempt(msgspec.Struct, eq=False):
     def settle(self, outcome: Outcome, error: TriviumError) -> None:
         """End without an answer: write the attempt's last record, exactly once."""
         if not self._settled:
-            self.exchange.runtime.journal.append(self._settle(outcome, error))
+            exchange, figures = self.exchange, self._settle(outcome, error)
+            now_ms = time_ns() // 1_000_000
+            exchange.runtime.journal.append(Settled(exchange.id, self.number, now_ms, outcome, error.kind, *figures))
 
-    def _settle(self, outcome: Outcome, error: TriviumError | None) -> Settled:
-        """The attempt's last record; its cost is added to the exchange."""
+    def _settle(self, outcome: Outcome, error: TriviumError | None) -> Figures:
+        """The figures of the attempt's last record; its cost is added to the exchange."""
         self._settled = True
         exchange, relay, runtime = self.exchange, self.relay, self.exchange.runtime
         usage = self._usage(outcome)
@@ -333,12 +337,7 @@ class Attempt(msgspec.Struct, eq=False):
         first = self._first_content_at or (now if error is None else 0.0)
         prompt = usage.prompt_tokens
         runtime.settled(self, outcome, error, prompt, usage.output_tokens, cost)
-        return Settled(
-            exchange.id,
-            self.number,
-            time_ns() // 1_000_000,
-            outcome,
-            error.kind if error is not None else "",
+        return (
             self.status,
             usage.estimated,
             relay.finish_reason if relay else "",

@@ -22,14 +22,14 @@ from trivium.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from trivium.gateway.attempt import Attempt, Last, begun
+from trivium.gateway.attempt import Attempt, Figures, Last, begun
 from trivium.gateway.exchange import Exchange, ObjectSink, WireSink, opened
 from trivium.gateway.needs import measure, needs_of, text_tokens
 from trivium.gateway.reasons import no_endpoint, reason
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import Leg, facts_of
 from trivium.gateway.wish import Wish, data_class_of, timeout_of
-from trivium.ledger.record import Answered, Closed, Settled
+from trivium.ledger.record import Answered, Closed, Told
 from trivium.routing.disposition import after_failure
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan
@@ -219,11 +219,11 @@ def again(exchange: Exchange) -> None:
 # ---- settle
 
 
-def succeed(exchange: Exchange, done: Attempt, settled: Settled, last: Last) -> None:
+def succeed(exchange: Exchange, done: Attempt, figures: Figures, last: Last) -> None:
     """The attempt's answer is whole: record it with its request, and send the end of the answer."""
     exchange.attempt = None
     exchange.outbox = last
-    exchange.runtime.journal.append(Answered(settled, record(exchange, "", done.endpoint.id)))
+    exchange.runtime.journal.append(Answered(*told(exchange, "", done.endpoint.id), *figures))
     over(exchange)
 
 
@@ -304,14 +304,14 @@ def close(exchange: Exchange, error: TriviumError) -> None:
         exchange.backoff = None
     exchange.outbox = error
     exchange.status = error.status
-    exchange.runtime.journal.append(record(exchange, error.kind, ""))
+    exchange.runtime.journal.append(Closed(*told(exchange, error.kind, "")))
     over(exchange)
 
 
-def record(exchange: Exchange, error: str, endpoint: str) -> Closed:
-    """The request's record; `endpoint` answered it, or `error` did."""
+def told(exchange: Exchange, error: str, endpoint: str) -> Told:
+    """The fields of the request's record; `endpoint` answered it, or `error` did."""
     key, dialect = exchange.wish.key, exchange.dialect
-    return Closed(
+    return (
         exchange.id,
         exchange.time_ms,
         int((exchange.runtime.now() - exchange.started) * 1e6),

@@ -10,22 +10,22 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from trivium.errors import LedgerUnavailable
 from trivium.ledger.merge import Kind, Known, Table, lost, merge, request_kind
-from trivium.ledger.record import Place, Record, Reserved
+from trivium.ledger.record import Entry, Place, Reserved
 from trivium.ledger.segment import HEADER, check_header, lock_path, parse, series, tag_of
 from trivium.ledger.store import Store, transaction
 from trivium.transport.platform import FileLock
 
 log = logging.getLogger("trivium.ledger")
 
-_CHUNK_BYTES = 512 << 10
-"""Read and committed at once: about 5,000 records."""
+_CHUNK_BYTES = 128 << 10
+"""Read and committed at once: about 500 requests, which a processor's cache holds."""
 _BEING_BORN_S = 60.0
 """A writer's lock may be without a segment, and for a moment without its holder, when it is younger."""
 
@@ -140,7 +140,7 @@ class Loader:
     def _commit_to(self, path: Path, offset: int) -> None:
         self._store.writer.execute("INSERT OR REPLACE INTO journal_offset VALUES (?, ?)", (path.name, offset))
 
-    def _write(self, tag: str, records: list[Record]) -> None:
+    def _write(self, tag: str, records: Sequence[Entry]) -> None:
         database = self._store.writer
         # Ids sort by time: nearly all are newer than what is there, and need not be looked for.
         newest = max(database.execute(_NEWEST).fetchone())

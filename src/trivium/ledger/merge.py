@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec.structs import astuple
 
-from trivium.ledger.record import Closed, Place, Record, Reserved, Settled
+from trivium.ledger.record import CLOSED_WIDTH, Answered, Closed, Entry, Place, Record, Reserved, Settled, apart
 
 Name = tuple[str, int]
 """An attempt's: the request's id and a number."""
@@ -29,9 +29,11 @@ Dimensions = tuple[str, str, str, str, str]
 Table = Literal["attempt", "request"]
 
 _ENDING, _FIGURES = (Settled.__struct_fields__.index(name) for name in ("outcome", "input_tokens"))
-_ASKED = Closed.__struct_fields__.index("requested_model")
-_UNSETTLED = astuple(Settled("", 0, 0, "unknown", ""))
-_UNDER_WAY = ("", *_UNSETTLED[_ENDING + 1 : _FIGURES])
+_ENDED = _FIGURES - _ENDING
+_ASKED, _KEY, _ERROR, _ATTEMPTS = (
+    Closed.__struct_fields__.index(name) for name in ("requested_model", "key", "error", "attempts")
+)
+_UNDER_WAY = ("", *astuple(Settled("", 0, 0, "unknown", ""))[_ENDING + 1 :])
 _NOWHERE = Place("", "", "", "", "")
 _DAY_MS = 86_400_000
 
@@ -58,36 +60,77 @@ class Rows(NamedTuple):
     """Requests that these records close and others began."""
 
 
-def merge(records: Iterable[Record], known: Mapping[Name, Known], requests: set[str]) -> Rows:
+def merge(entries: Iterable[Entry], known: Mapping[Name, Known], requests: set[str]) -> Rows:
     """Fold records over the attempts that are `known` and the ids of closed `requests` (added to)."""
-    begun: dict[Name, Reserved] = {}
-    ended: dict[Name, Settled] = {}
-    over: list[Closed] = []
-    rows = Rows({}, {}, {}, set(), set())
-    begun_before = {id_ for id_, _ in known}
-    for record in records:
-        id_ = record.id
-        if isinstance(record, Closed):
-            if id_ not in requests:
-                requests.add(id_)
-                (rows.opened.discard if id_ in rows.opened else rows.closed.add)(id_)
-                over.append(record)
-            continue
-        name = (id_, record.attempt)
-        if isinstance(record, Settled):
-            if name not in ended and not (name in known and known[name].settled):
-                ended[name] = record
-                if name not in begun and name not in known:
-                    # Its reservation was damaged; the money is counted all the same.
-                    begun[name] = Reserved(id_, record.attempt, record.time_ms, None, 0, _NOWHERE, "")
-        elif name not in begun and name not in known:
-            begun[name] = record
-            if id_ not in begun_before and id_ not in requests:
-                rows.opened.add(id_)
-    before = {name: known[name].reserved for name in ended if name not in begun}
-    _add_attempts(rows, begun | before, ended)
-    _add_requests(rows, over, begun, known)
-    return rows
+    fold = _Fold(known, requests)
+    for entry in entries:
+        if isinstance(entry, Reserved):
+            fold.begin(entry)
+        elif isinstance(entry, Answered):
+            fold.answer(entry)
+        elif isinstance(entry, Settled):
+            fold.settle(entry)
+        else:
+            fold.close(entry)
+    return fold.rows()
+
+
+class _Fold:
+    """What some records say, by attempt."""
+
+    def __init__(self, known: Mapping[Name, Known], requests: set[str]) -> None:
+        self._known = known
+        self._requests = requests
+        self._begun_before = {id_ for id_, _ in known}
+        self._begun: dict[Name, Reserved] = {}
+        self._ended: dict[Name, Kind] = {}
+        """The fields of `Settled` from its outcome on."""
+        self._over: list[Kind] = []
+        """The fields of `Closed`."""
+        self._opened: set[str] = set()
+        self._closed: set[str] = set()
+
+    def begin(self, reserved: Reserved) -> None:
+        id_ = reserved.id
+        name = (id_, reserved.attempt)
+        if name not in self._begun and name not in self._known:
+            self._begun[name] = reserved
+            if id_ not in self._begun_before and id_ not in self._requests:
+                self._opened.add(id_)
+
+    def answer(self, answered: Answered) -> None:
+        name = (answered.id, answered.attempts)
+        if name in self._begun and name not in self._ended:
+            self._ended[name] = ("ok", "", *astuple(answered)[CLOSED_WIDTH:])  # as nearly always
+            self.close(answered)
+        else:
+            settled, closed = apart(answered)
+            self.settle(settled)
+            self.close(closed)
+
+    def settle(self, settled: Settled) -> None:
+        name = (settled.id, settled.attempt)
+        known = self._known.get(name)
+        if name in self._ended or (known is not None and known.settled):
+            return
+        self._ended[name] = astuple(settled)[_ENDING:]
+        if known is None and name not in self._begun:
+            # Its reservation was damaged; the money is counted all the same.
+            self._begun[name] = Reserved(settled.id, settled.attempt, settled.time_ms, None, 0, _NOWHERE, "")
+
+    def close(self, closed: Closed) -> None:
+        id_ = closed.id
+        if id_ not in self._requests:
+            self._requests.add(id_)
+            (self._opened.discard if id_ in self._opened else self._closed.add)(id_)
+            self._over.append(astuple(closed)[:CLOSED_WIDTH])
+
+    def rows(self) -> Rows:
+        rows = Rows({}, {}, {}, self._opened, self._closed)
+        before = {name: self._known[name].reserved for name in self._ended if name not in self._begun}
+        _add_attempts(rows, self._begun | before, self._ended)
+        _add_requests(rows, self._over, self._begun, self._known)
+        return rows
 
 
 def lost(attempts: Iterable[Known]) -> list[Record]:
@@ -109,32 +152,33 @@ def _unclosed(first: Reserved, last: Reserved) -> Closed:
     return Closed(first.id, first.time_ms, 0, None, *asked)
 
 
-def _add_attempts(rows: Rows, begun: dict[Name, Reserved], ended: dict[Name, Settled]) -> None:
+def _add_attempts(rows: Rows, begun: dict[Name, Reserved], ended: dict[Name, Kind]) -> None:
     groups: dict[tuple[Place, str, int, Kind], list[Fact]] = {}
     for name, reserved in begun.items():
         *fact, place, key = astuple(reserved)
-        settled = ended.get(name)
-        end = _UNSETTLED if settled is None else astuple(settled)
-        ending = _UNDER_WAY if settled is None else end[_ENDING:_FIGURES]
-        group = (place, key, reserved.time_ms // _DAY_MS, ending)
+        end = ended.get(name, _UNDER_WAY)
+        group = (place, key, reserved.time_ms // _DAY_MS, end[:_ENDED])
         found = groups.get(group)
         if found is None:
             found = groups[group] = []
-        found.append((*fact, *end[_FIGURES:]))
+        found.append((*fact, *end[_ENDED:]))
     for (place, key, day, ending), facts in groups.items():
         rows.attempts.setdefault((*astuple(place), key, *ending), []).extend(facts)
-        if ending is not _UNDER_WAY:
+        if ending[0]:
             _count_attempts(_sums(rows, day, place, key), facts, failed=ending[0] != "ok")
 
 
-def _add_requests(rows: Rows, over: list[Closed], begun: dict[Name, Reserved], known: Mapping[Name, Known]) -> None:
+def _add_requests(rows: Rows, over: list[Kind], begun: dict[Name, Reserved], known: Mapping[Name, Known]) -> None:
     counts: dict[tuple[int, Place, str, bool], int] = {}
-    for closed in over:
-        row = astuple(closed)
-        rows.requests.setdefault(row[_ASKED:], []).append(row[:_ASKED])
-        name = (closed.id, closed.attempts)
+    for row in over:
+        asked = row[_ASKED:]
+        found = rows.requests.get(asked)
+        if found is None:
+            found = rows.requests[asked] = []
+        found.append(row[:_ASKED])
+        name = (row[0], row[_ATTEMPTS])
         last = begun.get(name) or (known[name].reserved if name in known else None)
-        count = (closed.time_ms // _DAY_MS, last.place if last else _NOWHERE, closed.key, closed.error != "")
+        count = (row[1] // _DAY_MS, last.place if last else _NOWHERE, row[_KEY], row[_ERROR] != "")
         counts[count] = counts.get(count, 0) + 1
     for (day, place, key, failed), number in counts.items():
         sums = _sums(rows, day, place, key)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec.structs import astuple
 
 FIGURE_MAX = 10**15
 """Larger than any true figure: a million dollars in nano-dollars, thirty years in microseconds."""
@@ -100,11 +101,39 @@ class Closed(msgspec.Struct, frozen=True, tag="c", array_like=True):
     tags: tuple[str, ...] = ()
 
 
-class Answered(msgspec.Struct, frozen=True, tag="a", array_like=True):
-    """An attempt has ended well and its request with it: both records in one, as almost every request ends."""
+Told = tuple[
+    str, int, int, int | None, str, str, str, int, bool, int, str, int, str, str, tuple[str, ...], tuple[str, ...]
+]
+"""The fields of `Closed`."""
 
-    settled: Settled
-    closed: Closed
+
+class Answered(Closed, frozen=True, tag="a", array_like=True):
+    """A request is over because its attempt has ended well: what both records say, as almost every request ends."""
+
+    upstream_status: Figure = 0
+    estimated: bool = False
+    finish_reason: str = ""
+    input_tokens: Figure = 0
+    output_tokens: Figure = 0
+    cache_read_tokens: Figure = 0
+    cache_write_tokens: Figure = 0
+    reasoning_tokens: Figure = 0
+    attempt_cost_nanos: Figure | None = None
+    upstream_cost_nanos: Figure | None = None
+    ttft_us: Figure = -1
+    attempt_duration_us: Figure = 0
+    upstream_id: str = ""
+
+
+CLOSED_WIDTH = len(Closed.__struct_fields__)
+"""Fields of an `Answered` that are those of `Closed`; the others are those of `Settled` after its error."""
+
+
+def apart(answered: Answered) -> tuple[Settled, Closed]:
+    """The two records that an `Answered` stands for."""
+    row = astuple(answered)
+    settled = Settled(answered.id, answered.attempts, answered.time_ms, "ok", "", *row[CLOSED_WIDTH:])
+    return settled, Closed(*row[:CLOSED_WIDTH])
 
 
 Record = Reserved | Settled | Closed

@@ -18,7 +18,7 @@ from zlib import crc32
 import msgspec
 
 from trivium.errors import LedgerUnavailable
-from trivium.ledger.record import FIGURE_MAX, Answered, Entry, Record
+from trivium.ledger.record import FIGURE_MAX, Entry
 
 FORMAT = 2
 _MAGIC = b"TRIVJNL"
@@ -113,7 +113,7 @@ def bytes_in(directory: Path) -> int:
 class Stretch(NamedTuple):
     """The whole frames at the beginning of some bytes."""
 
-    records: list[Record]
+    records: list[Entry]
     size: int
     """Bytes that they take up."""
     damaged: bool
@@ -122,7 +122,7 @@ class Stretch(NamedTuple):
 
 def parse(data: bytes) -> Stretch:
     """Read frames until the bytes end, a frame is incomplete, or one is damaged."""
-    records: list[Record] = []
+    records: list[Entry] = []
     at, end = 0, len(data)
     while at + FRAME.size <= end:
         length, checksum = FRAME.unpack_from(data, at)
@@ -133,15 +133,10 @@ def parse(data: bytes) -> Stretch:
         if crc32(payload) != checksum:
             return Stretch(records, at, damaged=True)
         try:
-            entries = decode(payload)
+            records += decode(payload)
         except msgspec.DecodeError:
             # Zeros, which some file systems leave after a power cut, have a right checksum and are no record.
             return Stretch(records, at, damaged=True)
-        for entry in entries:
-            if isinstance(entry, Answered):
-                records += (entry.settled, entry.closed)
-            else:
-                records.append(entry)
         at = stop
     return Stretch(records, at, damaged=False)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ledger_help import apart_all
 from trivium.config import shipped
 from trivium.config.load import load
 from trivium.config.schema import Engine
@@ -232,7 +233,7 @@ class World:
         """What the kernel has of the journal."""
         found: list[Record] = []
         for path in sorted(self.folder.glob("*.journal")):
-            found += parse(path.read_bytes()[len(HEADER) :]).records
+            found += apart_all(parse(path.read_bytes()[len(HEADER) :]).records)
         return found
 
     def said(self) -> list[str]:
