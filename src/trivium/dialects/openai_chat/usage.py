@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import astuple
 
 from trivium.dialects.common import tokens
 from trivium.dialects.openai_chat.wire import Details, Timings, UsageObject
@@ -36,6 +37,8 @@ def of_usage(wire: UsageObject) -> Usage | None:
     if prompt is None or output is None:
         return None
     inside, made = wire.prompt_tokens_details or _NO_DETAILS, wire.completion_tokens_details or _NO_DETAILS
+    if wire.cost is None and not (wire.prompt_cache_hit_tokens or any(astuple(inside)) or any(astuple(made))):
+        return Usage(input_tokens=prompt, output_tokens=output)
     reasoning = made.reasoning_tokens and (tokens(made.reasoning_tokens) or 0)
     if reasoning and wire.total_tokens == prompt + output + reasoning:
         # Some servers count thinking beside the completion; it is billed as output all the same.
