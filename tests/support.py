@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from fake_names import NXDOMAIN, SERVFAIL, Name
 from trivium.testing import FakeUpstream
-from trivium.testing.names import NXDOMAIN, SERVFAIL, Name
 from unreachable import Broken, black_hole, refused_port, tls_fault
 
 Dialect = Literal["openai_chat", "anthropic_messages"]
@@ -152,7 +152,7 @@ class Address:
     ca_file: Path | None = None
     """What it may trust, beside the system's store."""
     names: Mapping[str, Name] = field(default_factory=dict[str, Name])
-    """For `names.fake_names` here or `names.environment` in a child."""
+    """For `fake_names.fake_names` here or `fake_names.environment` in a child."""
 
 
 FIXTURES = (

@@ -22,6 +22,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+import fake_names as names
 import support
 from faults.cases import CASES, DIALECTS, FALLBACK_TEXT, Case, Cell, Outcome, cells
 from ledger_help import apart_all
@@ -30,7 +31,7 @@ from trivium.client import AsyncTrivium
 from trivium.errors import TriviumError
 from trivium.ledger import segment
 from trivium.ledger.record import Closed, Record, Reserved, Settled
-from trivium.testing import FakeUpstream, connects, names
+from trivium.testing import FakeUpstream
 from trivium.types.event import TextDelta
 from trivium.wire.sse import SSEParser
 
@@ -201,7 +202,7 @@ def setting(chosen: Sequence[Cell], scale: float = SCALE, **tables: Any) -> Gene
         rows += [provider(fallback, f"fallback-{d.replace('_', '-')}", dialect=d) for d in DIALECTS]
         bundle = folder / "ca.pem"
         bundle.write_bytes(b"".join(a.ca_file.read_bytes() for a in at.values() if a.ca_file))
-        env = {"PYTHONPATH": str(connects.SITE)} | names.environment(faked) if faked else {}
+        env = names.environment(faked) if faked else {}
         env |= {"SSL_CERT_FILE": str(bundle)} if bundle.stat().st_size else {}
         text = config(
             rows, _routes(chosen, scale), scale=scale, timeouts=None if scale == 1 else PATIENT, **tables

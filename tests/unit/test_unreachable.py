@@ -7,8 +7,8 @@ import ssl
 
 import pytest
 
+from fake_names import Name, fake_names
 from trivium.testing import FakeUpstream
-from trivium.testing.names import Name, fake_names
 from unreachable import Broken, TLSServer, black_hole, refused_port, tls_fault, tls_upstream
 
 

@@ -27,5 +27,3 @@ if os.environ.get("TRIVIUM_PORTABLE") == "1":
     sys.modules["uvloop"] = None  # type: ignore[assignment]  # as where it does not exist: an ImportError
 if _log := os.environ.get("TRIVIUM_CONNECTS_LOG"):
     _load("connects.py").record_to_file(_log)
-if "TRIVIUM_FAKE_NAMES" in os.environ:
-    _load("names.py").from_environment()

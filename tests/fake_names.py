@@ -1,6 +1,6 @@
 """Host names whose look-up fails, is slow, or gives the addresses that a test wants (cases 4 and 5).
 
-Imports the standard library only: `site/sitecustomize.py` loads this file before anything else of Trivium.
+Imports the standard library only: `site/sitecustomize.py` loads this file before anything of Trivium.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import os
 import socket
 import time
 from collections.abc import Generator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 VARIABLE = "TRIVIUM_FAKE_NAMES"
+SITE = Path(__file__).with_name("site")
 
 _real = socket.getaddrinfo
 
@@ -47,8 +49,8 @@ def fake_names(names: Mapping[str, Name]) -> Generator[None]:
 
 
 def environment(names: Mapping[str, Name]) -> dict[str, str]:
-    """A variable that does the same in a Python child that has `site` on its path (see `connects.environment`)."""
-    return {VARIABLE: json.dumps(names)}
+    """Variables that do the same in a Python child; its recorder of connections works as well."""
+    return {VARIABLE: json.dumps(names), "PYTHONPATH": str(SITE)}
 
 
 def from_environment() -> None:
