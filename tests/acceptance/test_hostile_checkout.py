@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
+import fake_names
 import support
 from engines_help import ROWS, gguf_bytes
 from trivium.cli.app import APPS, COMMANDS
 from trivium.config.shipped import catalog
 from trivium.engines.store import Store
-from trivium.testing import connects, names
+from trivium.testing import connects
 from trivium.transport.address import parse_origin
 
 MODEL = "smollm2-135m"
@@ -122,7 +123,7 @@ class Checkout:
         store.add(MODEL, f"sha256:{row.sha256}", source=row.source, licence=row.licence, link=model_blob)
         self.log = folder / "acts.jsonl"
         known = {parse_origin(p.base_url).host for p in catalog().providers.values() if p.base_url}
-        nowhere = dict.fromkeys((known - {"127.0.0.1", "localhost"}) | {"huggingface.co"}, names.NXDOMAIN)
+        nowhere = dict.fromkeys((known - {"127.0.0.1", "localhost"}) | {"huggingface.co"}, fake_names.NXDOMAIN)
         ours = {
             "OPENAI_API_KEY": "sk-mine-0123456789",
             "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
@@ -131,7 +132,9 @@ class Checkout:
             "PIP_CONFIG_FILE": os.devnull,
             "XDG_CONFIG_HOME": str(folder / "none"),
         }
-        self.env = support.environment(self.home) | connects.environment(self.log) | names.environment(nowhere) | ours
+        self.env = (
+            support.environment(self.home) | connects.environment(self.log) | fake_names.environment(nowhere) | ours
+        )
 
     def command(self, *words: str) -> list[str]:
         """As the installed script does, without the working directory on the path."""
