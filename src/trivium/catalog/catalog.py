@@ -7,22 +7,14 @@ from typing import Literal
 
 import msgspec
 
-from trivium.catalog.rows import LocalModel, Model, Price, Provider
+from trivium.catalog.rows import Figures, LocalModel, Model, Price, Provider
 
 Test = Literal["starts", "ends", "contains", "regex"]
 
 
-class PriceRow(msgspec.Struct, frozen=True, array_like=True):
-    """Nano-dollars per million tokens; None is unknown. `context` is in tokens."""
+class PriceRow(Figures, frozen=True, array_like=True):
+    """A row of `prices.json`; `context` is in tokens."""
 
-    input: int | None = None
-    output: int | None = None
-    cache_read: int | None = None
-    cache_write: int | None = None
-    cache_write_1h: int | None = None
-    input_audio: int | None = None
-    output_audio: int | None = None
-    request: int = 0
     context: int | None = None
 
 
@@ -86,17 +78,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         row = self.prices.row(provider.prices_id, spelling)
         if row is None or row.input is None:
             return None
-        return Price(
-            input=row.input,
-            output=row.output,
-            cache_read=row.cache_read,
-            cache_write=row.cache_write,
-            cache_write_1h=row.cache_write_1h,
-            input_audio=row.input_audio,
-            output_audio=row.output_audio,
-            request=row.request,
-            version=self.prices.version,
-        )
+        figures = {name: getattr(row, name) for name in Figures.__struct_fields__}
+        return Price(**figures, version=self.prices.version)
 
     def context(self, provider: Provider, spelling: str) -> int | None:
         """How many tokens fit, as the price list says it; None where it is silent."""

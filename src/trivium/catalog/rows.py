@@ -16,13 +16,8 @@ Capability = Literal[
 ]
 
 
-class Price(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Nano-dollars per million tokens of a kind; None is unknown, 0 is free.
-
-    Kinds without a price of their own fall back: cache reads and writes to `input`, audio to the
-    text price of its direction. `request` is nano-dollars a request. `version` names the source and
-    its date and is stored with every ledger row that used it.
-    """
+class Figures(msgspec.Struct, frozen=True):
+    """Nano-dollars per million tokens of a kind; None is unknown, 0 is free. `request` is nano-dollars a request."""
 
     input: int | None = None
     output: int | None = None
@@ -32,11 +27,16 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     input_audio: int | None = None
     output_audio: int | None = None
     request: int = 0
-    version: str = ""
 
-    @property
-    def known(self) -> bool:
-        return self.input is not None and self.output is not None
+
+class Price(Figures, frozen=True, omit_defaults=True, kw_only=True):
+    """What attempts are charged by.
+
+    Kinds without a price of their own fall back: cache reads and writes to `input`, audio to the text price of its
+    direction. `version` names the source and its date and is stored with every ledger row that used it.
+    """
+
+    version: str = ""
 
     def cost(self, usage: Usage) -> int | None:
         """Nano-dollars for one attempt, rounded half up once; None where the price is unknown."""
