@@ -82,6 +82,9 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
 class StreamDecoder(Protocol):
     """Turns an upstream's stream into events. Raises UpstreamProtocolError for what its dialect forbids."""
 
+    malformed: int
+    """How many broken frames were skipped."""
+
     def feed(self, data: bytes) -> list[Event]:
         """Events of these bytes, however they were cut; `End` follows the dialect's terminal marker."""
         ...
@@ -89,11 +92,6 @@ class StreamDecoder(Protocol):
     def close(self) -> list[Event]:
         """The upstream closed cleanly. Yields `End` if the answer was complete although the marker is missing
         (every choice has its finish), else nothing: the stream was cut."""
-        ...
-
-    @property
-    def malformed(self) -> int:
-        """How many broken frames were skipped."""
         ...
 
 
@@ -117,30 +115,20 @@ class StreamEncoder(Protocol):
 class Meter(Protocol):
     """Reads a passed stream lightly: usage, finish, error and end, while the bytes go on as they are."""
 
-    @property
-    def content(self) -> bool:
-        """A content event has passed."""
-        ...
-
-    @property
-    def complete(self) -> bool:
-        """The terminal marker has passed and every choice has its finish."""
-        ...
+    content: bool
+    """A content event has passed."""
+    complete: bool
+    """The terminal marker has passed and every choice has its finish."""
+    finish_reason: str
+    upstream_id: str
+    malformed: int
+    """How many broken frames were kept from the caller."""
 
     @property
     def usage(self) -> Usage | None: ...
     @property
-    def finish_reason(self) -> str: ...
-    @property
-    def upstream_id(self) -> str: ...
-    @property
     def error(self) -> TriviumError | None:
         """The upstream reported an error inside the stream; nothing after it may pass."""
-        ...
-
-    @property
-    def malformed(self) -> int:
-        """How many broken frames were kept from the caller."""
         ...
 
     def ordinary(self, data: bytes) -> int:
