@@ -21,6 +21,12 @@ def running(pid: int) -> bool:
     return _parent(pid) is not None
 
 
+def heeds(pid: int) -> bool:
+    """Whether a process has a handler for SIGHUP."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) & 1)
+
+
 def children(pid: int) -> dict[int, str]:
     """The command lines of a process's children that have not ended."""
     found: dict[int, str] = {}

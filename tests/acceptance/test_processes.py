@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -19,8 +19,8 @@ import pytest
 
 import cli_help
 from acceptance.world import LOCAL
-from processes_help import MANY, engines, running, workers
-from support import Raw, Served, ask_raw, config, free_port, provider, serve
+from processes_help import MANY, children, engines, heeds, running, workers
+from support import PATHS, Raw, Served, ask_raw, body, config, free_port, provider, read_raw, request_bytes, serve
 from trivium.testing import FakeUpstream, answers
 
 MODEL = "primary/ok"
@@ -79,6 +79,27 @@ class Streams:
             assert raw.payload.endswith(b"data: [DONE]\n\n")
         assert len(self.found) == len(self._threads)
         return set(ids(self.found))
+
+
+@contextmanager
+def asking(served: Served, stopped: Iterable[int], count: int = 24) -> Generator[list[Raw]]:
+    """So many callers, of whom those of stopped workers wait to be accepted until the end; then all are answered."""
+    payload = request_bytes(PATHS["openai_chat"], json.dumps(body(MODEL)).encode())
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    callers = [socket.create_connection(("127.0.0.1", served.port), PATIENCE_S) for _ in range(count)]
+    found: list[Raw] = []
+    try:
+        for caller in callers:
+            caller.sendall(payload)
+        yield found
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+        found += [read_raw(caller, PATIENCE_S) for caller in callers]
+        assert [raw.status if raw.head else raw.end for raw in found] == [200] * count
+    finally:
+        for caller in callers:
+            caller.close()
 
 
 def ids(found: Iterable[Raw]) -> list[str]:
@@ -236,6 +257,52 @@ def test_the_fleet_grows_and_shrinks_while_streams_go_on(up: FakeUpstream, reloa
         assert served.log().count("is replaced") == 0
 
 
+@MANY
+def test_whoever_waits_for_a_worker_that_retires_is_served(up: FakeUpstream) -> None:
+    with serve(settings(up, workers=1)) as served:
+        first = workers(served)
+        rewrite(served, settings(up, workers=2))
+        reload_by_command(served)
+        until(lambda: len(workers(served)) == 2, "the fleet does not grow")
+        with asking(served, workers(served) - first):
+            rewrite(served, settings(up, workers=1))
+            reload_by_command(served)
+        until(lambda: workers(served) == first, "the fleet does not shrink")
+
+
+@contextmanager
+def hanging_up() -> Generator[None]:
+    """SIGHUP, again and again, to the server that is started here and its workers, from when they first do anything."""
+    done = threading.Event()
+
+    def hang_up() -> None:
+        while not done.wait(0.01):
+            for pid, line in children(os.getpid()).items():
+                below = children(pid) if " serve " in line else {}
+                for one in [*below, pid] if below else ():
+                    with suppress(ProcessLookupError):
+                        os.kill(one, signal.SIGHUP)
+
+    thread = threading.Thread(target=hang_up)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@MANY
+def test_no_hangup_comes_too_early(up: FakeUpstream) -> None:
+    with hanging_up(), serve(settings(up, workers=1)) as served:
+        first = workers(served)
+        rewrite(served, settings(up, workers=3))
+        until(lambda: len(workers(served)) == 3 and all(map(heeds, workers(served))), "the fleet does not grow")
+        assert first < workers(served)
+        assert served.log().count("is replaced") == 0
+        assert ask(served).status == 200
+
+
 # ---- death
 
 
@@ -287,6 +354,15 @@ def test_workers_without_a_master_finish_and_end(up: FakeUpstream) -> None:
 
 
 @MANY
+def test_whoever_waits_for_a_worker_without_a_master_is_served(up: FakeUpstream) -> None:
+    with serve(settings(up), "--workers", "2") as served:
+        with none_left(workers(served)), asking(served, workers(served)) as found:
+            served.process.kill()
+            served.process.wait()
+        assert logged(served) == dict.fromkeys(ids(found), 1)
+
+
+@MANY
 def test_the_engine_dies_with_its_master(own_model_home: Path, up: FakeUpstream) -> None:
     with serve(settings(up), home=own_model_home) as served:
         raw = ask_raw(served.port, "openai_chat", LOCAL, quiet_s=60, max_tokens=4)
@@ -321,3 +397,15 @@ def test_it_drains_and_refuses_newcomers_at_once(up: FakeUpstream, count: int) -
         assert served.process.wait(PATIENCE_S) == 0
         assert logged(served) == dict.fromkeys(done, 1)
         assert up.busy == 0
+
+
+@MANY
+def test_a_signal_to_all_processes_at_once_is_one_to_the_master(up: FakeUpstream) -> None:
+    """As systemd stops a service."""
+    with serve(settings(up), "--workers", "2") as served:
+        streams = Streams(served, up)
+        for pid in [*workers(served), served.process.pid]:
+            os.kill(pid, signal.SIGTERM)
+        done = streams.whole()
+        assert served.process.wait(PATIENCE_S) == 0
+        assert logged(served) == dict.fromkeys(done, 1)

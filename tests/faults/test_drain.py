@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
+import socket
 import sqlite3
 import threading
 import time
@@ -11,7 +13,7 @@ import time
 import pytest
 
 from faults import driver
-from support import DIALECTS, Raw, Served, ask_raw, config, provider, serve
+from support import DIALECTS, PATHS, Raw, Served, ask_raw, body, config, provider, read_raw, request_bytes, serve
 from trivium.testing import FakeUpstream, answers
 
 STREAMS = 10
@@ -56,7 +58,7 @@ def test_streams_finish_and_newcomers_are_refused() -> None:
     with FakeUpstream(time_scale=20) as up, serve(configuration(up, "10s")) as served:
         threads, found = streams(served, up)
         served.process.send_signal(signal.SIGTERM)
-        time.sleep(0.1)
+        time.sleep(0.5)
         assert refused(served.port)
         for thread in threads:
             thread.join()
@@ -83,6 +85,47 @@ def test_a_stream_that_is_too_slow_is_told() -> None:
             assert (seen.outcome, seen.kind, seen.note) == ("cut", "draining", "")
         assert outcomes(served) == ["error_midstream"] * STREAMS
         up.wait_until(lambda: not up.busy)
+
+
+def test_whoever_is_connected_is_served_once_more() -> None:
+    payload = request_bytes(PATHS["openai_chat"], json.dumps(body("openai_chat/ok")).encode())
+    with FakeUpstream(time_scale=5) as up, serve(configuration(up, "10s")) as served, contextlib.ExitStack() as stack:
+        callers = [stack.enter_context(socket.create_connection(("127.0.0.1", served.port), 10)) for _ in range(9)]
+        threads, found = streams(served, up)
+        served.process.send_signal(signal.SIGTERM)
+        seen: list[Raw] = []
+        while not seen or seen[-1].header("connection") != "close":
+            callers[0].sendall(payload)
+            seen.append(read_raw(callers[0]))
+        for caller in callers[1:]:
+            caller.sendall(request_bytes("/ready", b"", method="GET") if caller is callers[-1] else payload)
+            seen.append(read_raw(caller))
+        assert {(raw.status, raw.header("connection")) for raw in seen[-9:-1]} == {(200, "close")}
+        assert {raw.status for raw in seen[:-1]} == {200}
+        assert (seen[-1].status, seen[-1].body) == (503, b'{"status":"draining"}')
+        for thread in threads:
+            thread.join()
+        assert len(found) == STREAMS
+        assert served.process.wait(5) == 0
+        assert set(outcomes(served)) == {"ok"}
+
+
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_waits_for_nobody(again: signal.Signals) -> None:
+    with FakeUpstream(time_scale=5) as up, serve(configuration(up, "60s")) as served:
+        threads, found = streams(served, up)
+        served.process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        assert not found
+        served.process.send_signal(again)
+        assert served.process.wait(8) == 0
+        for thread in threads:
+            thread.join()
+        for raw in found:
+            dialect = "openai_chat" if b"chat.completion" in raw.body else "anthropic_messages"
+            seen = driver.read_stream(raw, dialect)
+            assert (seen.outcome, seen.kind, seen.note) == ("cut", "draining", "")
+        assert outcomes(served) == ["error_midstream"] * STREAMS
 
 
 @pytest.mark.parametrize("model", ["silent", "429-retry-after-9"])

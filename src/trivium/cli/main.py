@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -48,6 +49,8 @@ def _run(words: list[str], *, aside: bool) -> int | None:
         # `transport.platform` knows the platform, but is a large part of what is to be loaded meanwhile.
         forks = hasattr(os, "fork") and os.environ.get("TRIVIUM_PORTABLE") != "1"
         if aside and forks and words[:1] == ["serve"]:
+            # It waits until the server can heed it; its default is to end us.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
             from trivium.cli.aside import parse
         else:
             from trivium.cli.app import parse

@@ -134,9 +134,9 @@ class Runtime:
     # ---- admission
 
     def admit(self) -> None:
-        """Raises Draining once the process is about to end."""
-        if self.draining:
-            raise Draining("This server is shutting down.", remedy="Try again.", retry_after_s=1.0)
+        """Raises Draining once requests in flight are cut."""
+        if self.ending is not None:
+            raise self.ending
 
     def opened(self, exchange: Exchange) -> None:
         """A request has begun."""
@@ -360,7 +360,7 @@ class Runtime:
 
     def cut_all(self) -> None:
         """End every request in flight, also one that waits, with an error that its caller can tell from an answer."""
-        self.ending = Draining("This server is shutting down.", remedy="Try again.")
+        self.ending = Draining("This server is shutting down.", remedy="Try again.", retry_after_s=1.0)
         for exchange in list(self.exchanges):
             self._sweep_exchange(exchange, self.now())
 

@@ -18,15 +18,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 import msgspec
 
 from trivium.telemetry.metrics import Sample
+from trivium.transport.platform import ignore_newcomers, signals_held
 
 log = logging.getLogger("trivium.master")
 
 QUICK_S = 2.0
 """A worker that lives shorter than this is replaced after as long a pause, so that a crash loop costs little."""
+TOLD = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
+"""The signals that a worker listens to, which wait until it can."""
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,17 +57,19 @@ class Fleet:
         self._running: dict[int, socket.socket] = {}
         self._samples: dict[int, list[Sample]] = {}
         self._past: dict[tuple[str, frozenset[tuple[str, str]]], int] = {}
-        self._closing = False
         self._life_read, self._life_write = os.pipe()
 
     # ---- starting
 
     def fork(self, sock: socket.socket) -> None:
         """Start a worker by fork; only while this process has one thread. `watch` follows once all are forked."""
-        pid = os.fork()
-        if pid:
-            self._running[pid] = sock
-            return
+        with signals_held(TOLD):
+            pid = os.fork()
+            if not pid:
+                self._child(sock)
+        self._running[pid] = sock
+
+    def _child(self, sock: socket.socket) -> NoReturn:
         status = 1
         try:
             os.close(self._life_write)
@@ -82,14 +88,16 @@ class Fleet:
             self._follow(pid, lambda pid=pid: os.waitpid(pid, 0))
 
     def spawn(self, sock: socket.socket) -> None:
-        """Start a worker as a new program."""
-        orders = msgspec.structs.replace(self._orders, sock_fd=sock.fileno(), life_fd=self._life_read)
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "trivium.server.worker_main", msgspec.json.encode(orders).decode()],
-            pass_fds=(sock.fileno(), self._life_read),
-            stdin=subprocess.DEVNULL,
-        )
-        with self._lock:
+        """Start a worker as a new program, unless nobody shall listen on `sock` any more."""
+        with self._lock, signals_held(TOLD):
+            if sock.fileno() < 0:
+                return
+            orders = msgspec.structs.replace(self._orders, sock_fd=sock.fileno(), life_fd=self._life_read)
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "trivium.server.worker_main", msgspec.json.encode(orders).decode()],
+                pass_fds=(sock.fileno(), self._life_read),
+                stdin=subprocess.DEVNULL,
+            )
             self._running[process.pid] = sock
         self._follow(process.pid, process.wait)
 
@@ -104,44 +112,43 @@ class Fleet:
 
     def _ended(self, pid: int, lived_s: float) -> None:
         with self._lock:
-            sock = self._running.pop(pid, None)
+            sock = self._running.pop(pid)
             self._bury(pid)
-        if sock is None or self._closing:
+        if sock.fileno() < 0:
             return
         log.warning("Worker %d ended and is replaced.", pid)
         if lived_s < QUICK_S:
             time.sleep(QUICK_S)
-        if not self._closing and sock.fileno() >= 0:
-            self.spawn(sock)
+        self.spawn(sock)
 
     # ---- telling
 
-    def signal(self, number: int) -> None:
+    def signal(self, name: str) -> None:
         """Send a signal to every worker."""
         with self._lock:
             for pid in self._running:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+                    os.kill(pid, signal.Signals[name])
 
     def retire(self, sock: socket.socket) -> None:
-        """Let the worker of a socket finish, and close the socket: nobody listens there any more."""
+        """Let the worker of a socket finish, and close the socket: nobody listens there any more.
+
+        Closed here first, so that the worker, which accepts whoever is left in it, is the last to hold it.
+        """
         with self._lock:
-            pid = next((pid for pid, mine in self._running.items() if mine is sock), None)
-            if pid is not None:
-                # Forgotten first, so that its end is not mended.
-                del self._running[pid]
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
-        sock.close()
+            ignore_newcomers(sock)
+            sock.close()
+            for pid, mine in self._running.items():
+                if mine is sock:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGTERM)
 
     def close(self, limit_s: float) -> None:
-        """Let all workers drain; those that take longer than `limit_s` are killed."""
-        self._closing = True
-        self.signal(signal.SIGTERM)
+        """Wait for all workers, which were retired; those that take longer than `limit_s` are killed."""
         deadline = time.monotonic() + limit_s
         while self._running and time.monotonic() < deadline:
             time.sleep(0.02)
-        self.signal(signal.SIGKILL)
+        self.signal("SIGKILL")
 
     # ---- what they have counted
 

@@ -7,7 +7,6 @@ engines, the admin plane, the counters. Where processes cannot be forked, one pr
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +32,10 @@ GRACE_S = 3.0
 
 
 def serve(orders: Orders, started: Started) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigError if the configuration or an address cannot be used."""
+    """Serve until SIGTERM or SIGINT; a second one ends the drain too.
+
+    Raises ConfigError if the configuration or an address cannot be used.
+    """
     read = reader(orders)
     config = read()
     check_home(config.home)
@@ -80,7 +82,13 @@ class Master:
     async def main(self, admin: socket.socket, started: Started) -> None:
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
-        on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": logged(self.reload)})
+
+        def stop() -> None:
+            if stopping.is_set():
+                self._fleet.signal("SIGUSR1")
+            stopping.set()
+
+        on_signals(loop, {"SIGTERM": stop, "SIGINT": stop, "SIGHUP": logged(self.reload)})
         from trivium.gateway.owner import Owner  # after the workers have begun, who do without it
 
         owner = Owner(self._config, {"metrics": self._counted, "reload": _on(loop, self.reload)})
@@ -90,7 +98,7 @@ class Master:
         plane.start()
         await stopping.wait()
         for sock in self._sockets:
-            sock.close()  # else callers would queue here for workers that accept no more
+            self._fleet.retire(sock)
         await asyncio.to_thread(self._fleet.close, self._config.server.drain_s + GRACE_S)
         plane.close()
         await asyncio.to_thread(owner.close)
@@ -118,7 +126,7 @@ class Master:
                 *self._more(config, config.server.workers - before.workers),
             ]
         old, self._sockets, self._config = self._sockets, fresh, config
-        self._fleet.signal(signal.SIGHUP)
+        self._fleet.signal("SIGHUP")
         for sock in fresh:
             if sock not in old:
                 self._fleet.spawn(sock)
@@ -163,7 +171,7 @@ def _on(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> Handler:
 async def _alone(config: Config, read: Callable[[], Config], admin: socket.socket, started: Started) -> None:
     """One process that is master and worker."""
     loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
+    stopping, hurry = asyncio.Event(), asyncio.Event()
     worker = Worker(config, [listening(config.server.listen, "listen")])
 
     def reload() -> None:
@@ -171,7 +179,10 @@ async def _alone(config: Config, read: Callable[[], Config], admin: socket.socke
         _keep(config.server, fresh.server, "listen", "workers", "admin")
         worker.reload(fresh)
 
-    on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": stopping.set, "SIGHUP": logged(reload)})
+    def stop() -> None:
+        (hurry if stopping.is_set() else stopping).set()
+
+    on_signals(loop, {"SIGTERM": stop, "SIGINT": stop, "SIGHUP": logged(reload)})
     from trivium.gateway.owner import Owner
 
     owner = Owner(config, {"reload": _on(loop, reload)})
@@ -181,6 +192,6 @@ async def _alone(config: Config, read: Callable[[], Config], admin: socket.socke
     plane = AdminThread(admin, worker.gateway.runtime.metrics.samples)
     plane.start()
     await stopping.wait()
-    await worker.drain(worker.gateway.runtime.snapshot.config.server.drain_s)
+    await worker.drain(worker.gateway.runtime.snapshot.config.server.drain_s, hurry)
     plane.close()
     await asyncio.to_thread(owner.close)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from trivium.config.schema import Config
 from trivium.gateway.gateway import Gateway
@@ -18,6 +19,12 @@ log = logging.getLogger("trivium.worker")
 
 TICK_S = 1.0
 """How often slow uploads, idle callers and the model store are looked at."""
+POLL_S = 0.02
+"""How often, while it drains."""
+HANDSHAKE_S = 0.1
+"""How long a drain lets callers arrive who are on their way."""
+CUT_S = 1.0
+"""How long callers may take to read how they were cut."""
 
 
 class Worker:
@@ -57,23 +64,43 @@ class Worker:
         self.gateway.reload(config)
         self.plane.configure(config)
 
-    async def drain(self, limit_s: float) -> None:
-        """Stop accepting, let requests in flight finish for `limit_s`, then cut what is left and close."""
+    async def drain(self, limit_s: float, hurry: asyncio.Event) -> None:
+        """Stop accepting, serve whoever came until all are idle, then close; cut what is left after `limit_s` or in a
+        `hurry`."""
         loop = asyncio.get_running_loop()
-        for server in self._servers:
-            server.close()
+        end = loop.time() + limit_s
         if self._ticking is not None:
             self._ticking.cancel()
         runtime = self.gateway.runtime
         runtime.draining = True
-        for connection in list(self._connections):
-            connection.drain()
-        deadline = loop.time() + limit_s
-        while runtime.exchanges and loop.time() < deadline:
-            await asyncio.sleep(0.02)
+        await self._serve_on(min(HANDSHAKE_S, limit_s), hurry.is_set)
+        await self._stop_listening()
+        await self._serve_on(end - loop.time(), lambda: hurry.is_set() or not (self._connections or runtime.exchanges))
         runtime.cut_all()
-        while self._connections and loop.time() < deadline + 1:
-            await asyncio.sleep(0.02)
+        await self._serve_on(CUT_S, lambda: not self._connections)
         for connection in list(self._connections):
             connection.transport.abort()
         await self.gateway.close()
+
+    async def _serve_on(self, limit_s: float, enough: Callable[[], bool]) -> None:
+        """For so long, or until it is `enough`, let every answer be its connection's last one."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + limit_s
+        while (now := loop.time()) < end:
+            for connection in list(self._connections):
+                connection.drain(now)
+            await asyncio.sleep(POLL_S)
+            if enough():
+                return
+
+    async def _stop_listening(self) -> None:
+        """Close the sockets with nobody left in them, whom the kernel would reset."""
+        loop = asyncio.get_running_loop()
+        callers: list[socket.socket] = []
+        for sock, server in zip(self._sockets, self._servers, strict=True):
+            with contextlib.suppress(OSError):  # BlockingIOError: that was the last one
+                while True:
+                    callers.append(sock.accept()[0])
+            server.close()
+        for caller in callers:
+            await loop.connect_accepted_socket(self._connection, caller)

@@ -19,7 +19,7 @@ from trivium.errors import TriviumError
 from trivium.server.fleet import Orders
 from trivium.server.override import overridden
 from trivium.server.worker import Worker
-from trivium.transport.platform import on_signals, run
+from trivium.transport.platform import ignore_newcomers, on_signals, run
 
 log = logging.getLogger("trivium.worker")
 
@@ -52,9 +52,12 @@ def logged(reload: Callable[[], None]) -> Callable[[], None]:
 
 
 async def work(config: Config, read: Callable[[], Config], sock: socket.socket, life_fd: int) -> None:
-    """Serve until SIGTERM, or until the pipe `life_fd` ends because the master did."""
+    """Serve until SIGTERM, or until the pipe `life_fd` ends because the master did; SIGUSR1 ends the drain as well.
+
+    A second SIGTERM does not: service managers send it to the master and to each of its workers.
+    """
     loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
+    stopping, hurry = asyncio.Event(), asyncio.Event()
     drain_s = config.server.drain_s
     worker = Worker(config, [sock])
 
@@ -68,15 +71,17 @@ async def work(config: Config, read: Callable[[], Config], sock: socket.socket, 
         nonlocal drain_s
         loop.remove_reader(life_fd)
         drain_s = min(drain_s, ORPHAN_S)
+        ignore_newcomers(sock)
         stopping.set()
 
-    on_signals(loop, {"SIGTERM": stopping.set, "SIGINT": lambda: None, "SIGHUP": logged(reload)})
+    handlers = {"SIGTERM": stopping.set, "SIGINT": lambda: None, "SIGHUP": logged(reload), "SIGUSR1": hurry.set}
+    on_signals(loop, handlers)
     loop.add_reader(life_fd, orphaned)
     await worker.start()
     counting = loop.create_task(_count(worker))
     await stopping.wait()
     counting.cancel()
-    await worker.drain(drain_s)
+    await worker.drain(drain_s, hurry)
 
 
 async def _count(worker: Worker) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import os
 import secrets
@@ -10,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,10 @@ def listen(host: str, port: int, *, reuse_port: bool = False, backlog: int = 409
         sock.close()
         raise
     return sock
+
+
+def ignore_newcomers(sock: socket.socket) -> None:
+    """Nothing: only Linux can."""
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -172,6 +177,11 @@ def on_signals(loop: asyncio.AbstractEventLoop, handlers: Mapping[str, Callable[
         for signum in {getattr(signal, n, None) for n in (name, "SIGBREAK" if name == "SIGTERM" else name)}:
             if signum is not None:
                 signal.signal(signum, lambda _number, _frame, run=handler: loop.call_soon_threadsafe(run))
+
+
+def signals_held(names: Collection[str]) -> contextlib.AbstractContextManager[None]:  # noqa: ARG001  # as its twin
+    """Nothing: one process starts no other that listens to signals."""
+    return contextlib.nullcontext()
 
 
 def spawn_kwargs() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -12,13 +13,19 @@ import stat
 import struct
 import sys
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 # `sun_path` has 104 bytes on macOS and 108 on Linux, the final NUL included.
 _SOCKET_PATH_MAX_BYTES = 100
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_SO_ATTACH_FILTER = 26  # <asm-generic/socket.h>
+# <linux/filter.h>; the TCP flags are byte 13 of a segment (RFC 9293, 3.1): drop it if SYN is set, else take it whole.
+_NO_SYN = b"".join(
+    struct.pack("=HBBI", *row)
+    for row in ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF_FFFF))
+)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -51,6 +58,18 @@ def listen(host: str, port: int, *, reuse_port: bool = False, backlog: int = 409
         sock.close()
         raise
     return sock
+
+
+def ignore_newcomers(sock: socket.socket) -> None:
+    """Take no more callers into a listening socket that will close: what queues in it then would be reset (Linux).
+
+    A newcomer tries again after a second, and comes to another socket of the port or is refused.
+    """
+    if sys.platform == "linux":
+        program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
+        with contextlib.suppress(OSError):  # where the kernel has no such filters, little is lost
+            fprog = struct.pack("@HP", len(_NO_SYN) // 8, ctypes.addressof(program))
+            sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
 
 
 def _private(directory: Path) -> None:
@@ -217,11 +236,22 @@ def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> bool:
 def on_signals(loop: asyncio.AbstractEventLoop, handlers: Mapping[str, Callable[[], object]]) -> None:
     """Run handlers on the loop at signals, by name (`SIGTERM`); those that the platform lacks are left out.
 
-    Called in the main thread.
+    Called in the main thread. Those that were held come now.
     """
-    for name, handler in handlers.items():
-        if hasattr(signal, name):
-            loop.add_signal_handler(getattr(signal, name), handler)
+    known = {signal.Signals[name]: handler for name, handler in handlers.items() if hasattr(signal, name)}
+    for number, handler in known.items():
+        loop.add_signal_handler(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, known)
+
+
+@contextlib.contextmanager
+def signals_held(names: Collection[str]) -> Generator[None]:
+    """Let these signals wait in this thread, and in processes started meanwhile until they call `on_signals`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.Signals[name] for name in names})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def spawn_kwargs() -> dict[str, Any]:

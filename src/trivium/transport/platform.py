@@ -21,11 +21,13 @@ if PORTABLE:
         FileLock,
         connect_local,
         die_with_parent,
+        ignore_newcomers,
         listen,
         new_event_loop,
         on_signals,
         peer_is_same_user,
         serve_local,
+        signals_held,
         spawn_kwargs,
     )
 else:
@@ -33,11 +35,13 @@ else:
         FileLock,
         connect_local,
         die_with_parent,
+        ignore_newcomers,
         listen,
         new_event_loop,
         on_signals,
         peer_is_same_user,
         serve_local,
+        signals_held,
         spawn_kwargs,
     )
 
@@ -46,12 +50,14 @@ __all__ = [
     "FileLock",
     "connect_local",
     "die_with_parent",
+    "ignore_newcomers",
     "listen",
     "new_event_loop",
     "on_signals",
     "peer_is_same_user",
     "run",
     "serve_local",
+    "signals_held",
     "spawn_kwargs",
     "watch_stdin_eof",
 ]

@@ -34,6 +34,8 @@ UPLOAD_S = 30.0
 """How long a request may take to arrive; a slow-loris upload is cut off then."""
 IDLE_S = 300.0
 """How long a caller may keep a connection without a request."""
+LINGER_S = 0.5
+"""How long, once the server drains: a request on its way is served."""
 CLOSE_S = 10.0
 """How long a caller may take to read the last answer; a connection that has not closed by then is dropped."""
 
@@ -116,8 +118,8 @@ class CallerConnection(asyncio.Protocol):
     __slots__ = (
         "_ahead", "_ahead_bytes", "_arriving", "_awaited", "_body", "_chunked", "_closing", "_connections", "_deaf",
         "_fields", "_first", "_framing_bytes", "_head_done", "_head_only", "_head_read", "_keep_alive", "_known",
-        "_lines", "_parser", "_queue", "_read", "_reading", "_refusal", "_service", "_since", "_target", "_version",
-        "_writable", "busy", "gone", "stream", "transport",
+        "_last", "_lines", "_parser", "_queue", "_read", "_reading", "_refusal", "_service", "_since", "_target",
+        "_version", "_writable", "busy", "gone", "stream", "transport",
     )  # fmt: skip
 
     def __init__(self, service: Service, connections: set[CallerConnection]) -> None:
@@ -146,6 +148,8 @@ class CallerConnection(asyncio.Protocol):
         self._refusal: tuple[bytes, int, str] | None = None
         self._closing = False
         self._keep_alive = True
+        self._last = False
+        """Whether the next head to be sent says that it is the last."""
         self._chunked = True
         self._head_only = False
         self._version = ""
@@ -396,6 +400,8 @@ class CallerConnection(asyncio.Protocol):
         """Answer in one write. `head` holds complete header lines; length and connection are added here."""
         if self.gone:
             return
+        if self._last:
+            self._keep_alive = False
         close = b"" if self._keep_alive else b"connection: close\r\n"
         reason = REASONS.get(status, b"Unknown")
         if status == 204:
@@ -414,6 +420,8 @@ class CallerConnection(asyncio.Protocol):
         """
         if self.gone:
             return
+        if self._last:
+            self._keep_alive = False
         framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
         close = b"" if self._keep_alive else b"connection: close\r\n"
         start = b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (status, REASONS.get(status, b"Unknown"), head, close, framing)
@@ -484,7 +492,7 @@ class CallerConnection(asyncio.Protocol):
         if data and not self._deaf:
             self._feed(data)
 
-    def expire(self, now: float) -> None:
+    def expire(self, now: float, idle_s: float = IDLE_S) -> None:
         """Refuse a request that takes too long to arrive, and close what nobody uses; called now and then."""
         if self.busy and not self._closing:
             self._since = 0.0
@@ -493,17 +501,18 @@ class CallerConnection(asyncio.Protocol):
         elif self._closing:
             if now - self._since > CLOSE_S:
                 self.transport.abort()
-        elif self._arriving and now - self._since > UPLOAD_S:
-            self._reject(408, f"The request did not arrive within {UPLOAD_S:.0f} s.")
-            self._next()
-        elif now - self._since > IDLE_S:
+        elif self._arriving:
+            if now - self._since > UPLOAD_S:
+                self._reject(408, f"The request did not arrive within {UPLOAD_S:.0f} s.")
+                self._next()
+        elif now - self._since > idle_s:
             self.close()
 
-    def drain(self) -> None:
-        """Close when the request in flight is answered; at once if there is none."""
-        self._keep_alive = False
-        if not self.busy:
-            self.close()
+    def drain(self, now: float) -> None:
+        """Close after the next answer, or soon if nobody asks; called now and then."""
+        if not self._last:
+            self._last, self._since = True, 0.0
+        self.expire(now, LINGER_S)
 
 
 def _size(target: bytes, lines: list[tuple[bytes, bytes]]) -> int:

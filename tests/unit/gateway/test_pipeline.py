@@ -204,8 +204,8 @@ def test_a_body_that_is_none(world: World) -> None:
     assert world.dialled == 0
 
 
-def test_who_drains_admits_nobody_and_records_it(world: World) -> None:
-    world.runtime.draining = True
+def test_who_ends_admits_nobody_and_records_it(world: World) -> None:
+    world.runtime.cut_all()
     request = Request(model="oai/ok", messages=(Message("user", (Text("Hello"),)),))
     for _, sink in (world.begin("oai/ok"), world.begin_request(request)):
         world.settle()

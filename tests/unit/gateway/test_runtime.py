@@ -77,8 +77,9 @@ def test_the_least_bad_is_asked_where_all_are_failing(runtime: Runtime) -> None:
     assert runtime.allowed(PLAN, 1) == 1
 
 
-def test_a_drain_admits_nobody(runtime: Runtime) -> None:
-    runtime.admit()
+def test_a_drain_admits_nobody_once_it_cuts(runtime: Runtime) -> None:
     runtime.draining = True
+    runtime.admit()
+    runtime.cut_all()
     with pytest.raises(errors.Draining):
         runtime.admit()

@@ -289,5 +289,5 @@ def test_an_error_of_ours_ends_one_request(make: Make, monkeypatch: pytest.Monke
 def test_the_draining_are_asked_each_time(make: Make) -> None:
     plane = make(SERVER)
     assert plane.ask(**USUAL)[0] == 404
-    plane.world.runtime.draining = True
+    plane.world.runtime.cut_all()
     assert plane.ask(**USUAL)[0] == 503

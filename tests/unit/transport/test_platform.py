@@ -26,11 +26,13 @@ NAMES = (
     "FileLock",
     "connect_local",
     "die_with_parent",
+    "ignore_newcomers",
     "listen",
     "new_event_loop",
     "on_signals",
     "peer_is_same_user",
     "serve_local",
+    "signals_held",
     "spawn_kwargs",
 )
 
@@ -115,6 +117,23 @@ def test_only_one_twin_shares_ports(twin: ModuleType):
             twin.listen("127.0.0.1", first.getsockname()[1], reuse_port=True) as second,
         ):
             assert first.getsockname() == second.getsockname()
+
+
+@pytest.mark.skipif(platform.PORTABLE or sys.platform != "linux", reason="Linux only: what a socket takes is filtered")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_socket_that_ignores_newcomers_keeps_whom_it_has(host: str):
+    with platform.listen(host, 0) as sock:
+        address = sock.getsockname()[:2]
+        with socket.create_connection(address, timeout=5) as early:
+            platform.ignore_newcomers(sock)
+            with pytest.raises(TimeoutError):
+                socket.create_connection(address, timeout=0.2)
+            accepted, _ = sock.accept()
+            with accepted:
+                early.sendall(b"a")
+                assert accepted.recv(1) == b"a"
+            with pytest.raises(BlockingIOError):
+                sock.accept()
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -277,14 +296,17 @@ def test_lock_falls_free_when_its_holder_is_killed(twin: ModuleType, tmp_path: P
 def test_a_forked_child_neither_holds_nor_frees_the_lock(tmp_path: Path):
     parent = child(
         """
-        import os, sys, pathlib
+        import os, sys, pathlib, time
         from trivium.transport.platform import FileLock
         lock = FileLock(pathlib.Path(sys.argv[1]))
         lock.acquire()
+        parent = os.getpid()
         if os.fork() == 0:
             held, other = lock.held, FileLock(lock.path)
             lock.release()
             print(held, other.acquire(), flush=True)
+            while os.getppid() == parent:  # whose byte it must not take
+                time.sleep(0.01)
             sys.stdin.read()
             os._exit(0)
         os.read(0, 1)  # one byte: die, while the child lives on
@@ -352,6 +374,31 @@ def test_end_of_standard_input_is_seen():
         assert watcher.stdout.readline() == "False\n"
         watcher.stdin.close()
         assert watcher.stdout.read() == "True\n"
+
+
+@pytest.mark.skipif("_posix" not in TWINS, reason="POSIX only: signals that wait")
+def test_a_signal_that_is_held_waits_for_its_handler():
+    program = """
+    import asyncio, os, subprocess, sys
+    from trivium.transport import _posix
+
+    async def main():
+        done = asyncio.Event()
+        _posix.on_signals(asyncio.get_running_loop(), {"SIGHUP": done.set})
+        await asyncio.wait_for(done.wait(), 10)
+
+    if sys.argv[1:]:
+        os.kill(os.getpid(), 1)
+        asyncio.run(main())
+    else:
+        with _posix.signals_held(["SIGHUP"]):
+            held = subprocess.Popen([sys.executable, "-c", sys.orig_argv[2], "held"])
+        print(held.wait(10), flush=True)
+        os.kill(os.getpid(), 1)
+    """
+    with child(program, **platform.spawn_kwargs()) as process:
+        assert process.communicate(timeout=20)[0] == "0\n"
+        assert process.returncode == -1  # no longer held here
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])

@@ -589,13 +589,38 @@ def test_a_drain_waits_for_the_answer_and_takes_no_further_request() -> None:
     async def case() -> None:
         async with calling() as caller, calling() as idle:
             await until(lambda: bool(idle.connections))
-            idle.served.drain()
+            for now in (1.0, 1.1 + server.LINGER_S):
+                assert not idle.served._closing
+                idle.served.drain(now)
             assert await idle.rest() == b""
             caller.writer.write(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n" + GET)
             await until(lambda: bool(caller.echo.held))
-            caller.served.drain()
+            for now in (1.0, 1e6):
+                caller.served.drain(now)
             caller.echo.held[0].whole(200, b"", b"held")
             assert (await caller.rest()) == b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 4\r\n\r\nheld"
             assert len(caller.echo.requests) == 1
+
+    run(case())
+
+
+def test_who_was_not_told_of_a_drain_may_ask_once_more() -> None:
+    async def case() -> None:
+        async with calling() as caller:
+            caller.writer.write(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
+            await until(lambda: bool(caller.echo.held))
+            caller.echo.held[0].begin(200, b"", b"a")
+            caller.served.drain(1.0)
+            caller.echo.held[0].end()
+            caller.served.drain(2.0)
+            caller.writer.write(GET[:9])
+            await until(lambda: caller.served._arriving)
+            caller.served.drain(3.0)
+            caller.served.drain(3.1 + server.LINGER_S)
+            caller.writer.write(GET[9:])
+            rest = await caller.rest()
+            assert rest.count(b"HTTP/1.1 200 OK\r\n") == 2
+            assert rest.count(b"connection: close\r\n") == 1
+            assert rest.endswith(b"/echo")
 
     run(case())
