@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from trivium.ledger.load import Loader
-from trivium.ledger.record import Answered, Closed, Entry, Place, Record, Reserved, Settled, apart
+from trivium.ledger.record import Answered, Closed, Entry, Place, Record, Reserved, Settled, apart, packed
 from trivium.ledger.store import Store
 from trivium.types.ids import ulid
 
@@ -32,7 +33,7 @@ def reserved(id_: str, attempt: int = 1, **changes: Any) -> Reserved:
         "key": "ci",
     }
     place = {name: changes.pop(name) for name in Place.__struct_fields__ if name in changes}
-    fields["place"] = msgspec.structs.replace(PLACE, **place)
+    fields["packed_place"] = packed(msgspec.structs.replace(PLACE, **place))
     return Reserved(id=id_, attempt=attempt, **(fields | changes))
 
 
@@ -82,6 +83,11 @@ def whole(id_: str) -> list[Reserved | Settled | Closed]:
     return [reserved(id_), settled(id_), closed(id_)]
 
 
+def together(done: Settled, over: Closed) -> Answered:
+    """The last two records of a request that was answered, as one."""
+    return Answered(*astuple(over), *astuple(done)[5:])
+
+
 def apart_all(entries: Iterable[Entry]) -> list[Record]:
     """Every `Answered` as the two records that it stands for."""
     found: list[Record] = []
@@ -107,11 +113,17 @@ def rows(home: Path, sql: str) -> list[tuple[Any, ...]]:
         store.close()
 
 
+_ATTEMPT = [
+    *(name for name in (*Reserved.__struct_fields__, *Settled.__struct_fields__[3:]) if name != "packed_place"),
+    *Place.__struct_fields__,
+]
+
+
 def dump(home: Path) -> dict[str, list[tuple[Any, ...]]]:
     """All that people can ask about, offsets and open requests left out."""
     questions = {
-        "request": "SELECT * FROM request ORDER BY id",
-        "attempt": "SELECT * FROM attempt ORDER BY id, attempt",
+        "request": f"SELECT {', '.join(Closed.__struct_fields__)} FROM request ORDER BY id",  # noqa: S608
+        "attempt": f"SELECT {', '.join(_ATTEMPT)} FROM attempt ORDER BY id, attempt",  # noqa: S608
         "daily": "SELECT * FROM daily ORDER BY day, model, provider, access, key",
     }
     return {table: rows(home, sql) for table, sql in questions.items()}

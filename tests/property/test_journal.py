@@ -13,13 +13,13 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger_help import closed, id_of, reserved, settled
+from ledger_help import apart_all, closed, dump, id_of, reserved, settled, together
 from trivium.errors import LedgerUnavailable
 from trivium.ledger import load as load_module
 from trivium.ledger.journal import JournalWriter
 from trivium.ledger.load import Loader
 from trivium.ledger.query import usage
-from trivium.ledger.record import Closed, Record, Reserved, Settled
+from trivium.ledger.record import Closed, Entry, Reserved, Settled
 from trivium.ledger.segment import HEADER, frame
 from trivium.ledger.store import Store
 
@@ -27,13 +27,13 @@ nanos = st.none() | st.integers(0, 10**12)
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> list[list[Record]]:
+def requests(draw: st.DrawFn) -> list[list[Entry]]:
     """Some requests, each with its records in order; some of them never end."""
-    found: list[list[Record]] = []
+    found: list[list[Entry]] = []
     for number in range(draw(st.integers(1, 6))):
         id_ = id_of(number)
         attempts = draw(st.integers(0, 3))
-        records: list[Record] = []
+        records: list[Entry] = []
         for attempt in range(1, attempts + 1):
             records.append(reserved(id_, attempt, reserved_nanos=draw(nanos), model=draw(st.sampled_from("ab"))))
             outcome = draw(st.sampled_from(["ok", "error", "error_midstream", "aborted_by_client"]))
@@ -41,15 +41,20 @@ def requests(draw: st.DrawFn) -> list[list[Record]]:
                 settled(id_, attempt, outcome=outcome, cost_nanos=draw(nanos), upstream_cost_nanos=draw(nanos))
             )
         records.append(closed(id_, attempts=attempts, error=draw(st.sampled_from(["", "upstream_cut"]))))
+        if attempts and draw(st.booleans()):
+            *records, _, _ = records
+            cost = draw(nanos)
+            over = closed(id_, attempts=attempts, cost_nanos=draw(st.sampled_from([cost, 7])))
+            records.append(together(settled(id_, attempts, cost_nanos=cost, upstream_cost_nanos=draw(nanos)), over))
         found.append(records[: draw(st.integers(1, len(records)))] if draw(st.booleans()) else records)
     return found
 
 
 @st.composite
-def interleaved(draw: st.DrawFn) -> list[Record]:
+def interleaved(draw: st.DrawFn) -> list[Entry]:
     """Their records as they may lie in one journal."""
     waiting = [list(records) for records in draw(requests())]
-    merged: list[Record] = []
+    merged: list[Entry] = []
     while waiting:
         records = draw(st.sampled_from(waiting))
         merged.append(records.pop(0))
@@ -74,7 +79,7 @@ def rows(store: Store, sql: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in store.read(sql)]
 
 
-def write(home: Path, records: list[Record], *, turn: int = 3, segment_bytes: int = 64 << 20) -> JournalWriter:
+def write(home: Path, records: list[Entry], *, turn: int = 3, segment_bytes: int = 64 << 20) -> JournalWriter:
     writer = JournalWriter(home / "journal", segment_bytes=segment_bytes)
     for start in range(0, len(records), turn):
         for record in records[start : start + turn]:
@@ -83,8 +88,9 @@ def write(home: Path, records: list[Record], *, turn: int = 3, segment_bytes: in
     return writer
 
 
-def check_all(home: Path, store: Store, records: list[Record]) -> None:
+def check_all(home: Path, store: Store, entries: list[Entry]) -> None:
     """What was loaded from a dead writer is what these records say."""
+    records = apart_all(entries)
     begun = {(r.id, r.attempt): r for r in records if isinstance(r, Reserved)}
     ended = {(r.id, r.attempt): r for r in records if isinstance(r, Settled)}
     over = {r.id for r in records if isinstance(r, Closed)}
@@ -111,9 +117,20 @@ def check_all(home: Path, store: Store, records: list[Record]) -> None:
     assert rows(store, "SELECT * FROM open_request") == rows(store, "SELECT * FROM journal_offset") == []
 
 
+@given(records=interleaved())
+@settings(deadline=None, max_examples=40)
+def test_an_answer_is_what_its_two_records_are(records: list[Entry]) -> None:
+    with fresh_home() as (home, store), fresh_home() as (other_home, other):
+        write(home, records).close()
+        write(other_home, apart_all(records)).close()
+        load(home, store)
+        load(other_home, other)
+        assert dump(home) == dump(other_home)
+
+
 @given(records=interleaved(), turn=st.integers(1, 5), segment_bytes=st.integers(100, 1_000))
 @settings(deadline=None, max_examples=40)
-def test_what_is_written_is_loaded_once(records: list[Record], turn: int, segment_bytes: int) -> None:
+def test_what_is_written_is_loaded_once(records: list[Entry], turn: int, segment_bytes: int) -> None:
     with fresh_home() as (home, store):
         write(home, records, turn=turn, segment_bytes=segment_bytes).close()
         assert load(home, store) == len(records)
@@ -123,7 +140,7 @@ def test_what_is_written_is_loaded_once(records: list[Record], turn: int, segmen
 
 @given(records=interleaved(), pauses=st.lists(st.integers(0, 30), max_size=5))
 @settings(deadline=None, max_examples=40)
-def test_when_it_is_loaded_makes_no_difference(records: list[Record], pauses: list[int]) -> None:
+def test_when_it_is_loaded_makes_no_difference(records: list[Entry], pauses: list[int]) -> None:
     with fresh_home() as (home, store):
         writer = JournalWriter(home / "journal", segment_bytes=300)
         for number, record in enumerate(records):
@@ -138,7 +155,7 @@ def test_when_it_is_loaded_makes_no_difference(records: list[Record], pauses: li
 
 @given(records=interleaved(), steps=st.lists(st.integers(1, 400), max_size=6))
 @settings(deadline=None, max_examples=40)
-def test_loaders_that_die_anywhere_load_each_record_once(records: list[Record], steps: list[int]) -> None:
+def test_loaders_that_die_anywhere_load_each_record_once(records: list[Entry], steps: list[int]) -> None:
     """SQLite interrupts a loader after so many steps of its machine, in the middle of any statement."""
     with fresh_home() as (home, store), mock.patch.object(load_module, "_CHUNK_BYTES", 200):
         write(home, records, segment_bytes=400).close()
@@ -151,7 +168,7 @@ def test_loaders_that_die_anywhere_load_each_record_once(records: list[Record], 
         check_all(home, store, records)
 
 
-RECORDS: list[Record] = [
+RECORDS: list[Entry] = [
     reserved(id_of(1), reserved_nanos=9_000),
     reserved(id_of(2), reserved_nanos=50),
     settled(id_of(1)),

@@ -109,7 +109,7 @@ class Attempt(msgspec.Struct, eq=False):
                 time_ns() // 1_000_000,
                 bound,
                 exchange.input_tokens,
-                self.leg.place,
+                self.leg.packed_place,
                 "" if key is None else key.name,
             )
         )

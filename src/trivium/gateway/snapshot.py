@@ -15,7 +15,7 @@ from trivium.catalog.resolve import endpoint as resolve_endpoint
 from trivium.catalog.rows import Endpoint, Timeouts
 from trivium.config.schema import Config
 from trivium.errors import ConfigError, NotFound
-from trivium.ledger.record import Place
+from trivium.ledger.record import Place, packed
 from trivium.policy.key import Key
 from trivium.routing.names import AUTO, LOCAL
 from trivium.routing.names import parse as parse_name
@@ -48,6 +48,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
 
     endpoint: Endpoint
     place: Place
+    packed_place: msgspec.Raw
     binding: Binding | None
     """None: an engine, which has an address once it runs."""
     limits: Limits
@@ -241,7 +242,8 @@ class Snapshot:
             upstream_stream = plan.route.upstream_stream or endpoint.provider.upstream_stream
             found = Leg(
                 endpoint=endpoint,
-                place=_place(endpoint),
+                place=(at := _place(endpoint)),
+                packed_place=packed(at),
                 binding=None if endpoint.engine else self.binding(endpoint),
                 limits=self._limits(plan.route, endpoint, alone=alone),
                 streams=upstream_stream == "always",

@@ -17,15 +17,15 @@ import msgspec
 
 from trivium.errors import LedgerUnavailable
 from trivium.ledger.merge import Kind, Known, Table, lost, merge, request_kind
-from trivium.ledger.record import Entry, Place, Reserved
+from trivium.ledger.record import Entry, Place, Reserved, packed
 from trivium.ledger.segment import HEADER, check_header, lock_path, parse, series, tag_of
 from trivium.ledger.store import Store, transaction
 from trivium.transport.platform import FileLock
 
 log = logging.getLogger("trivium.ledger")
 
-_CHUNK_BYTES = 128 << 10
-"""Read and committed at once: about 500 requests, which a processor's cache holds."""
+_CHUNK_BYTES = 512 << 10
+"""Read and committed at once: about 2,000 requests. Those under way at its end cost twice, so it is not small."""
 _BEING_BORN_S = 60.0
 """A writer's lock may be without a segment, and for a moment without its holder, when it is younger."""
 
@@ -35,9 +35,11 @@ _KINDS_MAX = 10_000
 _ATTEMPTS = """SELECT id, attempt, time_ms, reserved_nanos, input_tokens_estimate,
     endpoint, provider, model, access, price_version, key, outcome FROM attempt
     WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id, attempt"""
-_REQUESTS = "SELECT id FROM request_fact WHERE id IN (SELECT value FROM json_each(?))"
-_NEWEST = "SELECT coalesce((SELECT max(id) FROM attempt_fact), ''), coalesce((SELECT max(id) FROM request_fact), '')"
-_5, _11, _12, _16, _17 = (", ".join("?" * width) for width in (5, 11, 12, 16, 17))
+_REQUESTS = "SELECT id FROM request WHERE id IN (SELECT value FROM json_each(?))"
+_NEWEST = """SELECT coalesce((SELECT max(id) FROM attempt_fact), ''), coalesce((SELECT max(id) FROM request_fact), ''),
+    coalesce((SELECT max(id) FROM answer), '')"""
+_5, _11, _12, _16, _17, _18 = (", ".join("?" * width) for width in (5, 11, 12, 16, 17, 18))
+_ADD_ANSWER = f"INSERT OR IGNORE INTO answer VALUES ({_18})"  # noqa: S608
 _ADD_ATTEMPT = f"REPLACE INTO attempt_fact VALUES ({_16})"  # noqa: S608
 _ADD_REQUEST = f"REPLACE INTO request_fact VALUES ({_5})"  # noqa: S608
 _ADD_KIND: dict[Table, str] = {
@@ -46,7 +48,7 @@ _ADD_KIND: dict[Table, str] = {
 }
 _FIND_KIND: dict[Table, str] = {
     "attempt": f"""SELECT kind FROM attempt_kind WHERE (endpoint, provider, model, access, price_version, key,
-        outcome, error, upstream_status, estimated, finish_reason) = ({_11})""",  # noqa: S608
+        ended, error, upstream_status, estimated, finish_reason) = ({_11})""",  # noqa: S608
     "request": f"""SELECT kind FROM request_kind WHERE (requested_model, dialect, key, data_class, stream, status,
         error, attempts, endpoint, fallback, dropped, tags) = ({_12})""",  # noqa: S608
 }
@@ -147,6 +149,9 @@ class Loader:
         ids = (msgspec.json.encode({record.id for record in records if record.id <= newest}).decode(),)
         known = {(row.reserved.id, row.reserved.attempt): row for row in self._attempts(ids)}
         rows = merge(records, known, {row[0] for row in database.execute(_REQUESTS, ids)})
+        for (asked, ended), facts in rows.answers.items():
+            numbers = self._number("request", request_kind(asked)), self._number("attempt", ended)
+            database.executemany(_ADD_ANSWER, [fact + numbers for fact in facts])
         for kind, facts in rows.attempts.items():
             number = self._number("attempt", kind)
             database.executemany(_ADD_ATTEMPT, [(*fact, number) for fact in facts])
@@ -163,7 +168,7 @@ class Loader:
         """Those of the requests whose ids are in a JSON array."""
         return [
             Known(
-                Reserved(row[0], row[1], row[2], row[3], row[4], Place(*row[5:10]), row[10]),
+                Reserved(row[0], row[1], row[2], row[3], row[4], packed(Place(*row[5:10])), row[10]),
                 settled=row[11] is not None,
             )
             for row in self._store.writer.execute(_ATTEMPTS, ids)

@@ -2,7 +2,7 @@
 
 Every step is idempotent (an attempt is settled once, a request closed once), so that records that are met
 again change nothing, the sums by day included. Rows come in groups of one kind, so that what they share is looked at
-once a group.
+once a group. A request that its first attempt answered, as nearly all are, is one row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,19 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec.structs import astuple
 
-from trivium.ledger.record import CLOSED_WIDTH, Answered, Closed, Entry, Place, Record, Reserved, Settled, apart
+from trivium.ledger.record import (
+    CLOSED_WIDTH,
+    Answered,
+    Closed,
+    Entry,
+    Place,
+    Record,
+    Reserved,
+    Settled,
+    apart,
+    packed,
+    place_of,
+)
 
 Name = tuple[str, int]
 """An attempt's: the request's id and a number."""
@@ -33,8 +45,9 @@ _ENDED = _FIGURES - _ENDING
 _ASKED, _KEY, _ERROR, _ATTEMPTS = (
     Closed.__struct_fields__.index(name) for name in ("requested_model", "key", "error", "attempts")
 )
+_ANSWER_FIGURES = Answered.__struct_fields__.index("input_tokens")
 _UNDER_WAY = ("", *astuple(Settled("", 0, 0, "unknown", ""))[_ENDING + 1 :])
-_NOWHERE = Place("", "", "", "", "")
+_NOWHERE = packed(Place("", "", "", "", ""))
 _DAY_MS = 86_400_000
 
 
@@ -48,8 +61,10 @@ class Known(NamedTuple):
 class Rows(NamedTuple):
     """What is to be written."""
 
+    answers: dict[tuple[Kind, Kind], list[Fact]]
+    """Requests that were begun and answered here, by their kind and that of their one attempt."""
     attempts: dict[Kind, list[Fact]]
-    """New ones, and those that are settled now."""
+    """Others: new ones, and those that are settled now."""
     requests: dict[Kind, list[Fact]]
     daily: dict[Dimensions, list[int]]
     """What is added: requests, errors, attempts, failed_attempts, then tokens (input, output, cache read, cache
@@ -87,26 +102,45 @@ class _Fold:
         """The fields of `Settled` from its outcome on."""
         self._over: list[Kind] = []
         """The fields of `Closed`."""
+        self._answers: dict[tuple[bytes, int, Kind], list[Fact]] = {}
+        """By place, day, and what else makes the kinds."""
         self._opened: set[str] = set()
         self._closed: set[str] = set()
 
     def begin(self, reserved: Reserved) -> None:
         id_ = reserved.id
         name = (id_, reserved.attempt)
-        if name not in self._begun and name not in self._known:
+        if id_ not in self._requests and name not in self._begun and name not in self._known:
             self._begun[name] = reserved
-            if id_ not in self._begun_before and id_ not in self._requests:
+            if id_ not in self._begun_before:
                 self._opened.add(id_)
 
     def answer(self, answered: Answered) -> None:
-        name = (answered.id, answered.attempts)
-        if name in self._begun and name not in self._ended:
-            self._ended[name] = ("ok", "", *astuple(answered)[CLOSED_WIDTH:])  # as nearly always
-            self.close(answered)
+        id_ = answered.id
+        if id_ in self._requests:
+            return
+        if (
+            answered.attempts == 1
+            and id_ in self._opened
+            and (id_, 1) not in self._ended
+            and answered.cost_nanos == answered.attempt_cost_nanos
+        ):
+            self._answer_at_once(answered, self._begun.pop((id_, 1)))
         else:
             settled, closed = apart(answered)
             self.settle(settled)
             self.close(closed)
+
+    def _answer_at_once(self, answered: Answered, begun: Reserved) -> None:
+        id_, time_ms, duration_us, _, *_ = row = astuple(answered)
+        self._opened.discard(id_)
+        self._requests.add(id_)
+        kind = (bytes(begun.packed_place), time_ms // _DAY_MS, row[_ASKED:_ANSWER_FIGURES])
+        fact = (id_, time_ms, duration_us, begun.time_ms, begun.reserved_nanos, begun.input_tokens_estimate)
+        facts = self._answers.get(kind)
+        if facts is None:
+            facts = self._answers[kind] = []
+        facts.append(fact + row[_ANSWER_FIGURES:])
 
     def settle(self, settled: Settled) -> None:
         name = (settled.id, settled.attempt)
@@ -126,7 +160,8 @@ class _Fold:
             self._over.append(astuple(closed)[:CLOSED_WIDTH])
 
     def rows(self) -> Rows:
-        rows = Rows({}, {}, {}, self._opened, self._closed)
+        rows = Rows({}, {}, {}, {}, self._opened, self._closed)
+        _add_answers(rows, self._answers)
         before = {name: self._known[name].reserved for name in self._ended if name not in self._begun}
         _add_attempts(rows, self._begun | before, self._ended)
         _add_requests(rows, self._over, self._begun, self._known)
@@ -152,38 +187,40 @@ def _unclosed(first: Reserved, last: Reserved) -> Closed:
     return Closed(first.id, first.time_ms, 0, None, *asked)
 
 
+def _add_answers(rows: Rows, answers: dict[tuple[bytes, int, Kind], list[Fact]]) -> None:
+    for (packed_place, day, said), facts in answers.items():
+        asked, ending = said[: CLOSED_WIDTH - _ASKED], said[CLOSED_WIDTH - _ASKED :]
+        place, key = place_of(packed_place), asked[_KEY - _ASKED]
+        kinds = (asked, (*astuple(place), key, "ok", "", *ending))
+        rows.answers.setdefault(kinds, []).extend(facts)
+        sums = _sums(rows, day, place, key)
+        sums[0] += len(facts)
+        _count_attempts(sums, [fact[4:] for fact in facts], failed=False)
+
+
 def _add_attempts(rows: Rows, begun: dict[Name, Reserved], ended: dict[Name, Kind]) -> None:
-    groups: dict[tuple[Place, str, int, Kind], list[Fact]] = {}
+    groups: dict[tuple[bytes, str, int, Kind], list[Fact]] = {}
     for name, reserved in begun.items():
         *fact, place, key = astuple(reserved)
         end = ended.get(name, _UNDER_WAY)
-        group = (place, key, reserved.time_ms // _DAY_MS, end[:_ENDED])
-        found = groups.get(group)
-        if found is None:
-            found = groups[group] = []
-        found.append((*fact, *end[_ENDED:]))
-    for (place, key, day, ending), facts in groups.items():
+        group = (bytes(place), key, reserved.time_ms // _DAY_MS, end[:_ENDED])
+        groups.setdefault(group, []).append((*fact, *end[_ENDED:]))
+    for (packed_place, key, day, ending), facts in groups.items():
+        place = place_of(packed_place)
         rows.attempts.setdefault((*astuple(place), key, *ending), []).extend(facts)
         if ending[0]:
-            _count_attempts(_sums(rows, day, place, key), facts, failed=ending[0] != "ok")
+            sums = _sums(rows, day, place, key)
+            _count_attempts(sums, [fact[3:] for fact in facts], failed=ending[0] != "ok")
 
 
 def _add_requests(rows: Rows, over: list[Kind], begun: dict[Name, Reserved], known: Mapping[Name, Known]) -> None:
-    counts: dict[tuple[int, Place, str, bool], int] = {}
     for row in over:
-        asked = row[_ASKED:]
-        found = rows.requests.get(asked)
-        if found is None:
-            found = rows.requests[asked] = []
-        found.append(row[:_ASKED])
+        rows.requests.setdefault(row[_ASKED:], []).append(row[:_ASKED])
         name = (row[0], row[_ATTEMPTS])
         last = begun.get(name) or (known[name].reserved if name in known else None)
-        count = (row[1] // _DAY_MS, last.place if last else _NOWHERE, row[_KEY], row[_ERROR] != "")
-        counts[count] = counts.get(count, 0) + 1
-    for (day, place, key, failed), number in counts.items():
-        sums = _sums(rows, day, place, key)
-        sums[0] += number
-        sums[1] += number * failed
+        sums = _sums(rows, row[1] // _DAY_MS, place_of(bytes(last.packed_place if last else _NOWHERE)), row[_KEY])
+        sums[0] += 1
+        sums[1] += row[_ERROR] != ""
 
 
 def request_kind(kind: Kind) -> Kind:
@@ -196,7 +233,8 @@ def _sums(rows: Rows, day: int, place: Place, key: str) -> list[int]:
 
 
 def _count_attempts(sums: list[int], facts: list[Fact], *, failed: bool) -> None:
-    _, _, _, bounds, _, *tokens, own, told, _, _, _ = zip(*facts, strict=True)
+    """Add attempts that have ended; the facts begin with the bound of the cost."""
+    bounds, _, *tokens, own, told, _, _, _ = zip(*facts, strict=True)
     sums[2] += len(facts)
     sums[3] += failed * len(facts)
     for index, column in enumerate(tokens, start=4):

@@ -188,7 +188,7 @@ def throughput(
     """What was measured since then, by endpoint."""
     samples: dict[tuple[str, str], list[sqlite3.Row]] = {}
     for row in store.read(
-        """SELECT endpoint, access, output_tokens, ttft_us, duration_us FROM attempt
+        """SELECT id, endpoint, access, output_tokens, ttft_us, duration_us FROM attempt
            WHERE id >= :since AND outcome = 'ok' AND ttft_us >= 0 AND (:access IS NULL OR access = :access)
            AND (:endpoint IS NULL OR endpoint = :endpoint) ORDER BY id DESC LIMIT :most""",
         {"since": first_id(since_ms), "access": access, "endpoint": endpoint, "most": _SAMPLES},

@@ -9,6 +9,7 @@ share stands together in their records, so that the loader can take it out in on
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,6 +17,8 @@ from msgspec.structs import astuple
 
 FIGURE_MAX = 10**15
 """Larger than any true figure: a million dollars in nano-dollars, thirty years in microseconds."""
+TEXT_MAX = 1_000
+"""Characters of a text that are kept: callers choose names of models, and could fill the disk with them."""
 Figure = Annotated[int, msgspec.Meta(ge=-1, le=FIGURE_MAX)]
 """A number that callers and upstreams have a say in. Checked where records are read, not where they are made."""
 
@@ -32,6 +35,18 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     price_version: str
 
 
+def packed(place: Place) -> msgspec.Raw:
+    """A place as it stands in records; a lone surrogate, which UTF-8 has not, becomes a question mark."""
+    texts = [text[:TEXT_MAX].encode("utf-8", "replace") for text in astuple(place)]
+    return msgspec.Raw(msgspec.msgpack.encode([text.decode() for text in texts]))
+
+
+@lru_cache(maxsize=4096)
+def place_of(packed: bytes) -> Place:
+    """The place that was packed into these bytes."""
+    return msgspec.msgpack.decode(packed, type=Place)
+
+
 class Reserved(msgspec.Struct, frozen=True, tag="r", array_like=True):
     """An attempt is about to be sent."""
 
@@ -43,8 +58,13 @@ class Reserved(msgspec.Struct, frozen=True, tag="r", array_like=True):
     reserved_nanos: Figure | None
     """The upper bound of its cost; None where the price is unknown."""
     input_tokens_estimate: Figure
-    place: Place
+    packed_place: msgspec.Raw
+    """The same bytes in many records, so that nobody needs to make or read them twice."""
     key: str
+
+    @property
+    def place(self) -> Place:
+        return place_of(bytes(self.packed_place))
 
 
 class Settled(msgspec.Struct, frozen=True, tag="s", array_like=True):

@@ -18,7 +18,7 @@ from zlib import crc32
 import msgspec
 
 from trivium.errors import LedgerUnavailable
-from trivium.ledger.record import FIGURE_MAX, Entry
+from trivium.ledger.record import FIGURE_MAX, TEXT_MAX, Entry
 
 FORMAT = 2
 _MAGIC = b"TRIVJNL"
@@ -29,11 +29,11 @@ RECORD_MAX_BYTES = 16 << 10
 """A record above it is shortened: callers choose model names, and could fill the disk with them."""
 _USUAL_BYTES = 512
 """What a record takes up on average at most, if none is to be looked at by itself."""
-_TEXT_MAX = 1_000
 _ITEMS_MAX = 100
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Entry]).decode
+_decode_one = msgspec.msgpack.Decoder[Entry](Entry).decode
 
 
 def frame(records: Sequence[Entry]) -> bytes:
@@ -56,8 +56,12 @@ def _one(record: Entry) -> bytes:
     try:
         data = _encode(record)
     except (OverflowError, UnicodeEncodeError):
-        return _encode(_tame(msgspec.to_builtins(record)))
-    return data if len(data) <= RECORD_MAX_BYTES else _encode(_tame(msgspec.to_builtins(record)))
+        return _encode(_tame(_builtins(record)))
+    return data if len(data) <= RECORD_MAX_BYTES else _encode(_tame(_builtins(record)))
+
+
+def _builtins(record: Entry) -> Any:
+    return msgspec.to_builtins(record, builtin_types=(msgspec.Raw,))
 
 
 def decode(payload: bytes) -> list[Entry]:
@@ -65,7 +69,7 @@ def decode(payload: bytes) -> list[Entry]:
     try:
         return _decode(payload)
     except msgspec.ValidationError:
-        return [msgspec.convert(_tame(item), Entry) for item in msgspec.msgpack.decode(payload, type=list[Any])]
+        return [_decode_one(_encode(_tame(item))) for item in msgspec.msgpack.decode(payload, type=list[Any])]
 
 
 def _tame(value: Any) -> Any:
@@ -73,7 +77,7 @@ def _tame(value: Any) -> Any:
         return max(-1, min(value, FIGURE_MAX))
     if isinstance(value, str):
         # A lone surrogate, which Python allows in a text and UTF-8 does not, becomes a question mark.
-        return value[:_TEXT_MAX].encode("utf-8", "replace").decode()
+        return value[:TEXT_MAX].encode("utf-8", "replace").decode()
     if isinstance(value, (list, tuple)):
         return [_tame(item) for item in cast("list[Any]", value)[:_ITEMS_MAX]]
     return value

@@ -24,6 +24,13 @@ BUSY_TIMEOUT_S = 5.0
 COST = "coalesce(attempt.upstream_cost_nanos, attempt.cost_nanos)"
 """SQL: what an attempt cost. The upstream's own figure is what will be on its bill; ours stands where it is silent."""
 
+_SPENT = """SELECT coalesce(sum(coalesce(upstream_cost_nanos, a.cost_nanos, reserved_nanos, 0)), 0)
+    FROM attempt_fact AS a LEFT JOIN request_fact AS r USING (id) LEFT JOIN request_kind AS k ON k.kind = r.kind
+    WHERE id >= :since AND (:model IS NULL OR coalesce(requested_model, '') IN ('', :model))
+    UNION ALL SELECT coalesce(sum(coalesce(upstream_cost_nanos, cost_nanos, reserved_nanos, 0)), 0)
+    FROM answer JOIN request_kind ON kind = request_kind
+    WHERE id >= :since AND (:model IS NULL OR requested_model IN ('', :model))"""
+
 
 class Store:
     """An open database. One thread at a time writes; `reader` may be used by others at the same time."""
@@ -77,13 +84,8 @@ class Store:
         With `requested_model`, those of requests for that name, and those of which it is not known what they
         asked for: still under way, or lost with their process.
         """
-        rows = self.read(
-            f"""SELECT coalesce(sum(coalesce({COST}, attempt.reserved_nanos, 0)), 0)
-                FROM attempt LEFT JOIN request ON request.id = attempt.id WHERE attempt.id >= :since
-                AND (:model IS NULL OR coalesce(request.requested_model, '') IN ('', :model))""",  # noqa: S608
-            {"since": first_id(time_ms), "model": requested_model},
-        )
-        return int(rows[0][0])
+        parameters = {"since": first_id(time_ms), "model": requested_model}
+        return sum(int(row[0]) for row in self.read(_SPENT, parameters))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import msgspec
@@ -115,6 +116,8 @@ _LOW_32_BITS = [
     )
 ]
 _6TO4 = IPv6Network("2002::/16")
+_JUDGED_MAX = 1024
+"""Judgements remembered: nothing but the arguments decides them, and each new connection asks again."""
 _ISATAP = 0x00005EFE  # RFC 5214: the middle of the interface identifier
 
 
@@ -141,6 +144,7 @@ def _is_global(ip: IPv4Address | IPv6Address) -> bool:
     return isinstance(ip, IPv4Address) or ip in _GLOBAL_UNICAST
 
 
+@lru_cache(maxsize=_JUDGED_MAX)
 def refused(address: str, *, trusted_origin: bool, offline: bool) -> str | None:
     """Why a resolved address (numeric text) must not be connected to; None: it may.
 
@@ -166,6 +170,7 @@ def refused(address: str, *, trusted_origin: bool, offline: bool) -> str | None:
     return None
 
 
+@lru_cache(maxsize=_JUDGED_MAX)
 def refused_name(origin: Origin, *, trusted_origin: bool, offline: bool) -> str | None:
     """Why an origin must not be contacted, as far as its text says so; None: nothing against it.
 

@@ -73,7 +73,7 @@ async def _transport(
 ) -> tuple[asyncio.Transport, _P]:
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(tls_timeout_s):
+        async with asyncio.timeout(tls_timeout_s if context else None):
             return await loop.create_connection(
                 protocol_factory, sock=sock, ssl=context, server_hostname=origin.host if context else None
             )
@@ -141,10 +141,13 @@ def _alternating(addresses: Sequence[str]) -> list[str]:
 
 
 async def _race(addresses: Sequence[tuple[str, int]]) -> socket.socket:
-    """The first socket that connects; the next address starts after 250 ms, or when one before it failed.
+    """The first socket that connects; the next address starts after 250 ms, or when one before it failed. Of one
+    address there is no race.
 
     Raises the OSError of the first address. Losers and, on cancellation, all are closed.
     """
+    if len(addresses) == 1:
+        return await _connect(addresses[0])
     waiting = list(addresses)
     attempts: list[asyncio.Task[socket.socket]] = []
     running: set[asyncio.Task[socket.socket]] = set()

@@ -120,9 +120,11 @@ def test_columns_stand_in_the_order_of_the_records(tmp_path: Path) -> None:
     begun, ended, asked = Reserved.__struct_fields__, Settled.__struct_fields__, Closed.__struct_fields__
     figures = ended.index("input_tokens")
     assert columns(store, "attempt_fact") == [*begun[:5], *ended[figures:], "kind"]
-    assert columns(store, "attempt_kind") == ["kind", *Place.__struct_fields__, "key", *ended[3:figures]]
+    assert columns(store, "attempt_kind") == ["kind", *Place.__struct_fields__, "key", "ended", *ended[4:figures]]
     assert columns(store, "request_fact") == [*asked[:4], "kind"]
     assert columns(store, "request_kind") == ["kind", *asked[4:]]
+    answer = [*asked[:3], "attempt_time_ms", *begun[3:5], *ended[figures:], "request_kind", "attempt_kind"]
+    assert [name.replace("attempt_dur", "dur") for name in columns(store, "answer")] == answer
     store.close()
 
 
