@@ -123,16 +123,15 @@ class Meter(Protocol):
     upstream_id: str
     malformed: int
     """How many broken frames were kept from the caller."""
+    ordinary: Callable[[bytes], int]
+    """How many frames some bytes are, where all only continue a text, as nearly all do: they may pass unread. Else 0.
+    What it is may change with each `feed`."""
 
     @property
     def usage(self) -> Usage | None: ...
     @property
     def error(self) -> TriviumError | None:
         """The upstream reported an error inside the stream; nothing after it may pass."""
-        ...
-
-    def ordinary(self, data: bytes) -> int:
-        """How many frames these bytes are, where all only continue a text, as nearly all do: they may pass unread."""
         ...
 
     def feed(self, data: bytes) -> bytes:

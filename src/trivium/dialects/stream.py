@@ -81,10 +81,7 @@ class SSEMeter(ABC):
         self._marker = marker
         self._cutter = FrameCutter()
         self._template = Template(padding)
-
-    def ordinary(self, data: bytes) -> int:
-        """How many frames like the last one read, but for their texts, these bytes are; 0 if there is anything else."""
-        return 0 if self._cutter.pending else self._template.count(data)
+        self.ordinary = self._template.count
 
     def feed(self, data: bytes) -> bytes:
         """The bytes that the caller shall see. Raises UpstreamProtocolError for a huge frame."""
@@ -100,6 +97,7 @@ class SSEMeter(ABC):
                 passed.append(raw)
             if self.complete or self.error is not None:
                 break  # what follows belongs to no answer
+        self.ordinary = _none if self._cutter.pending else self._template.count
         return passed[0] if len(passed) == 1 else b"".join(passed)
 
     def close(self) -> bytes:
@@ -119,6 +117,10 @@ class SSEMeter(ABC):
     @abstractmethod
     def _finished(self) -> bool:
         """Whether every choice that began has its finish."""
+
+
+def _none(_data: bytes) -> int:
+    return 0
 
 
 def _unreadable(error: LimitExceeded) -> UpstreamProtocolError:

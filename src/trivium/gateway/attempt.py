@@ -85,6 +85,7 @@ class Attempt(msgspec.Struct, eq=False):
     _written: bool = False
     _settled: bool = False
     _active: bool = False
+    _went_by: int = 0
     _error_body: list[bytes] | None = None
     _error_fields: Fields = {}
     _sent_at: float = 0.0
@@ -268,6 +269,10 @@ class Attempt(msgspec.Struct, eq=False):
     def chunk(self) -> Callable[[bytes], None]:
         return self.exchange.wire.chunk
 
+    def flow(self, body: Callable[[bytes], None]) -> None:
+        if self.connection is not None:
+            self.connection.body = body
+
     def objects(self, events: list[Event]) -> None:
         if not self._first_content_at:
             self._first_content_at = self.exchange.runtime.now()
@@ -393,9 +398,10 @@ class Attempt(msgspec.Struct, eq=False):
         if self._settled:
             return
         exchange, relay = self.exchange, self.relay
-        if self._active or exchange.paused:
+        went_by = 0 if relay is None else relay.output_estimate
+        if self._active or exchange.paused or went_by != self._went_by:
             # What is not read because the caller does not read is no silence of the upstream.
-            self._active = False
+            self._active, self._went_by = False, went_by
             self._seen_at = now
         if now >= exchange.deadline:
             self.fail(UpstreamTimeout(f"`{self.endpoint.id}` did not finish within the request's total deadline."))

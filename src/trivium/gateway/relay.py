@@ -62,6 +62,14 @@ class Outlet(Protocol):
         """Sends more of a stream that was released."""
         ...
 
+    def flow(self, body: Callable[[bytes], None]) -> None:
+        """Give what comes from now on to `body`, which gives to `on_body` what needs a closer look."""
+        ...
+
+    def on_body(self, data: bytes) -> None:
+        """Feed the relay and see to its errors."""
+        ...
+
     def objects(self, events: list[Event]) -> None: ...
     def complete(self, last: Last) -> None:
         """The answer is whole; `last` leaves once the ledger has it."""
@@ -181,10 +189,6 @@ class PassedStream:
 
     def feed(self, data: bytes) -> None:
         meter = self._meter
-        if self._released and (frames := meter.ordinary(data)):
-            self.output_estimate += frames
-            self._chunk(data)
-            return
         out = meter.feed(data)
         self.output_estimate += data.count(b"\n\n")
         if meter.usage is not self._billed and meter.finish_reason and self._wants_usage:
@@ -222,6 +226,15 @@ class PassedStream:
                 self._outlet.complete(held)
             else:
                 self._outlet.release(held)
+                self._outlet.flow(self._flow)
+
+    def _flow(self, data: bytes) -> None:
+        """Pass what only continues a text, as most reads of a stream do, on the shortest way."""
+        if frames := self._meter.ordinary(data):
+            self.output_estimate += frames
+            self._chunk(data)
+        else:
+            self._outlet.on_body(data)
 
     def end(self) -> None:
         meter = self._meter

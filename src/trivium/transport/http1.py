@@ -1,15 +1,16 @@
 """The upstream's side of HTTP/1.1: one kept-alive connection that carries one request at a time.
 
 Callbacks only, no task and no future per request. All chunks parsed from one read are handed on in
-one call, so that they can leave in one write. llhttp (in httptools) parses; what it lets pass is refused
-here: heads and trailers without end, a second answer to one request, a change of protocols. A connection
-is kept only if nothing about the last answer was odd. Source: RFC 9112.
+one call, so that they can leave in one write; a read that is exactly one chunk needs no parser. Else llhttp (in
+httptools) parses; what it lets pass is refused here: heads and trailers without end, a second answer to one request, a
+change of protocols. A connection is kept only if nothing about the last answer was odd. Source: RFC 9112.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import httptools
@@ -21,6 +22,21 @@ HEAD_BYTES_MAX = 64 * 1024
 """Far above any provider's head, small enough that a hostile one costs nothing. One read may exceed it."""
 DRAIN_BYTES_MAX = 64 * 1024
 """What may follow an answer's terminal event before the connection is not worth keeping."""
+CHUNK_BYTES_KNOWN = 2048
+"""Up to this size, frame included, a chunk that comes alone is seen without the parser: one event of a stream is."""
+
+
+def _known_starts() -> list[bytes]:
+    """By the length of a whole chunk, frame included: the size line that it begins with (RFC 9112, 7.1)."""
+    starts = [b"\0"] * CHUNK_BYTES_KNOWN  # begins no chunk
+    for size in range(1, CHUNK_BYTES_KNOWN):
+        line = b"%x\r\n" % size
+        if len(line) + size + 2 < CHUNK_BYTES_KNOWN:
+            starts[len(line) + size + 2] = line
+    return starts
+
+
+_STARTS = _known_starts()
 
 
 class Owner(Protocol):
@@ -39,9 +55,9 @@ class UpstreamConnection(asyncio.Protocol):
     """A connection to one origin. `owner` gets it back when it can carry another request."""
 
     __slots__ = (
-        "_complete", "_drained", "_excess", "_fields", "_framing_bytes", "_head_ready", "_head_told", "_keep_alive",
-        "_length_known", "_owner", "_parser", "_parts", "_paused", "_reused", "_status", "_touched",
-        "closed", "idle_until", "keep_alive_s", "receiver", "transport", "upstream",
+        "_between", "_complete", "_drained", "_excess", "_fields", "_framing_bytes", "_head_ready", "_head_told",
+        "_keep_alive", "_length_known", "_owner", "_parser", "_parts", "_paused", "_reused", "_status", "_touched",
+        "body", "closed", "idle_until", "keep_alive_s", "receiver", "transport", "upstream",
     )  # fmt: skip
 
     def __init__(self, upstream: Upstream, owner: Owner) -> None:
@@ -49,6 +65,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._owner = owner
         self.transport: asyncio.Transport = None  # pyright: ignore[reportAttributeAccessIssue]  # set by connection_made
         self.receiver: Receiver | None = None
+        self.body: Callable[[bytes], None] = _ignore
+        """Where the body goes: the receiver's `on_body`, until it names another."""
         self.closed = False
         self.idle_until = 0.0
         """On the loop's clock: until when it may wait for a request, or for the end of a message nobody reads."""
@@ -69,6 +87,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_told = False
         self._length_known = False
         self._complete = False
+        self._between = False
+        """The parser stands between two chunks of a body that goes to a receiver."""
         self._keep_alive = False
         self._excess = False
         """Bytes came that belong to no answer of ours."""
@@ -81,11 +101,12 @@ class UpstreamConnection(asyncio.Protocol):
     def send(self, receiver: Receiver, payload: bytes) -> None:
         """Write a whole request; its answer goes to `receiver`."""
         self.receiver = receiver
+        self.body = receiver.on_body
         self.transport.write(payload)
 
     def detach(self) -> None:
         """The receiver has all it wants: keep the connection if the message ends soon, and close it if not."""
-        self.receiver = None
+        self._leave()
         if self.closed:
             return
         if self._complete:
@@ -95,6 +116,11 @@ class UpstreamConnection(asyncio.Protocol):
         self.resume_reading()
         self._owner.on_draining(self)
 
+    def _leave(self) -> None:
+        self.receiver = None
+        self.body = _ignore
+        self._between = False
+
     @property
     def draining(self) -> bool:
         """Whether it waits for the end of a message that nobody reads."""
@@ -102,7 +128,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once; the upstream notices that nobody listens."""
-        self.receiver = None
+        self._leave()
         self.closed = True
         self.transport.abort()
 
@@ -122,7 +148,13 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = transport  # pyright: ignore[reportAttributeAccessIssue]
 
     def data_received(self, data: bytes) -> None:
-        if self.receiver is None and self._drained < 0:
+        receiver, size = self.receiver, len(data)
+        if self._between and size < CHUNK_BYTES_KNOWN:
+            start = _STARTS[size]
+            if data.startswith(start) and data.endswith(b"\r\n"):
+                self.body(data[len(start) : -2])
+                return
+        if receiver is None and self._drained < 0:
             # Bytes on an idle connection belong to no request of ours.
             self.abort()
             return
@@ -137,6 +169,8 @@ class UpstreamConnection(asyncio.Protocol):
                 self._fail(UpstreamProtocolError(f"The upstream sent what is not HTTP/1.1: {error}."))
                 return
             self._excess = True
+        if self._between and not data.endswith(b"\r\n"):
+            self._between = False  # the next size line has begun
         if not (self._parts or self._complete):
             self._framing_bytes += len(data)
             if self._framing_bytes > HEAD_BYTES_MAX:
@@ -154,9 +188,9 @@ class UpstreamConnection(asyncio.Protocol):
         if self._parts and self.receiver is receiver:
             parts, self._parts = self._parts, []
             self._framing_bytes = 0
-            receiver.on_body(parts[0] if len(parts) == 1 else b"".join(parts))
+            self.body(parts[0] if len(parts) == 1 else b"".join(parts))
         if self._complete and self.receiver is receiver:
-            self.receiver = None
+            self._leave()
             self._finish_message()
             receiver.on_end()
         elif self.receiver is None:
@@ -187,7 +221,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         was_closed, self.closed = self.closed, True
-        receiver, self.receiver = self.receiver, None
+        receiver = self.receiver
+        self._leave()
         if receiver is None:
             if not was_closed:
                 self._owner.on_idle(self)
@@ -234,11 +269,21 @@ class UpstreamConnection(asyncio.Protocol):
         if self._head_ready and not self._complete:
             self._parts.append(data)
 
+    def on_chunk_header(self) -> None:
+        self._between = False
+
+    def on_chunk_complete(self) -> None:
+        self._between = self._head_told
+
     def on_message_complete(self) -> None:
+        self._between = False
         if self._head_ready and not self._complete:
             self._complete = True
             # Only here: behind the message llhttp has forgotten its length, and says no to everything.
             self._keep_alive = self._length_known and self._parser.should_keep_alive()
+
+
+def _ignore(_data: bytes) -> None: ...
 
 
 def _keep_alive_timeout(value: bytes) -> float:

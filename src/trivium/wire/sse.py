@@ -21,7 +21,7 @@ _END = rb"(?:\r\n|\n|\r(?!\n))"
 _BLANK_LINE = re.compile(_END + _END)
 _LONGEST_END = 4
 _PADDING_END = b'"}\n\n'
-_TEXT = re.compile(rb'[^"\\\x00-\x1f]*(?:\\["\\/bfnrt][^"\\\x00-\x1f]*)*')
+_text = re.compile(rb'[^"\\\x00-\x1f]*(?:\\["\\/bfnrt][^"\\\x00-\x1f]*)*').match
 
 
 class LimitExceeded(ValueError):
@@ -139,7 +139,7 @@ class Template:
         before, after, text_at = self._before, self._after, self._text_at
         at = frames = 0
         while data.startswith(before, at):
-            end = _TEXT.match(data, at + text_at).end()  # pyright: ignore[reportOptionalMemberAccess]  # matches nothing, too
+            end = _text(data, at + text_at).end()  # pyright: ignore[reportOptionalMemberAccess]  # matches nothing, too
             if not data.startswith(after, end):
                 return 0
             at = end + len(after)
@@ -156,7 +156,7 @@ class Template:
 
 def _end_of_text(raw: bytes, at: int) -> int:
     """Where the inside of a JSON string ends that begins at `at`: at its quote, or at what needs a closer look."""
-    return _TEXT.match(raw, at).end()  # pyright: ignore[reportOptionalMemberAccess]  # it matches the empty text
+    return _text(raw, at).end()  # pyright: ignore[reportOptionalMemberAccess]  # it matches the empty text
 
 
 class SSEParser:

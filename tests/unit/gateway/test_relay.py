@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from trivium.dialects import get as dialect_named
 from trivium.dialects.base import AnswerContext
 from trivium.errors import UpstreamCut, UpstreamProtocolError
-from trivium.gateway.relay import Events, PassedAnswer, PassedStream, StreamTarget
+from trivium.gateway.relay import Events, PassedAnswer, PassedStream, Relay, StreamTarget
 from trivium.types.event import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from trivium.types.response import Response
 from trivium.types.usage import Usage
@@ -22,9 +23,20 @@ MESSAGES = dialect_named("anthropic_messages")
 
 
 class Outlet:
+    """Remembers what a relay says; gives it bytes as its attempt and their connection do."""
+
     def __init__(self) -> None:
         self.released = b""
         self.last: bytes | None = None
+        self.relay: Relay
+        self.feed = self.on_body
+
+    def on_body(self, data: bytes) -> None:
+        self.relay.feed(data)
+
+    def flow(self, body: Callable[[bytes], None]) -> None:
+        assert self.released
+        self.feed = body
 
     def release(self, first: bytes) -> None:
         assert not self.released
@@ -53,7 +65,8 @@ def chat(delta: dict[str, Any] | None = None, finish: str | None = None, **more:
 
 
 def passed(outlet: Outlet, *, wants_usage: bool = True, nanos: int | None = 1_234_567) -> PassedStream:
-    return PassedStream(outlet, CHAT, wants_usage=wants_usage, bill=lambda _: nanos)
+    outlet.relay = relay = PassedStream(outlet, CHAT, wants_usage=wants_usage, bill=lambda _: nanos)
+    return relay
 
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -63,9 +76,9 @@ ANSWER = [chat({"content": "Hi"}), chat({}, "stop"), chat(usage=USAGE), b"data: 
 @pytest.mark.parametrize("together", [True, False])
 def test_usage_that_was_asked_for_has_its_cost(together: bool) -> None:
     outlet = Outlet()
-    relay = passed(outlet)
+    passed(outlet)
     for piece in [b"".join(ANSWER)] if together else ANSWER:
-        relay.feed(piece)
+        outlet.feed(piece)
     assert outlet.events[-1]["usage"] == {"cost": 0.001234567, **USAGE}
     assert b"0.001234567" in outlet.released + (outlet.last or b"")
 
@@ -81,18 +94,18 @@ def test_usage_that_was_asked_for_has_its_cost(together: bool) -> None:
 )
 def test_a_cost_is_only_said_where_it_is_known_and_nobody_said_it(usage: Any, nanos: int | None, shown: Any) -> None:
     outlet = Outlet()
-    relay = passed(outlet, nanos=nanos)
+    passed(outlet, nanos=nanos)
     for piece in [*ANSWER[:2], chat(usage=usage), ANSWER[3]]:
-        relay.feed(piece)
+        outlet.feed(piece)
     assert outlet.events[-1]["usage"] == shown
 
 
 def test_an_answer_that_speaks_of_usage_is_not_edited() -> None:
     outlet = Outlet()
-    relay = passed(outlet)
+    passed(outlet)
     text = 'Write {"usage":{"a":1}} or {"usage": {"a":1}}, "thinking":"x".'
     for piece in [chat({"content": text}), *ANSWER[1:]]:
-        relay.feed(piece)
+        outlet.feed(piece)
     assert outlet.events[0]["choices"][0]["delta"]["content"] == text
 
 
@@ -106,9 +119,9 @@ def test_the_last_figures_of_an_anthropic_stream_have_a_cost() -> None:
         {"type": "message_stop"},
     ]
     outlet = Outlet()
-    relay = PassedStream(outlet, MESSAGES, wants_usage=True, bill=lambda _: 5_000)
+    outlet.relay = PassedStream(outlet, MESSAGES, wants_usage=True, bill=lambda _: 5_000)
     for event in events:
-        relay.feed(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+        outlet.feed(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
     assert outlet.events[0] == events[0]
     assert outlet.events[4]["usage"] == {"cost": 0.000005, "output_tokens": 2}
 
@@ -139,16 +152,16 @@ def test_a_translated_stream_has_its_cost_too() -> None:
 def test_thinking_is_a_sign_of_life_and_no_content(frame: bytes, thinks: bool) -> None:
     outlet = Outlet()
     relay = passed(outlet)
-    relay.feed(frame)
+    outlet.feed(frame)
     assert (relay.thinking, relay.content, outlet.released) == (thinks, False, b"")
 
 
 def test_nothing_is_released_before_content_and_nothing_false_after_a_cut() -> None:
     outlet = Outlet()
     relay = passed(outlet)
-    relay.feed(chat({"role": "assistant", "content": ""}))
+    outlet.feed(chat({"role": "assistant", "content": ""}))
     assert outlet.released == b""
-    relay.feed(chat({"content": "Hi"}))
+    outlet.feed(chat({"content": "Hi"}))
     assert outlet.released == chat({"role": "assistant", "content": ""}) + chat({"content": "Hi"})
     with pytest.raises(UpstreamCut):
         relay.end()
@@ -167,10 +180,32 @@ def test_a_whole_answer_that_is_none(body: bytes) -> None:
     assert outlet.last is None
 
 
+def test_what_continues_a_text_is_passed_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    outlet = Outlet()
+    relay = passed(outlet)
+    shape = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"%b"},"finish_reason":null}]}\n\n'
+    frames = [shape % text for text in (b"a", b"b", b'c\\n\\"', b"d")]
+    outlet.feed(frames[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(relay, "feed", lambda data: pytest.fail(f"a closer look at {data!r}"))
+        outlet.feed(frames[1])
+        outlet.feed(b"".join(frames))
+    assert outlet.released == frames[0] + frames[1] + b"".join(frames)
+    assert relay.output_estimate == 6
+    outlet.feed(frames[1][:9])
+    outlet.feed(frames[1])  # not overtaken by what looks whole
+    assert outlet.released.count(b"data: ") == 6
+    for piece in ANSWER[1:]:
+        outlet.feed(piece)
+    assert outlet.last == ANSWER[-1]
+    assert relay.malformed == 1
+
+
 def test_usage_of_a_relay_is_the_upstreams_own() -> None:
-    relay = passed(Outlet(), nanos=7)
+    outlet = Outlet()
+    relay = passed(outlet, nanos=7)
     for piece in ANSWER:
-        relay.feed(piece)
+        outlet.feed(piece)
     assert relay.usage == Usage(input_tokens=3, output_tokens=2)
 
 
