@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from connects import LOG_VARIABLE
 from engines_help import ROWS
 from trivium.engines.store import Store
-from trivium.testing.connects import LOG_VARIABLE
 from trivium.transport.platform import PORTABLE
 
 if PORTABLE:
     # The twin stands for platforms that lack it; `testing/site` does the same in child processes.
     sys.modules["uvloop"] = None  # type: ignore[assignment]
 
+pytest_plugins = ["pytest_connects"]  # no test leaves this machine
 MODEL = "smollm2-135m"
 
 

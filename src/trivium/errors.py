@@ -112,61 +112,49 @@ class ContentRefused(CallerError):
 
 
 class AuthenticationFailed(CallerError):
-    kind = "authentication"
-    status = 401
+    kind, status = "authentication", 401
 
 
 class PaymentRequired(CallerError):
-    kind = "payment_required"
-    status = 402
+    kind, status = "payment_required", 402
 
 
 class PermissionDenied(CallerError):
-    kind = "permission_denied"
-    status = 403
+    kind, status = "permission_denied", 403
 
 
 class NotFound(CallerError):
-    kind = "not_found"
-    status = 404
+    kind, status = "not_found", 404
 
 
 class MethodNotAllowed(CallerError):
-    kind = "method_not_allowed"
-    status = 405
+    kind, status = "method_not_allowed", 405
 
 
 class UploadTimeout(CallerError):
-    kind = "request_timeout"
-    status = 408
+    kind, status = "request_timeout", 408
 
 
 class PayloadTooLarge(CallerError):
-    kind = "payload_too_large"
-    status = 413
+    kind, status = "payload_too_large", 413
 
 
 class UnsupportedMediaType(CallerError):
-    kind = "unsupported_media_type"
-    status = 415
+    kind, status = "unsupported_media_type", 415
 
 
 class RateLimited(CallerError):
-    kind = "rate_limit_exceeded"
-    status = 429
-    retryable = True
+    kind, status, retryable = "rate_limit_exceeded", 429, True
 
 
 class HeadTooLarge(CallerError):
-    kind = "head_too_large"
-    status = 431
+    kind, status = "head_too_large", 431
 
 
 class ClientGone(CallerError):
     """The caller closed its connection; nobody reads the answer any more (nginx's 499)."""
 
-    kind = "client_closed_request"
-    status = 499
+    kind, status = "client_closed_request", 499
 
 
 class GatewayError(TriviumError):
@@ -180,14 +168,11 @@ class InternalError(GatewayError):
 class NoEndpoint(GatewayError):
     """The plan is empty: every endpoint was rejected, and the message says by what."""
 
-    kind = "no_endpoints"
-    status = 404
+    kind, status = "no_endpoints", 404
 
 
 class Unavailable(GatewayError):
-    kind = "temporarily_unavailable"
-    status = 503
-    retryable = True
+    kind, status, retryable = "temporarily_unavailable", 503, True
     exit_code = EXIT_UNAVAILABLE
 
 
@@ -237,13 +222,11 @@ class UpstreamUnreachable(UpstreamError):
 
 
 class UpstreamTLSError(UpstreamError):
-    kind = "upstream_tls_error"
-    retryable = False
+    kind, retryable = "upstream_tls_error", False
 
 
 class UpstreamTimeout(UpstreamError):
-    kind = "upstream_timeout"
-    status = 504
+    kind, status = "upstream_timeout", 504
 
 
 class UpstreamCut(UpstreamError):
@@ -255,24 +238,19 @@ class UpstreamProtocolError(UpstreamError):
 
 
 class UpstreamAuthError(UpstreamError):
-    kind = "upstream_auth_error"
-    retryable = False
+    kind, retryable = "upstream_auth_error", False
 
 
 class UpstreamRateLimited(UpstreamError):
-    kind = "upstream_rate_limited"
-    status = 429
+    kind, status = "upstream_rate_limited", 429
 
 
 class UpstreamQuotaExhausted(UpstreamError):
-    kind = "upstream_quota_exhausted"
-    status = 429
-    retryable = False
+    kind, status, retryable = "upstream_quota_exhausted", 429, False
 
 
 class UpstreamOverloaded(UpstreamError):
-    kind = "upstream_overloaded"
-    status = 503
+    kind, status = "upstream_overloaded", 503
 
 
 class UpstreamServerError(UpstreamError):
@@ -280,27 +258,19 @@ class UpstreamServerError(UpstreamError):
 
 
 class UpstreamNotFound(UpstreamError):
-    kind = "upstream_not_found"
-    status = 404
-    retryable = False
+    kind, status, retryable = "upstream_not_found", 404, False
 
 
 class UpstreamContextLength(UpstreamError):
-    kind = "context_length_exceeded"
-    status = 400
-    retryable = False
+    kind, status, retryable = "context_length_exceeded", 400, False
 
 
 class UpstreamRefused(UpstreamError):
-    kind = "content_policy_violation"
-    status = 400
-    retryable = False
+    kind, status, retryable = "content_policy_violation", 400, False
 
 
 class UpstreamRejected(UpstreamError):
-    kind = "upstream_rejected"
-    status = 400
-    retryable = False
+    kind, status, retryable = "upstream_rejected", 400, False
 
 
 class ConfigError(TriviumError):

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
+import connects
 import fake_names
 import support
 from engines_help import ROWS, gguf_bytes
 from trivium.cli.app import APPS, COMMANDS
 from trivium.config.shipped import catalog
 from trivium.engines.store import Store
-from trivium.testing import connects
 from trivium.transport.address import parse_origin
 
 MODEL = "smollm2-135m"
@@ -128,7 +128,6 @@ class Checkout:
             "OPENAI_API_KEY": "sk-mine-0123456789",
             "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
             "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple",
-            "UV_NO_CONFIG": "1",
             "PIP_CONFIG_FILE": os.devnull,
             "XDG_CONFIG_HOME": str(folder / "none"),
         }

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from acceptance.world import LOCAL
+from connects import LOG_VARIABLE
 from support import environment
-from trivium.testing.connects import LOG_VARIABLE
 
 ALONE = ("unshare", "--user", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 ASK = f"""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+import connects
 import fake_names as names
 from fake_names import NXDOMAIN, SERVFAIL, Name, fake_names
-from trivium.testing import connects
 from trivium.transport.platform import PORTABLE, new_event_loop
 
 LOOPS = [asyncio.new_event_loop, *([] if PORTABLE else [new_event_loop])]

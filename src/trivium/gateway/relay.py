@@ -119,6 +119,23 @@ class _Read:
     output_estimate = 0
 
 
+class _Body:
+    """A whole body, as it arrives."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > ANSWER_BYTES_MAX:
+            raise UpstreamProtocolError(f"The upstream's answer is larger than {ANSWER_BYTES_MAX} bytes.")
+        self._parts.append(data)
+
+    def whole(self) -> bytes:
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+
+
 class PassedAnswer(_Read):
     """A whole answer, passed as it is."""
 
@@ -128,17 +145,11 @@ class PassedAnswer(_Read):
     def __init__(self, outlet: Outlet, dialect: Dialect) -> None:
         self._outlet = outlet
         self._dialect = dialect
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def feed(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > ANSWER_BYTES_MAX:
-            raise UpstreamProtocolError(f"The upstream's answer is larger than {ANSWER_BYTES_MAX} bytes.")
-        self._parts.append(data)
+        self._body = _Body()
+        self.feed = self._body.add
 
     def end(self) -> None:
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        body = self._body.whole()
         if not (body.isascii() or _is_utf8(body)):
             raise UpstreamProtocolError("The upstream's answer is not UTF-8, so it is no JSON.")
         read = self._dialect.read_answer(body)
@@ -270,28 +281,40 @@ class Target(Protocol):
     def finish(self) -> None: ...
 
 
-class StreamTarget:
-    """A stream in the caller's dialect. Held until the first content, like every stream."""
+class _Held:
+    """Holds events until the first content, as every stream is held; then and from then on they are given."""
+
+    losses: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self._held: list[Event] = []
+        self._released = False
+
+    def add(self, events: list[Event]) -> None:
+        self._held += events
+        if self._released or any(map(is_content, events)):
+            self._released, first = True, not self._released
+            held, self._held = self._held, []
+            self._give(held, first=first)
+
+    def _give(self, events: list[Event], *, first: bool) -> None:
+        raise NotImplementedError
+
+
+class StreamTarget(_Held):
+    """A stream in the caller's dialect."""
 
     def __init__(self, outlet: Outlet, dialect: Dialect, context: AnswerContext, bill: Bill) -> None:
+        super().__init__()
         self._outlet = outlet
         self._encoder = dialect.encoder(context)
         self._bill = bill
-        self._held: list[Event] = []
-        self._released = False
-        self.losses: tuple[str, ...] = ()
 
-    def add(self, events: list[Event]) -> None:
-        if not self._released:
-            self._held += events
-            if not any(map(is_content, events)):
-                return
-            self._released = True
-            held, self._held = self._held, []
-            self._outlet.release(self._encode(held))
-            return
+    def _give(self, events: list[Event], *, first: bool) -> None:
         data = self._encode(events)
-        if data:
+        if first:
+            self._outlet.release(data)
+        elif data:
             self._outlet.chunk(data)
 
     def _encode(self, events: list[Event]) -> bytes:
@@ -309,24 +332,18 @@ class StreamTarget:
         self._outlet.complete(last)
 
 
-class WholeTarget:
-    """A whole answer in the caller's dialect, folded from events."""
+class ObjectTarget(_Held):
+    """The events themselves, for a caller in the same process that streams."""
 
-    def __init__(self, outlet: Outlet, dialect: Dialect, context: AnswerContext) -> None:
+    def __init__(self, outlet: Outlet) -> None:
+        super().__init__()
         self._outlet = outlet
-        self._dialect = dialect
-        self._context = context
-        self._fold = Fold()
-        self.losses: tuple[str, ...] = ()
 
-    def add(self, events: list[Event]) -> None:
-        for event in events:
-            self._fold.add(event)
+    def _give(self, events: list[Event], *, first: bool) -> None:
+        self._outlet.objects(events)
 
     def finish(self) -> None:
-        built = self._dialect.encode_answer(self._fold.response(), self._context)
-        self.losses = built.losses
-        self._outlet.complete(built.body)
+        self._outlet.complete([*self._held, End()])
 
 
 class ResponseTarget:
@@ -346,28 +363,18 @@ class ResponseTarget:
         self._outlet.complete(self._fold.response())
 
 
-class ObjectTarget:
-    """The events themselves, for a caller in the same process that streams."""
+class WholeTarget(ResponseTarget):
+    """A whole answer in the caller's dialect, folded from events."""
 
-    losses: tuple[str, ...] = ()
-
-    def __init__(self, outlet: Outlet) -> None:
-        self._outlet = outlet
-        self._held: list[Event] = []
-        self._released = False
-
-    def add(self, events: list[Event]) -> None:
-        if self._released:
-            self._outlet.objects(events)
-            return
-        self._held += events
-        if any(map(is_content, events)):
-            self._released = True
-            held, self._held = self._held, []
-            self._outlet.objects(held)
+    def __init__(self, outlet: Outlet, dialect: Dialect, context: AnswerContext) -> None:
+        super().__init__(outlet)
+        self._dialect = dialect
+        self._context = context
 
     def finish(self) -> None:
-        self._outlet.complete([*self._held, End()])
+        built = self._dialect.encode_answer(self._fold.response(), self._context)
+        self.losses = built.losses
+        self._outlet.complete(built.body)
 
 
 class Source(Protocol):
@@ -386,18 +393,14 @@ class WholeSource:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._body = _Body()
 
     def feed(self, data: bytes) -> list[Event]:
-        self._size += len(data)
-        if self._size > ANSWER_BYTES_MAX:
-            raise UpstreamProtocolError(f"The upstream's answer is larger than {ANSWER_BYTES_MAX} bytes.")
-        self._parts.append(data)
+        self._body.add(data)
         return []
 
     def close(self) -> list[Event]:
-        return self._dialect.decode_answer(b"".join(self._parts))
+        return self._dialect.decode_answer(self._body.whole())
 
 
 class Events(_Read):

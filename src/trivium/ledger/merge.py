@@ -7,7 +7,7 @@ once a group. A request that its first attempt answered, as nearly all are, is o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
@@ -47,7 +47,7 @@ _ASKED, _KEY, _ERROR, _ATTEMPTS = (
 )
 _ANSWER_FIGURES = Answered.__struct_fields__.index("input_tokens")
 _UNDER_WAY = ("", *astuple(Settled("", 0, 0, "unknown", ""))[_ENDING + 1 :])
-_NOWHERE = packed(Place("", "", "", "", ""))
+_NOWHERE = Place("", "", "", "", "")
 _DAY_MS = 86_400_000
 
 
@@ -150,7 +150,7 @@ class _Fold:
         self._ended[name] = astuple(settled)[_ENDING:]
         if known is None and name not in self._begun:
             # Its reservation was damaged; the money is counted all the same.
-            self._begun[name] = Reserved(settled.id, settled.attempt, settled.time_ms, None, 0, _NOWHERE, "")
+            self._begun[name] = Reserved(settled.id, settled.attempt, settled.time_ms, None, 0, packed(_NOWHERE), "")
 
     def close(self, closed: Closed) -> None:
         id_ = closed.id
@@ -199,18 +199,14 @@ def _add_answers(rows: Rows, answers: dict[tuple[bytes, int, Kind], list[Fact]])
 
 
 def _add_attempts(rows: Rows, begun: dict[Name, Reserved], ended: dict[Name, Kind]) -> None:
-    groups: dict[tuple[bytes, str, int, Kind], list[Fact]] = {}
     for name, reserved in begun.items():
-        *fact, place, key = astuple(reserved)
-        end = ended.get(name, _UNDER_WAY)
-        group = (bytes(place), key, reserved.time_ms // _DAY_MS, end[:_ENDED])
-        groups.setdefault(group, []).append((*fact, *end[_ENDED:]))
-    for (packed_place, key, day, ending), facts in groups.items():
-        place = place_of(packed_place)
-        rows.attempts.setdefault((*astuple(place), key, *ending), []).extend(facts)
-        if ending[0]:
-            sums = _sums(rows, day, place, key)
-            _count_attempts(sums, [fact[3:] for fact in facts], failed=ending[0] != "ok")
+        *fact, _, key = astuple(reserved)
+        end, place = ended.get(name, _UNDER_WAY), reserved.place
+        fact += end[_ENDED:]
+        rows.attempts.setdefault((*astuple(place), key, *end[:_ENDED]), []).append(tuple(fact))
+        if end[0]:
+            sums = _sums(rows, reserved.time_ms // _DAY_MS, place, key)
+            _count_attempts(sums, [fact[3:]], failed=end[0] != "ok")
 
 
 def _add_requests(rows: Rows, over: list[Kind], begun: dict[Name, Reserved], known: Mapping[Name, Known]) -> None:
@@ -218,7 +214,7 @@ def _add_requests(rows: Rows, over: list[Kind], begun: dict[Name, Reserved], kno
         rows.requests.setdefault(row[_ASKED:], []).append(row[:_ASKED])
         name = (row[0], row[_ATTEMPTS])
         last = begun.get(name) or (known[name].reserved if name in known else None)
-        sums = _sums(rows, row[1] // _DAY_MS, place_of(bytes(last.packed_place if last else _NOWHERE)), row[_KEY])
+        sums = _sums(rows, row[1] // _DAY_MS, last.place if last else _NOWHERE, row[_KEY])
         sums[0] += 1
         sums[1] += row[_ERROR] != ""
 
@@ -232,7 +228,7 @@ def _sums(rows: Rows, day: int, place: Place, key: str) -> list[int]:
     return rows.daily.setdefault((_iso_day(day), place.model, place.provider, place.access, key), [0] * 12)
 
 
-def _count_attempts(sums: list[int], facts: list[Fact], *, failed: bool) -> None:
+def _count_attempts(sums: list[int], facts: Sequence[Sequence[Any]], *, failed: bool) -> None:
     """Add attempts that have ended; the facts begin with the bound of the cost."""
     bounds, _, *tokens, own, told, _, _, _ = zip(*facts, strict=True)
     sums[2] += len(facts)

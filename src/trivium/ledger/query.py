@@ -216,27 +216,25 @@ def _tokens_per_s(rows: Iterable[sqlite3.Row]) -> float | None:
     return median(rates) if rates else None
 
 
+_ASKED = ("id", "time_ms", "requested_model", "dialect", "key", "status", "error", "fallback")
+
+
 def _log_row(request: sqlite3.Row, attempts: list[sqlite3.Row]) -> LogRow:
     last = attempts[-1] if attempts else None
     costs = [attempt["cost"] for attempt in attempts]
     cost = None if None in costs else sum(costs)
+    where = ("model", "endpoint", "provider", "access")
+    model, endpoint, provider, road = (last[name] for name in where) if last else [""] * 4
     return LogRow(
-        id=request["id"],
+        **{name: request[name] for name in _ASKED},
         time=datetime.fromtimestamp(request["time_ms"] / 1000, UTC).isoformat(timespec="milliseconds"),
-        time_ms=request["time_ms"],
         outcome=_outcome(request["error"], last["outcome"] if last else None),
-        requested_model=request["requested_model"],
-        model=last["model"] if last else "",
-        endpoint=last["endpoint"] if last else "",
-        provider=last["provider"] if last else "",
-        road=last["access"] if last else "",
-        dialect=request["dialect"],
-        key=request["key"],
+        model=model,
+        endpoint=endpoint,
+        provider=provider,
+        road=road,
         data_class=DataClass(request["data_class"]).word,
         stream=bool(request["stream"]),
-        status=request["status"],
-        error=request["error"],
-        fallback=request["fallback"],
         input_tokens=sum(attempt["input_tokens"] for attempt in attempts),
         output_tokens=sum(attempt["output_tokens"] for attempt in attempts),
         cost_nanos=cost,
@@ -256,31 +254,20 @@ def _outcome(error: str, last: Outcome | None) -> Outcome:
     return "error" if last in (None, "ok") else last
 
 
+_CHANGED = {"road", "estimated", "cost_nanos", "cost_usd", "ttft_ms", "duration_ms"}
+_KEPT = [name for name in AttemptRow.__struct_fields__ if name not in _CHANGED]
+"""What stands in the ledger as it is shown."""
+
+
 def _attempt_row(row: sqlite3.Row) -> AttemptRow:
     return AttemptRow(
-        attempt=row["attempt"],
-        time_ms=row["time_ms"],
-        endpoint=row["endpoint"],
-        provider=row["provider"],
-        model=row["model"],
+        **{name: row[name] for name in _KEPT},
         road=row["access"],
-        outcome=row["outcome"],
-        error=row["error"],
-        upstream_status=row["upstream_status"],
-        input_tokens=row["input_tokens"],
-        output_tokens=row["output_tokens"],
-        cache_read_tokens=row["cache_read_tokens"],
-        cache_write_tokens=row["cache_write_tokens"],
-        reasoning_tokens=row["reasoning_tokens"],
         estimated=bool(row["estimated"]),
         cost_nanos=row["cost"],
         cost_usd=_usd(row["cost"]),
-        reserved_nanos=row["reserved_nanos"],
-        price_version=row["price_version"],
         ttft_ms=_ms(row["ttft_us"]),
         duration_ms=row["duration_us"] / 1000,
-        upstream_id=row["upstream_id"],
-        finish_reason=row["finish_reason"],
     )
 
 

@@ -1,4 +1,4 @@
-"""Public test tools: fake upstreams with faults on demand, a clock, a recorder of connections."""
+"""Public test tools: fake upstreams with faults on demand, a clock."""
 
 from __future__ import annotations
 

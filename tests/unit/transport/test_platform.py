@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from trivium.testing.connects import SITE
+from connects import SITE
 from trivium.transport import _portable, platform
 
 TWINS = ["_portable"] if sys.platform == "win32" else ["_posix", "_portable"]

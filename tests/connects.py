@@ -4,15 +4,14 @@
         …
     assert not unexpected(seen)
 
-`python -m trivium.testing.connects LOGFILE -- ask hello` runs the command line in a process whose records, and those
-of its Python children, go to LOGFILE as lines of JSON. C code that opens sockets by itself is not seen, save uvloop.
+`environment` has a Python child, and its children, write theirs to a file as lines of JSON. C code that opens sockets
+by itself is not seen, save uvloop.
 
 Imports the standard library only: `site/sitecustomize.py` loads this file before anything else of Trivium.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import ipaddress
@@ -200,19 +199,3 @@ def _watch_uvloop() -> None:
     watch("getaddrinfo", "resolve", name)
     watch("subprocess_exec", "spawn", program)
     watch("subprocess_shell", "spawn", program)
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Replace this process by `python -m MODULE ARGS…`, the arguments after `--`, with the recorder in it."""
-    parser = argparse.ArgumentParser("python -m trivium.testing.connects", description="Record what is contacted.")
-    parser.add_argument("log", type=Path, help="lines of JSON are appended here")
-    parser.add_argument("-m", dest="module", default="trivium.cli.main", help="the module to run")
-    own = sys.argv[1:] if argv is None else argv
-    cut = own.index("--") if "--" in own else len(own)
-    given = parser.parse_args(own[:cut])
-    command = [sys.executable, "-m", given.module, *own[cut + 1 :]]
-    os.execve(sys.executable, command, os.environ | environment(given.log.absolute()))  # noqa: S606
-
-
-if __name__ == "__main__":
-    main()

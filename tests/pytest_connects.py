@@ -1,4 +1,4 @@
-"""A pytest plugin: no test may connect off this machine. Switched on with `-p trivium.testing.pytest_connects`.
+"""A pytest plugin: no test may connect off this machine. Switched on in `conftest.py`.
 
 Python children of the tests are watched too, through the environment; what they did shows at the end of the test
 during which it was written.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from trivium.testing.connects import environment, read_log, record_connects, unexpected
+from connects import environment, read_log, record_connects, unexpected
 
 _DIRECTORY = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from connects import LOG_VARIABLE, Act, environment, read_log, record_connects, unexpected
 from trivium.testing import FakeUpstream
-from trivium.testing.connects import LOG_VARIABLE, Act, environment, read_log, record_connects, unexpected
 from trivium.transport.platform import PORTABLE, new_event_loop
 
 LOOPS = [asyncio.new_event_loop, *([] if PORTABLE else [new_event_loop])]
 pytest_plugins = ["pytester"]
+TESTS = Path(__file__).parents[1]
 
 
 def targets(acts: list[Act]) -> list[tuple[str, str]]:
@@ -94,16 +95,8 @@ def test_children_and_their_children_write_to_the_log(tmp_path: Path) -> None:
 
 
 def test_recording_begins_before_trivium_is_imported(tmp_path: Path) -> None:
-    code = "import sys; assert '_trivium_connects' in sys.modules and 'trivium' not in sys.modules"
+    code = "import sys; assert '_tests_connects' in sys.modules and 'trivium' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], env=os.environ | environment(tmp_path / "log"), check=True)
-
-
-def test_the_wrapper_runs_a_module(tmp_path: Path) -> None:
-    (tmp_path / "tool.py").write_text("import socket, sys; socket.socket().connect_ex(('127.0.0.1', int(sys.argv[2])))")
-    log = tmp_path / "log"
-    command = [sys.executable, "-m", "trivium.testing.connects", str(log), "-m", "tool", "--", "--port", "1"]
-    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=True)
-    assert targets(read_log(log)) == [("connect", "127.0.0.1:1")]
 
 
 def test_a_log_that_was_never_written_is_empty(tmp_path: Path) -> None:
@@ -129,7 +122,8 @@ def test_the_plugin_fails_a_test_that_connects_away(pytester: pytest.Pytester, m
             subprocess.run([sys.executable, "-c", AWAY], check=True)
         """
     )
-    result = pytester.runpytest_subprocess("-p", "trivium.testing.pytest_connects", "-p", "no:cacheprovider")
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    result = pytester.runpytest_subprocess("-p", "pytest_connects", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(["something off this machine was contacted:", "connect 192.0.2.1:9 from *"])
 
@@ -139,38 +133,19 @@ def test_the_whole_suite_is_watched(pytester: pytest.Pytester, monkeypatch: pyte
     """By the project's own settings, in the processes of pytest-xdist too, and every process started there."""
     assert LOG_VARIABLE in os.environ
     monkeypatch.delenv(LOG_VARIABLE)
-    test = pytester.makepyfile(
-        """
-        import subprocess, sys, textwrap
-        from support import environment
-
-        AWAY = '''
-        import socket
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.connect(("192.0.2.1", 9))  # which sends nothing
-        '''
-        AWAY = textwrap.dedent(AWAY)
-
-        def test_away(tmp_path):
-            exec(AWAY)
-
-        def test_child_away(tmp_path):
-            subprocess.run([sys.executable, "-c", AWAY], env=environment(tmp_path), check=True)
-        """
-    )
-    project = Path(__file__).parents[3] / "pyproject.toml"
-    result = pytester.runpytest_subprocess("-c", project, "-n", workers, "-p", "no:cacheprovider", test)
+    project, away = TESTS.parent / "pyproject.toml", TESTS / "unit/reaches_away.py"
+    result = pytester.runpytest_subprocess("-c", project, "-n", workers, "-p", "no:cacheprovider", away)
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["something off this machine was contacted:", "connect 192.0.2.1:9 from *"] * 2)
 
 
 def test_a_file_is_appended_to(tmp_path: Path) -> None:
     code = (
-        "import sys, socket; from trivium.testing.connects import record_to_file; record_to_file(sys.argv[1]);"
+        "import sys, socket; from connects import record_to_file; record_to_file(sys.argv[1]);"
         "socket.socket().connect_ex(('127.0.0.1', 1))"
     )
     log = tmp_path / "log"
     for _ in range(2):
-        subprocess.run([sys.executable, "-c", code, str(log)], check=True)
+        subprocess.run([sys.executable, "-c", code, str(log)], env=os.environ | {"PYTHONPATH": str(TESTS)}, check=True)
     assert len(read_log(log)) == 2
     assert log.stat().st_mode & 0o777 == 0o600
