@@ -128,6 +128,7 @@ class Checkout:
             "OPENAI_API_KEY": "sk-mine-0123456789",
             "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
             "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple",
+            "UV_NO_CONFIG": "1",
             "PIP_CONFIG_FILE": os.devnull,
             "XDG_CONFIG_HOME": str(folder / "none"),
         }

@@ -1,4 +1,4 @@
-"""Which package indexes this machine is configured with: as pip would read it, and as uv's variables say.
+"""Which package indexes this machine is configured with, as pip and uv would read it.
 
 A data wheel has to come from where the machine's packages come from, or a fetch fails wherever the public index is
 mirrored or closed. Its hash is pinned, so no index need be trusted and their order is harmless. Files of the working
@@ -12,8 +12,10 @@ import configparser
 import netrc
 import os
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
@@ -42,11 +44,11 @@ class Configured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def configured(env: Mapping[str, str], *, prefix: Path = Path(sys.prefix), root: Path = Path("/")) -> Configured:
-    """Read the environment and the configuration files of pip; files that cannot be read are left out.
+    """Read the environment and the configuration files of pip and uv; files that cannot be read are left out.
 
     `prefix` is the environment's folder, `root` the file system's (tests have another).
     """
-    uv, pip = _uv(env), _pip(env, prefix, root)
+    uv, pip = _uv(env, root), _pip(env, prefix, root)
     defaults = [url for settings in (uv, pip) for url in settings["default"]]
     indexes = [*defaults, *(url for settings in (uv, pip) for url in settings["extra"])]
     if not defaults:
@@ -62,17 +64,56 @@ def _settings() -> dict[str, list[str]]:
     return {"default": [], "extra": [], "links": [], "no_index": [], "offline": []}
 
 
-def _uv(env: Mapping[str, str]) -> dict[str, list[str]]:
+def _uv(env: Mapping[str, str], root: Path) -> dict[str, list[str]]:
     found = _settings()
-    default = (env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL", "")).strip()
-    found["default"] = [_uv_index(default, env)] if default else []
+    if env.get("UV_NO_CONFIG", "").lower() not in _TRUE:
+        for file in _uv_files(env, root):
+            _read_uv_file(file, found)
+    named = [(env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL", "")).strip()]
+    if named[0]:
+        found["default"] = [_uv_index(named[0], env)]
     extra = [*env.get("UV_INDEX", "").split(), *env.get("UV_EXTRA_INDEX_URL", "").split()]
-    found["extra"] = [_uv_index(text, env) for text in extra]
-    found["links"] = env.get("UV_FIND_LINKS", "").replace(",", " ").split()
+    found["extra"] = [_uv_index(text, env) for text in extra] + found["extra"]
+    found["links"] = env.get("UV_FIND_LINKS", "").replace(",", " ").split() + found["links"]
     for name, key in (("UV_NO_INDEX", "no_index"), ("UV_OFFLINE", "offline")):
         if env.get(name, "").lower() in _TRUE:
             found[key] = ["yes"]
     return found
+
+
+def _uv_files(env: Mapping[str, str], root: Path) -> Iterator[Path]:
+    if env.get("UV_CONFIG_FILE"):
+        yield Path(env["UV_CONFIG_FILE"])
+        return
+    yield _config_home(env) / "uv/uv.toml"
+    for folder in _config_dirs(env, root):
+        yield folder / "uv/uv.toml"
+    yield root / "etc/uv/uv.toml"
+
+
+def _read_uv_file(file: Path, found: dict[str, list[str]]) -> None:
+    try:
+        top: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return
+    pip: dict[str, Any] = top["pip"] if isinstance(top.get("pip"), dict) else {}
+    for table in (top, pip):
+        indexes: list[Any] = cast("list[Any]", table["index"]) if isinstance(table.get("index"), list) else []
+        for row in indexes:
+            if isinstance(row, dict):
+                entry = cast("dict[str, Any]", row)
+                found["default" if entry.get("default") is True else "extra"] += _texts(entry.get("url"))
+        found["default"] += _texts(table.get("index-url"))
+        found["extra"] += _texts(table.get("extra-index-url"))
+        found["links"] += _texts(table.get("find-links"))
+        for name, key in (("no-index", "no_index"), ("offline", "offline")):
+            if table.get(name) is True:
+                found[key] = ["yes"]
+
+
+def _texts(value: object) -> list[str]:
+    values: list[object] = cast("list[object]", value) if isinstance(value, list) else [value]
+    return [text for text in values if isinstance(text, str)]
 
 
 def _uv_index(text: str, env: Mapping[str, str]) -> str:

@@ -274,7 +274,7 @@ def _nowhere(wheel: pypi.Wheel, troubles: list[str]) -> UpstreamUnreachable:
     what = wheel.archive or f"{wheel.project} {wheel.version}"
     return UpstreamUnreachable(
         f"No configured package index has {what}." if not troubles else f"{what}: " + " ".join(troubles),
-        remedy="The indexes are those that pip uses on this machine (PIP_INDEX_URL, pip.conf), and UV_DEFAULT_INDEX.",
+        remedy="The indexes are those that pip and uv use on this machine (PIP_INDEX_URL, pip.conf, uv.toml).",
     )
 
 

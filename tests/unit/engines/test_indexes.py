@@ -59,6 +59,16 @@ def test_no_index_leaves_only_links_and_means_offline(tmp_path: Path) -> None:
     assert found.offline
 
 
+def test_uvs_file_counts(tmp_path: Path) -> None:
+    write(
+        tmp_path / "home/.config/uv/uv.toml",
+        b'find-links = ["/wheels"]\n[[index]]\nurl = "https://a.example/"\n'
+        b'[[index]]\nname = "d"\nurl = "https://d.example/"\ndefault = true\n[pip]\nextra-index-url = ["https://p.example/"]\n',
+    )
+    assert places(read(tmp_path)) == ["/wheels", "https://d.example/", "https://a.example/", "https://p.example/"]
+    assert places(read(tmp_path, {"UV_NO_CONFIG": "1"})) == [PUBLIC_INDEX]
+
+
 def test_uvs_variables_count(tmp_path: Path) -> None:
     env = {"UV_DEFAULT_INDEX": "https://d.example/", "UV_INDEX": "lab=https://lab.example/ https://e.example/"}
     assert places(read(tmp_path, env)) == ["https://d.example/", "https://lab.example/", "https://e.example/"]
@@ -68,6 +78,7 @@ def test_uvs_variables_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"\xff\xfe\0", b"no section", b"[global\n", b"[[index]]\nurl = 5\n", b"index = 3"])
 def test_files_that_cannot_be_read_are_left_out(tmp_path: Path, content: bytes) -> None:
     write(tmp_path / "etc/pip.conf", content)
+    write(tmp_path / "etc/uv/uv.toml", content)
     assert places(read(tmp_path)) == [PUBLIC_INDEX]
 
 

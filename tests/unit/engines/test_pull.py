@@ -74,6 +74,7 @@ def puller(tmp_path: Path, env: Mapping[str, str], *, offline: bool = False) -> 
         "HOME": str(tmp_path),
         "XDG_CONFIG_DIRS": str(tmp_path),
         "PIP_CONFIG_FILE": "/dev/null",
+        "UV_NO_CONFIG": "1",
     }
     return Puller(
         store=Store(tmp_path / "models"),
