@@ -14,11 +14,10 @@ from typing import cast
 import msgspec
 
 from trivium.config.schema import Engine
-from trivium.engines.fit import SHARE, Fit, fit
+from trivium.engines.fit import SHARE, fit
 from trivium.engines.store import Manifest
 from trivium.errors import ConfigError, EngineUnavailable
 
-_PROMPT_CACHE_MIB = 256  # llama.cpp's own default is 8192
 _OPTIONS = {
     "n_batch": int,
     "n_ubatch": int,
@@ -44,7 +43,6 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     context: int
     slots: int
     threads: int
-    prompt_cache_mib: int = _PROMPT_CACHE_MIB
     safe: bool = False
     options: dict[str, str | int | float | bool] = {}
 
@@ -58,9 +56,7 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_s: float
 
 
-def launch(
-    spec: Engine, manifest: Manifest, path: Path, *, threads: int, available: int | None, safe: bool
-) -> tuple[Launch, Fit]:
+def launch(spec: Engine, manifest: Manifest, path: Path, *, threads: int, available: int | None, safe: bool) -> Launch:
     """How to start `manifest`'s file for `spec` on this machine.
 
     Raises EngineUnavailable when the wheel is missing or the model does not fit, ConfigError for an option that may
@@ -87,7 +83,7 @@ def launch(
         threads=_SAFE_THREADS if safe else threads,
         safe=safe,
         options=_checked(spec),
-    ), room
+    )
 
 
 def _checked(spec: Engine) -> dict[str, str | int | float | bool]:

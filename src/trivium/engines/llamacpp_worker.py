@@ -63,7 +63,7 @@ def _parameters(launch: Launch, params: Any) -> Any:
         "model_alias": {launch.alias},
         "n_ctx": launch.context * launch.slots,
         "n_parallel": launch.slots,
-        "cache_ram_mib": launch.prompt_cache_mib,
+        "cache_ram_mib": 256,  # llama.cpp's own default is 8192
         # Small batches, so that a long prompt shows progress.
         "n_batch": 512,
         "n_ubatch": 512,

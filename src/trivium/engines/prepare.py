@@ -5,24 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import msgspec
-
 from trivium.config.schema import Engine
 from trivium.engines import gguf, hardware, llamacpp
-from trivium.engines.fit import Fit
 from trivium.engines.store import Manifest, Store
 from trivium.errors import EngineUnavailable
 
 _REVISION = re.compile(r"@[^/@]+(?=/)")
 
 
-class Prepared(msgspec.Struct, frozen=True):
-    manifest: Manifest
-    plan: llamacpp.Launch
-    room: Fit
-
-
-def prepare(store: Store, spec: Engine, *, threads_in_use: int, safe: bool) -> Prepared | None:
+def prepare(store: Store, spec: Engine, *, threads_in_use: int, safe: bool) -> llamacpp.Launch | None:
     """How to start `spec`; None where its model is not in the store.
 
     Raises EngineUnavailable when its file is missing, changed, cut or too large for this machine, or the engine is
@@ -46,10 +37,7 @@ def prepare(store: Store, spec: Engine, *, threads_in_use: int, safe: bool) -> P
         ) from error
     cores = hardware.cores()
     threads = (cores if spec.threads == "all" else spec.threads) or hardware.threads(threads_in_use, available=cores)
-    plan, room = llamacpp.launch(
-        spec, manifest, path, threads=threads, available=hardware.memory_available(), safe=safe
-    )
-    return Prepared(manifest, plan, room)
+    return llamacpp.launch(spec, manifest, path, threads=threads, available=hardware.memory_available(), safe=safe)
 
 
 def model_of(store: Store, spec: Engine) -> Manifest | None:

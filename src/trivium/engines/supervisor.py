@@ -20,9 +20,9 @@ from trivium.config.schema import Engine
 from trivium.engines import llamacpp
 from trivium.engines.child import Child
 from trivium.engines.log import EngineLog
-from trivium.engines.prepare import Prepared, prepare
+from trivium.engines.prepare import prepare
 from trivium.engines.state import Event, Life, State, transition
-from trivium.engines.store import Manifest, Store
+from trivium.engines.store import Store
 from trivium.errors import EngineUnavailable, NotFound, TriviumError
 from trivium.types.secret import Secret
 
@@ -46,7 +46,6 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     """An engine that answers: what an endpoint needs to reach it. `context` is tokens a request."""
 
-    engine: str
     base_url: str
     """With the version segment: `http://127.0.0.1:PORT/v1`."""
     api_key: Secret
@@ -54,7 +53,6 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     context: int
     slots: int
     pid: int
-    manifest: Manifest
 
 
 class EngineStatus(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -92,7 +90,6 @@ class _Engine:
         self.restarts = 0
         self.used_s = 0.0
         self.timer: asyncio.TimerHandle | None = None
-        self.task: asyncio.Task[None] | None = None
 
 
 class Supervisor:
@@ -214,7 +211,7 @@ class Supervisor:
             engine.timer = None
         if action == "start":
             engine.error = None
-            engine.task = self._spawn_task(self._start(engine, safe=engine.life.safe))
+            self._spawn_task(self._start(engine, safe=engine.life.safe))
         elif action == "wait":
             loop = asyncio.get_running_loop()
             engine.timer = loop.call_later(engine.life.wait_s, lambda: self._feed(engine, Event("retry", self._now())))
@@ -249,27 +246,22 @@ class Supervisor:
                 return
             told: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
             try:
-                found = await asyncio.to_thread(
-                    prepare, self._store, engine.spec, threads_in_use=self._threads_in_use(), safe=safe
-                )
+                in_use = sum(other.threads for other in self._engines.values())
+                plan = await asyncio.to_thread(prepare, self._store, engine.spec, threads_in_use=in_use, safe=safe)
                 if engine.life.state != "starting":
                     return
-                child = self._spawn(engine, found.plan, told) if found else None
+                child = self._spawn(engine, plan, told) if plan else None
             except (TriviumError, OSError, RuntimeError) as error:  # no file, process or thread is to be had
                 engine.error = error if isinstance(error, TriviumError) else self._unstartable(engine.spec, error)
                 self._feed(engine, Event("refused", reason=engine.error.message))
                 return
-            if found is None or child is None:
+            if plan is None or child is None:
                 engine.error = self._absent(engine.spec)
                 self._feed(engine, Event("missing", reason=engine.error.message))
                 return
-            await self._load(engine, found, child, told)
+            await self._load(engine, plan, child, told)
 
-    def _threads_in_use(self) -> int:
-        return sum(engine.threads for engine in self._engines.values())
-
-    async def _load(self, engine: _Engine, found: Prepared, child: Child, told: asyncio.Future[bytes]) -> None:
-        plan = found.plan
+    async def _load(self, engine: _Engine, plan: llamacpp.Launch, child: Child, told: asyncio.Future[bytes]) -> None:
         try:
             line = await self._unless_stalled(engine, told)
             address = llamacpp.address(line, plan.key)
@@ -285,14 +277,12 @@ class Supervisor:
         if engine.child is not child:
             return
         engine.running = Running(
-            engine=engine.spec.id,
             base_url=f"http://{address.host}:{address.port}/v1",
             api_key=Secret(plan.key),
             model=plan.alias,
             context=plan.context,
             slots=plan.slots,
             pid=child.pid,
-            manifest=found.manifest,
         )
         engine.used_s = self._now()
         self._feed(engine, Event("up"))
@@ -302,7 +292,6 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         folder = self._home / "run"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        started: list[Child] = []
 
         def on_line(line: bytes) -> None:
             if not told.done():
@@ -312,7 +301,7 @@ class Supervisor:
             if not told.done():
                 told.set_exception(ChildProcessError(f"its process ended with {code}"))
             told.exception()  # seen, also where nobody waits any more
-            self._ended(engine, started[0], code)
+            self._ended(engine, child, code)
 
         def on_loop(callback: Callable[[_T], object], value: _T) -> None:
             try:
@@ -329,7 +318,6 @@ class Supervisor:
             on_line=lambda line: on_loop(on_line, line),
             on_exit=lambda code: on_loop(on_exit, code),
         )
-        started.append(child)
         engine.child, engine.threads = child, plan.threads
         engine.gone.clear()
         return child

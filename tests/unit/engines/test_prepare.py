@@ -37,9 +37,9 @@ def test_threads_of_other_engines_count(store: Store, monkeypatch: pytest.Monkey
     monkeypatch.setattr("trivium.engines.hardware.cores", lambda: 8)
 
     def threads(spec: Engine, in_use: int, *, safe: bool = False) -> int:
-        prepared = prepare(store, spec, threads_in_use=in_use, safe=safe)
-        assert prepared is not None
-        return prepared.plan.threads
+        plan = prepare(store, spec, threads_in_use=in_use, safe=safe)
+        assert plan is not None
+        return plan.threads
 
     automatic, fixed = Engine(id="e", model="m"), Engine(id="e", model="m", threads=3)
     assert [threads(automatic, 0), threads(automatic, 5), threads(automatic, 9)] == [7, 2, 1]
