@@ -49,35 +49,35 @@ def configured(env: Mapping[str, str], *, prefix: Path = Path(sys.prefix), root:
     `prefix` is the environment's folder, `root` the file system's (tests have another).
     """
     uv, pip = _uv(env, root), _pip(env, prefix, root)
-    defaults = [url for settings in (uv, pip) for url in settings["default"]]
-    indexes = [*defaults, *(url for settings in (uv, pip) for url in settings["extra"])]
-    if not defaults:
-        indexes.insert(0, PUBLIC_INDEX)
-    no_index = bool(uv["no_index"] or pip["no_index"])
-    links = [place for settings in (uv, pip) for place in settings["links"]]
-    named = [(place, False) for place in links] + [(url, True) for url in ([] if no_index else indexes)]
+    no_index = uv.no_index or pip.no_index
+    indexes = [*(uv.default + pip.default or [PUBLIC_INDEX]), *uv.extra, *pip.extra]
+    named = [(place, False) for place in uv.links + pip.links] + [(url, True) for url in indexes if not no_index]
     sources = [_source(place, env, index=index) for place, index in dict.fromkeys(named)]
-    return Configured(sources=tuple(sources), offline=no_index or bool(uv["offline"]))
+    return Configured(sources=tuple(sources), offline=no_index or uv.offline)
 
 
-def _settings() -> dict[str, list[str]]:
-    return {"default": [], "extra": [], "links": [], "no_index": [], "offline": []}
+class _Settings(msgspec.Struct):
+    """What pip or uv is told."""
+
+    default: list[str] = []
+    extra: list[str] = []
+    links: list[str] = []
+    no_index: bool = False
+    offline: bool = False
 
 
-def _uv(env: Mapping[str, str], root: Path) -> dict[str, list[str]]:
-    found = _settings()
+def _uv(env: Mapping[str, str], root: Path) -> _Settings:
+    found = _Settings()
     if env.get("UV_NO_CONFIG", "").lower() not in _TRUE:
         for file in _uv_files(env, root):
             _read_uv_file(file, found)
-    named = [(env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL", "")).strip()]
-    if named[0]:
-        found["default"] = [_uv_index(named[0], env)]
+    if default := (env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL", "")).strip():
+        found.default = [_uv_index(default, env)]
     extra = [*env.get("UV_INDEX", "").split(), *env.get("UV_EXTRA_INDEX_URL", "").split()]
-    found["extra"] = [_uv_index(text, env) for text in extra] + found["extra"]
-    found["links"] = env.get("UV_FIND_LINKS", "").replace(",", " ").split() + found["links"]
-    for name, key in (("UV_NO_INDEX", "no_index"), ("UV_OFFLINE", "offline")):
-        if env.get(name, "").lower() in _TRUE:
-            found[key] = ["yes"]
+    found.extra = [_uv_index(text, env) for text in extra] + found.extra
+    found.links = env.get("UV_FIND_LINKS", "").replace(",", " ").split() + found.links
+    found.no_index |= env.get("UV_NO_INDEX", "").lower() in _TRUE
+    found.offline |= env.get("UV_OFFLINE", "").lower() in _TRUE
     return found
 
 
@@ -91,7 +91,7 @@ def _uv_files(env: Mapping[str, str], root: Path) -> Iterator[Path]:
     yield root / "etc/uv/uv.toml"
 
 
-def _read_uv_file(file: Path, found: dict[str, list[str]]) -> None:
+def _read_uv_file(file: Path, found: _Settings) -> None:
     try:
         top: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
@@ -102,13 +102,13 @@ def _read_uv_file(file: Path, found: dict[str, list[str]]) -> None:
         for row in indexes:
             if isinstance(row, dict):
                 entry = cast("dict[str, Any]", row)
-                found["default" if entry.get("default") is True else "extra"] += _texts(entry.get("url"))
-        found["default"] += _texts(table.get("index-url"))
-        found["extra"] += _texts(table.get("extra-index-url"))
-        found["links"] += _texts(table.get("find-links"))
-        for name, key in (("no-index", "no_index"), ("offline", "offline")):
-            if table.get(name) is True:
-                found[key] = ["yes"]
+                urls = found.default if entry.get("default") is True else found.extra
+                urls += _texts(entry.get("url"))
+        found.default += _texts(table.get("index-url"))
+        found.extra += _texts(table.get("extra-index-url"))
+        found.links += _texts(table.get("find-links"))
+        found.no_index |= table.get("no-index") is True
+        found.offline |= table.get("offline") is True
 
 
 def _texts(value: object) -> list[str]:
@@ -127,7 +127,7 @@ def _uv_index(text: str, env: Mapping[str, str]) -> str:
     return parts._replace(netloc=f"{user}:{password}@{parts.netloc}").geturl() if user or password else url
 
 
-def _pip(env: Mapping[str, str], prefix: Path, root: Path) -> dict[str, list[str]]:
+def _pip(env: Mapping[str, str], prefix: Path, root: Path) -> _Settings:
     values: dict[str, str] = {}
     for file in _pip_files(env, prefix, root):
         parser = configparser.RawConfigParser(strict=False)
@@ -142,12 +142,12 @@ def _pip(env: Mapping[str, str], prefix: Path, root: Path) -> dict[str, list[str
         value = env.get("PIP_" + key.upper().replace("-", "_"))
         if value is not None:
             values[key] = value
-    found = _settings()
-    found["default"] = values.get("index-url", "").split()[:1]
-    found["extra"] = values.get("extra-index-url", "").split()
-    found["links"] = values.get("find-links", "").split()
-    found["no_index"] = ["yes"] if values.get("no-index", "").strip().lower() in _TRUE else []
-    return found
+    return _Settings(
+        default=values.get("index-url", "").split()[:1],
+        extra=values.get("extra-index-url", "").split(),
+        links=values.get("find-links", "").split(),
+        no_index=values.get("no-index", "").strip().lower() in _TRUE,
+    )
 
 
 def _pip_files(env: Mapping[str, str], prefix: Path, root: Path) -> Iterator[Path]:
@@ -198,13 +198,8 @@ def _source(place: str, env: Mapping[str, str], *, index: bool) -> Source:
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if not (user or password):
         user, password = _from_netrc(parts.hostname or "", env)
-    return Source(location=clean, index=index, authorization=_basic(user, password))
-
-
-def _basic(user: str, password: str) -> Secret | None:
-    if not (user or password):
-        return None
-    return Secret("Basic " + base64.b64encode(f"{user}:{password}".encode()).decode())
+    basic = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    return Source(location=clean, index=index, authorization=Secret(basic) if user or password else None)
 
 
 def _from_netrc(host: str, env: Mapping[str, str]) -> tuple[str, str]:
