@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from trivium.engines.log import EngineLog
@@ -90,23 +91,19 @@ class Child:
     def _signal(self, number: int) -> None:
         if self._process.poll() is not None:
             return
-        try:
+        with suppress(ProcessLookupError, PermissionError):  # it has ended
             if sys.platform == "win32":
                 self._process.send_signal(number)
             else:
                 os.killpg(self.pid, number)  # its pid is its group's: it began a session
-        except (ProcessLookupError, PermissionError):
-            pass  # it has ended
 
     def _tell(self, line: bytes) -> None:
         pipe = self._process.stdin
         if pipe is None:
             raise RuntimeError("the child has no standard input")
-        try:
+        with suppress(OSError):  # it has died already, which `on_exit` tells
             pipe.write(line)
             pipe.flush()  # and left open: its end tells the child that we are gone
-        except OSError:
-            pass  # it has died already, which `on_exit` tells
 
     def _thread(self, target: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=target, name=f"trivium-engine-{self.pid}", daemon=True)
@@ -128,8 +125,6 @@ class Child:
         self._drainer.join(1.0)  # its last words, unless a grandchild holds the pipe
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
-                try:
+                with suppress(OSError):
                     stream.close()
-                except OSError:
-                    pass
         self._on_exit(code)

@@ -183,7 +183,8 @@ def fetch(
             f"{shown(item.url)} is not the file that was expected: its {digest}, expected {item.digest}.",
             remedy="Nothing of it was kept. Its source may have changed or be damaged.",
         )
-    _sync(part)
+    with part.open("r+b") as file:
+        os.fsync(file.fileno())
     return digest
 
 
@@ -302,8 +303,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _sync(path: Path) -> None:
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())

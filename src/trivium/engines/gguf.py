@@ -117,19 +117,17 @@ def read(path: Path) -> Facts:
 
     Raises GGUFError for a file that is not GGUF, is damaged, or ends before its last tensor does; OSError.
     """
-    size = path.stat().st_size
+    size, data = path.stat().st_size, b""
     with path.open("rb") as file:
-        data = file.read(_FIRST_READ_BYTES)
-        try:
-            return _parse(data, size)
-        except _Short:
-            data += file.read(_HEADER_MAX_BYTES - len(data))
-    try:
-        return _parse(data, size)
-    except _Short:
-        if size > len(data):
-            raise GGUFError(f"the header is longer than {_HEADER_MAX_BYTES} bytes") from None
-        raise GGUFError(f"the file is cut: it has {size} bytes and ends inside its header") from None
+        for most in (_FIRST_READ_BYTES, _HEADER_MAX_BYTES):
+            data += file.read(most - len(data))
+            try:
+                return _parse(data, size)
+            except _Short:
+                continue
+    if size > len(data):
+        raise GGUFError(f"the header is longer than {_HEADER_MAX_BYTES} bytes")
+    raise GGUFError(f"the file is cut: it has {size} bytes and ends inside its header")
 
 
 def _parse(data: bytes, file_size: int) -> Facts:

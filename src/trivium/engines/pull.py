@@ -180,11 +180,8 @@ def _path(puller: Puller, reference: str) -> Path:
 
 
 def _wheel_of(row: LocalModel) -> pypi.Wheel:
-    project, version = pypi.split(row.source)
-    return pypi.Wheel(
-        project=project,
-        version=version,
-        member=row.member,
+    return msgspec.structs.replace(
+        pypi.parse(f"{row.source}#{row.member}"),
         archive=row.archive,
         archive_digest=f"sha256:{row.archive_sha256}",
         archive_bytes=row.download_bytes,

