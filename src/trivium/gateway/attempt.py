@@ -201,10 +201,15 @@ class Attempt(msgspec.Struct, eq=False):
         if self._error_body is not None:
             self._fail_by_status()
         elif self.relay is not None:
+            runtime = self.exchange.runtime
+            gathers = runtime.gather()
             try:
                 self.relay.end()
             except TriviumError as error:
                 self.fail(error)
+            finally:
+                if gathers:
+                    runtime.gathered()
 
     def on_lost(self, error: UpstreamError, *, untouched: bool) -> None:
         self.connection = None

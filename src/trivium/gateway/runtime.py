@@ -1,7 +1,7 @@
 """What all requests of one event loop share: snapshot, journal, pool, counters, and the sweep.
 
 Nothing here makes a task, a future or a timer a request; records of one turn of the loop leave in one
-write, and whatever had to wait for them follows.
+write, and whatever had to wait for them follows. With few requests in flight a turn ends with its callback.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ REFRESH_S = 5.0
 """How often the ledger is asked what was spent, and engines are told that they are in use."""
 BREAKERS_MAX = 4096
 """Endpoints whose failures are counted; callers invent model ids, so it has a bound."""
+FEW = 2
+"""Requests in flight, beside whom none needs to wait for the others of its turn."""
 LOOK_S = 30.0
 """How often `auto` has this machine searched for servers."""
 
@@ -116,6 +118,7 @@ class Runtime:
         self._sends: list[Attempt] = []
         self._ends: list[Exchange] = []
         self._flushing = False
+        self._gathering = False
         self._sweep_exchange = sweep
         self._look = look
         self._looking: asyncio.Task[None] | None = None
@@ -261,10 +264,24 @@ class Runtime:
         self._ends.append(exchange)
         self._flush_soon()
 
+    def gather(self) -> bool:
+        """Whether what one callback gives to the journal is written at its end, by `gathered`, which then must follow.
+
+        It is where so few requests are in flight that hardly one shares the loop's turn: another turn costs time.
+        """
+        self._gathering = len(self.exchanges) <= FEW and not self._flushing
+        return self._gathering
+
+    def gathered(self) -> None:
+        self._gathering = False
+        if self._flushing:
+            self._flush()
+
     def _flush_soon(self) -> None:
         if not self._flushing:
             self._flushing = True
-            self.loop.call_soon(self._flush)
+            if not self._gathering:
+                self.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False

@@ -80,8 +80,11 @@ class DataPlane:
             and known.guard is self._guard
             and (known.expires_s is None or time() < known.expires_s)
         ):
-            sink = HttpSink(connection, known.cors)
-            sink.follow(pipeline.begin(self._runtime, sink, known.dialect, body, known.wish))
+            sink, runtime = HttpSink(connection, known.cors), self._runtime
+            gathers = runtime.gather()
+            sink.follow(pipeline.begin(runtime, sink, known.dialect, body, known.wish))
+            if gathers:
+                runtime.gathered()
             return
         path, _, _ = head.target.partition(b"?")
         place = self._places.get(path)
