@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from trivium.dialects.base import Twin
 from trivium.errors import (
     InvalidRequest,
     UpstreamAuthError,
@@ -99,13 +101,26 @@ class ModelName(str):
     __slots__ = ()
 
 
-class Heading(Protocol):
+class CommonHead(msgspec.Struct, kw_only=True):
+    """What a head has in every dialect; `…_sent` is the field as the caller wrote it, or UNSET."""
+
     model: ModelName
     messages: msgspec.Raw
-    twin_sent: Any
+    stream_sent: bool | UnsetType | None = msgspec.field(default=UNSET, name="stream")
+    models_sent: tuple[str, ...] | UnsetType | None = msgspec.field(default=UNSET, name="models")
+    twin_sent: Twin | UnsetType | None = msgspec.field(default=UNSET, name="trivium")
 
     @property
-    def models(self) -> tuple[str, ...]: ...
+    def stream(self) -> bool:
+        return self.stream_sent is True
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self.models_sent or ()
+
+    @property
+    def trivium(self) -> Twin | None:
+        return self.twin_sent or None
 
 
 def _check_twin(body: bytes) -> None:
@@ -120,7 +135,7 @@ def _check_twin(body: bytes) -> None:
         raise InvalidRequest("`trivium` says something twice.", remedy="Send each key once.", param="trivium")
 
 
-H = TypeVar("H", bound=Heading)
+H = TypeVar("H", bound=CommonHead)
 Json = dict[str, Any]
 
 
@@ -152,7 +167,7 @@ class HeadDecoder(Generic[H]):
             self._idle.append(counting)
         if models != 1:
             raise InvalidRequest("The body has more than one `model`.", remedy="Send the key once.", param="model")
-        if head.twin_sent is not msgspec.UNSET:
+        if head.twin_sent is not UNSET:
             _check_twin(body)
         check_name(head.model)
         if more := head.models:
@@ -226,11 +241,7 @@ _IN_BAND_STATUS = (
     ("invalid", 400),
     ("timeout", 504),
 )
-
-
-def status_of(words: str) -> int:
-    """The HTTP status that an error inside a 200 amounts to, by its code and type."""
-    return next((status for word, status in _IN_BAND_STATUS if word in words), 500)
+"""The HTTP status that an error inside a 200 amounts to, by a word in its code or type; else 500."""
 
 
 def error_words(body: bytes) -> tuple[str, str, str]:
@@ -265,7 +276,8 @@ def upstream_error(status: int, message: str, code: str = "", kind: str = "") ->
     """
     words = f"{code} {kind}"
     if status < 400:
-        status = int(code) if code.isdigit() and 400 <= int(code) <= 599 else status_of(words.lower())
+        meant = next((status for word, status in _IN_BAND_STATUS if word in words.lower()), 500)
+        status = int(code) if code.isdigit() and 400 <= int(code) <= 599 else meant
     error = _leaf(status, words, message)
     said = excerpt(message)
     if error is UpstreamAuthError:

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from trivium.dialects.base import Twin
-from trivium.dialects.common import MAX_TOKENS, HeadDecoder, ModelName, not_empty
+from trivium.dialects.common import MAX_TOKENS, CommonHead, HeadDecoder, not_empty
 from trivium.wire.json import NULL, is_null, join, members, raw
 from trivium.wire.splice import splice_model
 
@@ -19,30 +18,13 @@ class _OutputConfig(msgspec.Struct):
     format: msgspec.Raw = NULL
 
 
-class MessagesHead(msgspec.Struct, kw_only=True):
-    """What a body of `POST /messages` says at first sight; `…_sent` is the field as it came, or UNSET."""
+class MessagesHead(CommonHead, kw_only=True):
+    """What a body of `POST /messages` says at first sight."""
 
-    model: ModelName
-    messages: msgspec.Raw
     max_tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
-    stream_sent: bool | msgspec.UnsetType | None = msgspec.field(name="stream", default=msgspec.UNSET)
     tools: msgspec.Raw = NULL
     output_config: _OutputConfig | None = None
     output_format: msgspec.Raw = NULL
-    models_sent: tuple[str, ...] | msgspec.UnsetType | None = msgspec.field(name="models", default=msgspec.UNSET)
-    twin_sent: Twin | msgspec.UnsetType | None = msgspec.field(name="trivium", default=msgspec.UNSET)
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        return self.models_sent or ()
-
-    @property
-    def trivium(self) -> Twin | None:
-        return self.twin_sent or None
-
-    @property
-    def stream(self) -> bool:
-        return self.stream_sent is True
 
     @property
     def wants_usage(self) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from trivium.dialects.base import Twin
-from trivium.dialects.common import HeadDecoder, ModelName, not_empty
-from trivium.dialects.openai_chat.wire import Count
+from trivium.dialects.common import CommonHead, HeadDecoder, not_empty
+from trivium.dialects.openai_chat.wire import Count, StreamOptions
 from trivium.wire.json import members, raw
 from trivium.wire.splice import splice_model
 
@@ -19,49 +18,28 @@ _NONE = msgspec.Raw()
 _NOTHING: frozenset[str] = frozenset()
 
 
-class _Options(msgspec.Struct):
-    include_usage: bool | None = None
-
-
 class _Format(msgspec.Struct):
     type: str = "text"
 
 
-class ChatHead(msgspec.Struct, kw_only=True):
-    """What a body says before its messages are read; `…_sent` is the field as the caller wrote it, or UNSET."""
+class ChatHead(CommonHead, kw_only=True):
+    """What a body says before its messages are read."""
 
-    model: ModelName
-    messages: msgspec.Raw
-    stream_sent: bool | UnsetType | None = msgspec.field(default=UNSET, name="stream")
-    options_sent: _Options | UnsetType | None = msgspec.field(default=UNSET, name="stream_options")
+    options_sent: StreamOptions | UnsetType | None = msgspec.field(default=UNSET, name="stream_options")
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     tools: msgspec.Raw = _NONE
     response_format: msgspec.Raw = _NONE
     n: Count | None = None
     logprobs: bool | None = None
-    models_sent: tuple[str, ...] | None = msgspec.field(default=None, name="models")
-    twin_sent: Twin | UnsetType | None = msgspec.field(default=UNSET, name="trivium")
-
-    @property
-    def stream(self) -> bool:
-        return self.stream_sent is True
 
     @property
     def wants_usage(self) -> bool:
-        return isinstance(self.options_sent, _Options) and self.options_sent.include_usage is True
+        return isinstance(self.options_sent, StreamOptions) and self.options_sent.include_usage is True
 
     @property
     def max_output_tokens(self) -> int | None:
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        return self.models_sent or ()
-
-    @property
-    def trivium(self) -> Twin | None:
-        return self.twin_sent if isinstance(self.twin_sent, Twin) else None
 
     @property
     def needs(self) -> frozenset[str]:
@@ -127,6 +105,6 @@ def pass_request(
     if unasked:
         del fields["stream_options"]
     elif ask:
-        options = members(bytes(fields["stream_options"])) if isinstance(head.options_sent, _Options) else {}
+        options = members(bytes(fields["stream_options"])) if isinstance(head.options_sent, StreamOptions) else {}
         fields["stream_options"] = raw({**options, "include_usage": True})
     return msgspec.json.encode(fields)
