@@ -99,8 +99,25 @@ class MessagesEncoder:
                 case ev.CitationDelta():
                     self._block("text", event.block)
                     self._delta({"type": "citations_delta", "citation": wire_citation(event.citation)})
+                case ev.Start():
+                    self._start(event.usage)
+                case ev.Finish():
+                    self._close()
+                    self._finish = event
+                case ev.UsageReport():
+                    self._usage = event.usage
+                case ev.End():
+                    self._end()
+                case ev.Ping() if self._is_started:
+                    self._out.append(_PING)
+                case ev.Failure():
+                    self._out.append(self.fail(event.error))
+                case ev.AudioDelta():
+                    self._losses.add("audio")
+                case ev.LogprobsDelta():
+                    self._losses.add("logprobs")
                 case _:
-                    self._frame_of(event)
+                    pass
         out = b"".join(self._out)
         self._out.clear()
         return out
@@ -108,30 +125,6 @@ class MessagesEncoder:
     def fail(self, error: TriviumError) -> bytes:
         """The in-band error; nothing follows it."""
         return b"event: error\ndata: %b\n\n" % encode_error(error, self._context.id)
-
-    def _frame_of(self, event: Event) -> None:
-        """Events that are no content."""
-        match event:
-            case ev.Start():
-                self._start(event.usage)
-            case ev.Finish():
-                self._close()
-                self._finish = event
-            case ev.UsageReport():
-                self._usage = event.usage
-            case ev.End():
-                self._end()
-            case ev.Ping():
-                if self._is_started:
-                    self._out.append(_PING)
-            case ev.Failure():
-                self._out.append(self.fail(event.error))
-            case ev.AudioDelta():
-                self._losses.add("audio")
-            case ev.LogprobsDelta():
-                self._losses.add("logprobs")
-            case _:
-                pass
 
     def _start(self, usage: Usage | None) -> None:
         if self._is_started:

@@ -267,14 +267,9 @@ class _Reader:
     def image(self, block: _Image, where: str) -> Image | File:
         if block.transformations:
             self.lose("messages.image.transformations", where)
-        cache = _cache(block)
-        match block.source:
-            case _Base64(data=data, media_type=media_type):
-                return Image(data=data, media_type=media_type, cache=cache)
-            case _Url(url=url):
-                return Image(url=url, cache=cache)
-            case _FileId(file_id=file_id):
-                return File(file_id=file_id, media_type="image/*", cache=cache)
+        if isinstance(block.source, _FileId):
+            return File(file_id=block.source.file_id, media_type="image/*", cache=_cache(block))
+        return Image(**msgspec.structs.asdict(block.source), cache=_cache(block))
 
     def document(self, block: _Document, where: str) -> File:
         for name in ("context", "citations"):
@@ -282,12 +277,8 @@ class _Reader:
                 self.lose(f"messages.document.{name}", where)
         name, cache = block.title, _cache(block)
         match block.source:
-            case _Base64(data=data, media_type=media_type):
-                return File(data=data, media_type=media_type, name=name, cache=cache)
-            case _Url(url=url):
-                return File(url=url, name=name, cache=cache)
-            case _FileId(file_id=file_id):
-                return File(file_id=file_id, name=name, cache=cache)
+            case _Base64() | _Url() | _FileId():
+                return File(**msgspec.structs.asdict(block.source), name=name, cache=cache)
             case _PlainText(data=text) | _Content(content=str(text)):
                 pass
             case _Content(content=content):

@@ -61,17 +61,6 @@ decode_event = msgspec.json.Decoder(WireEvent).decode
 """One event's data. Raises what `wire.json.BROKEN` names."""
 
 
-class _Call:
-    """A tool call while it streams: its number among the calls, and whether it has said arguments yet."""
-
-    __slots__ = ("index", "input", "is_silent")
-
-    def __init__(self, index: int, given: msgspec.Raw) -> None:
-        self.index = index
-        self.input = given
-        self.is_silent = True
-
-
 class MessagesDecoder(SSEDecoder):
     """Reads one stream; events of unknown kinds are skipped. A stop reason makes an answer whole."""
 
@@ -79,7 +68,10 @@ class MessagesDecoder(SSEDecoder):
         super().__init__()
         self._usage: WireUsage | None = None
         self._calls = 0
-        self._open_calls: dict[int, _Call] = {}
+        self._open_calls: dict[int, int] = {}
+        """Their numbers among the calls, by their blocks."""
+        self._silent: dict[int, msgspec.Raw] = {}
+        """What those without a delta began with."""
         self._finished = False
 
     def _complete(self) -> bool:
@@ -94,10 +86,8 @@ class MessagesDecoder(SSEDecoder):
                 return self._block(wire.index, wire.content_block)
             case "content_block_stop":
                 # A call without a delta has the input that it began with: `{}`, or all of it from plainer servers.
-                call = self._open_calls.pop(wire.index, None)
-                if call is None or not call.is_silent:
-                    return []
-                return [ev.ToolCallDelta(index=call.index, arguments=bytes(call.input).decode())]
+                number, given = self._open_calls.pop(wire.index, 0), self._silent.pop(wire.index, None)
+                return [] if given is None else [ev.ToolCallDelta(index=number, arguments=bytes(given).decode())]
             case "message_start":
                 self._usage = wire.message.usage
                 usage = usage_of(self._usage) if self._usage else None
@@ -118,9 +108,8 @@ class MessagesDecoder(SSEDecoder):
             case "text_delta" if delta.text:
                 return [ev.TextDelta(delta.text, block=index)]
             case "input_json_delta" if delta.partial_json and index in self._open_calls:
-                call = self._open_calls[index]
-                call.is_silent = False
-                return [ev.ToolCallDelta(index=call.index, arguments=delta.partial_json)]
+                self._silent.pop(index, None)
+                return [ev.ToolCallDelta(index=self._open_calls[index], arguments=delta.partial_json)]
             case "thinking_delta":
                 return [ev.ReasoningDelta(text=delta.thinking, block=index)]
             case "signature_delta" if delta.signature:
@@ -133,7 +122,7 @@ class MessagesDecoder(SSEDecoder):
     def _block(self, index: int, block: WireBlock) -> list[Event]:
         events = list(block_events(block, index, self._calls))
         if block.type == "tool_use":
-            self._open_calls[index] = _Call(self._calls, block.input)
+            self._open_calls[index], self._silent[index] = self._calls, block.input
             self._calls += 1
         return events
 

@@ -23,8 +23,6 @@ _PASSED = msgspec.json.Decoder(Passed)
 _PASSING = msgspec.json.Decoder(Passing)
 _SILENT = Spoken()
 
-_WORDS: dict[FinishReason, str] = {"refusal": "content_filter"}
-
 A = TypeVar("A", Answer, Passing)
 
 
@@ -90,7 +88,7 @@ def _usual(body: bytes) -> PassedAnswer | None:
 
 def finish_word(reason: FinishReason) -> str:
     """A finish in this wire's words: a refusal is a content filter's stop here."""
-    return _WORDS.get(reason, reason)
+    return "content_filter" if reason == "refusal" else reason
 
 
 def encode_answer(response: Response, context: AnswerContext) -> Built:
@@ -139,11 +137,12 @@ def _message(parts: tuple[Part, ...], losses: dict[str, None]) -> dict[str, Any]
         if any(part.signature or part.encrypted for part in thoughts):
             losses["reasoning.signature"] = None
     if calls:
-        message["tool_calls"] = [_call(call) for call in calls]
+        message["tool_calls"] = [call_object(call) for call in calls]
     return message
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
+def call_object(call: ToolCall) -> dict[str, Any]:
+    """A whole tool call."""
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from trivium.dialects.base import Built
 from trivium.dialects.common import Json
+from trivium.dialects.openai_chat.answer import call_object
 from trivium.dialects.request import Losses, data_url, given, sampling_members
 from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
@@ -114,17 +115,14 @@ def _result(result: ToolResult, losses: Losses) -> Json:
 
 def _assistant(message: Message, losses: Losses) -> Json:
     said = [part for part in message.parts if isinstance(part, Text | Refusal)]
-    calls = [_call(part, losses) for part in message.parts if isinstance(part, ToolCall)]
+    calls = [part for part in message.parts if isinstance(part, ToolCall)]
+    losses.add("messages.tool_call.signature", when=any(call.signature for call in calls))
     for part in message.parts:
         if not isinstance(part, Text | Refusal | ToolCall | Reasoning):
             losses.add(f"messages.assistant.{type(part).__name__.lower()}")
     wire: Json = {"role": "assistant", "content": _content(said, losses) if said or not calls else None}
-    return wire | given(reasoning_content=_thoughts(message, losses) or None, tool_calls=calls or None)
-
-
-def _call(call: ToolCall, losses: Losses) -> Json:
-    losses.add("messages.tool_call.signature", when=call.signature)
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    tool_calls = [call_object(call) for call in calls] or None
+    return wire | given(reasoning_content=_thoughts(message, losses) or None, tool_calls=tool_calls)
 
 
 def _thoughts(message: Message, losses: Losses) -> str:

@@ -106,7 +106,7 @@ def _thinking(spoken: Spoken, choice: int) -> list[Event]:
                 text=detail.text or "",
                 summary=detail.summary or "",
                 signature=detail.signature,
-                encrypted=detail.data,
+                encrypted=detail.encrypted,
                 id=detail.id,
                 format=detail.format,
                 choice=choice,
@@ -138,16 +138,7 @@ def _text_of(part: Any) -> str:
 
 def _annotations(annotations: list[Annotation], choice: int) -> list[Event]:
     return [
-        ev.CitationDelta(
-            citation=Citation(
-                source=found.url,
-                title=found.title,
-                quote=found.content,
-                start=found.start_index,
-                end=found.end_index,
-            ),
-            choice=choice,
-        )
+        ev.CitationDelta(citation=Citation(**msgspec.structs.asdict(found)), choice=choice)
         for annotation in annotations
         if (found := annotation.url_citation)
     ]

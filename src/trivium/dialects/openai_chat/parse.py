@@ -24,7 +24,7 @@ from trivium.dialects.openai_chat.wire import (
     ToolMessage,
     UserMessage,
 )
-from trivium.dialects.request import BodyReader, missing, split_data_url
+from trivium.dialects.request import BodyReader, given, missing, split_data_url
 from trivium.errors import InvalidRequest
 from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
@@ -145,14 +145,7 @@ def _thoughts(wire: AssistantMessage) -> list[Reasoning]:
 
 
 def _thought(detail: ReasoningDetail) -> Reasoning:
-    return Reasoning(
-        text=detail.text or "",
-        summary=detail.summary,
-        signature=detail.signature,
-        encrypted=detail.data,
-        id=detail.id,
-        format=detail.format,
-    )
+    return Reasoning(**given(**{name: getattr(detail, name) for name in Reasoning.__struct_fields__}))
 
 
 def _parts(content: str | Sequence[ContentPart], where: str) -> tuple[Part, ...]:

@@ -81,7 +81,7 @@ class ReasoningDetail(msgspec.Struct):
     type: str = ""
     text: str | None = None
     summary: str | None = None
-    data: str | None = None
+    encrypted: str | None = msgspec.field(default=None, name="data")
     signature: str | None = None
     id: str | None = None
     format: str | None = None
@@ -202,12 +202,16 @@ class AnswerAudio(msgspec.Struct):
     expires_at: int | None = None
 
 
-class UrlCitation(msgspec.Struct):
-    url: str = ""
+class UrlCitation(
+    msgspec.Struct, rename={"source": "url", "quote": "content", "start": "start_index", "end": "end_index"}
+):
+    """Its members by the names of `Citation`."""
+
+    source: str = ""
     title: str | None = None
-    content: str | None = None
-    start_index: int | None = None
-    end_index: int | None = None
+    quote: str | None = None
+    start: int | None = None
+    end: int | None = None
 
 
 class Annotation(msgspec.Struct):
