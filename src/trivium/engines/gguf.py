@@ -61,12 +61,11 @@ class _Short(Exception):
     """The header goes on beyond the bytes at hand."""
 
 
-class _Cursor:
+class _Cursor(msgspec.Struct):
     """Reads little-endian values out of `data`, from `at` on."""
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
+    data: bytes
+    at: int = 0
 
     def skip(self, size: int) -> int:
         start, end = self.at, self.at + size

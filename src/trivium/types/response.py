@@ -59,16 +59,13 @@ class Response(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return None if self.cost_nanos is None else self.cost_nanos / 1e9
 
 
-class _Slot:
+class _Slot(msgspec.Struct):
     """One part of a choice while it grows."""
 
-    __slots__ = ("citations", "fields", "kind", "text")
-
-    def __init__(self, kind: type[Part]) -> None:
-        self.kind = kind
-        self.text: list[str] = []
-        self.citations: list[Citation] = []
-        self.fields: dict[str, Any] = {}
+    kind: type[Part]
+    text: list[str] = []
+    citations: list[Citation] = []
+    fields: dict[str, Any] = {}
 
     def part(self) -> Part:
         text = "".join(self.text)
@@ -83,15 +80,12 @@ class _Slot:
         return Reasoning(text=text, **self.fields)
 
 
-class _ChoiceFold:
+class _ChoiceFold(msgspec.Struct):
     """The parts of one choice, in the order in which they began."""
 
-    __slots__ = ("finish", "logprobs", "slots")
-
-    def __init__(self) -> None:
-        self.slots: dict[tuple[type[Part], int], _Slot] = {}
-        self.logprobs: list[dict[str, Any]] = []
-        self.finish: ev.Finish | None = None
+    slots: dict[tuple[type[Part], int], _Slot] = {}
+    logprobs: list[dict[str, Any]] = []
+    finish: ev.Finish | None = None
 
     def slot(self, kind: type[Part], index: int = 0) -> _Slot:
         found = self.slots.get((kind, index))
@@ -148,17 +142,12 @@ def _add_reasoning(slot: _Slot, event: ev.ReasoningDelta) -> None:
             slot.fields[name] = value
 
 
-class Fold:
+class Fold(msgspec.Struct):
     """Gathers the events of one stream; `response()` may be asked at any time, also for a cut stream."""
 
-    __slots__ = ("choices", "ended", "failure", "start", "usage")
-
-    def __init__(self) -> None:
-        self.start = ev.Start()
-        self.choices: dict[int, _ChoiceFold] = {}
-        self.usage: Usage | None = None
-        self.failure: ev.Failure | None = None
-        self.ended = False
+    start: ev.Start = ev.Start()
+    choices: dict[int, _ChoiceFold] = {}
+    usage: Usage | None = None
 
     def add(self, event: Event) -> None:
         match event:
@@ -167,10 +156,6 @@ class Fold:
                 self.usage = event.usage or self.usage
             case ev.UsageReport():
                 self.usage = event.usage
-            case ev.Failure():
-                self.failure = event
-            case ev.End():
-                self.ended = True
             case _:
                 choice = getattr(event, "choice", None)
                 if choice is not None:

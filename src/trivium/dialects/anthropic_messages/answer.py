@@ -47,16 +47,6 @@ class WireBlock(msgspec.Struct, frozen=True):
     input: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-class _Whole(msgspec.Struct, frozen=True):
-    id: str = ""
-    model: str = ""
-    content: list[WireBlock] = []
-    stop_reason: str | None = None
-    stop_sequence: str | None = None
-    usage: WireUsage | None = None
-    error: WireError | None = None
-
-
 class _Passed(msgspec.Struct, frozen=True):
     id: str = ""
     stop_reason: str | None = None
@@ -64,7 +54,13 @@ class _Passed(msgspec.Struct, frozen=True):
     error: WireError | None = None
 
 
-_A = TypeVar("_A", _Whole, _Passed)
+class _Whole(_Passed, frozen=True):
+    model: str = ""
+    content: list[WireBlock] = []
+    stop_sequence: str | None = None
+
+
+_A = TypeVar("_A", bound=_Passed)
 _WHOLE = msgspec.json.Decoder(_Whole)
 _PASSED = msgspec.json.Decoder(_Passed)
 

@@ -41,14 +41,11 @@ def _frame(kind: bytes, value: dict[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind, _json(value))
 
 
-class _Call:
+class _Call(msgspec.Struct):
     """A tool call that has not been closed, with the arguments that it has said (and not yet sent, if it waits)."""
 
-    __slots__ = ("arguments", "start")
-
-    def __init__(self, start: ev.ToolCallStart) -> None:
-        self.start = start
-        self.arguments: list[str] = []
+    start: ev.ToolCallStart
+    arguments: list[str] = []
 
     def is_complete(self) -> bool:
         if not self.arguments or not self.arguments[-1].rstrip().endswith("}"):

@@ -12,6 +12,7 @@ from trivium.dialects.openai_chat.errors import error_in_band
 from trivium.dialects.openai_chat.events import CallNumbers, choice_events, finish_of
 from trivium.dialects.openai_chat.usage import of_usage, read_usage, usage_object
 from trivium.dialects.openai_chat.wire import Answer, AnswerChoice, Passed, Passing, Spoken
+from trivium.dialects.request import Losses
 from trivium.errors import UpstreamProtocolError
 from trivium.types.event import End, Event, FinishReason, Start, UsageReport
 from trivium.types.message import Citation, Part, Reasoning, Refusal, Text, ToolCall
@@ -93,7 +94,7 @@ def finish_word(reason: FinishReason) -> str:
 
 def encode_answer(response: Response, context: AnswerContext) -> Built:
     """Write a completion with all documented fields, null where there is nothing to say."""
-    losses: dict[str, None] = {}
+    losses = Losses()
     body: dict[str, Any] = {
         "id": context.id,
         "object": "chat.completion",
@@ -107,7 +108,7 @@ def encode_answer(response: Response, context: AnswerContext) -> Built:
     return Built(msgspec.json.encode(body), tuple(losses))
 
 
-def _choice(choice: Choice, losses: dict[str, None]) -> dict[str, Any]:
+def _choice(choice: Choice, losses: Losses) -> dict[str, Any]:
     return {
         "index": choice.index,
         "message": _message(choice.message.parts, losses),
@@ -116,16 +117,13 @@ def _choice(choice: Choice, losses: dict[str, None]) -> dict[str, Any]:
     }
 
 
-def _message(parts: tuple[Part, ...], losses: dict[str, None]) -> dict[str, Any]:
+def _message(parts: tuple[Part, ...], losses: Losses) -> dict[str, Any]:
     texts = [part for part in parts if isinstance(part, Text)]
     refusals = [part.text for part in parts if isinstance(part, Refusal)]
     thoughts = [part for part in parts if isinstance(part, Reasoning)]
     calls = [part for part in parts if isinstance(part, ToolCall)]
-    losses.update(
-        (type(part).__name__.lower(), None)
-        for part in parts
-        if not isinstance(part, Text | Refusal | Reasoning | ToolCall)
-    )
+    for part in parts:
+        losses.add(type(part).__name__.lower(), when=not isinstance(part, Text | Refusal | Reasoning | ToolCall))
     message: dict[str, Any] = {
         "role": "assistant",
         "content": "".join(part.text for part in texts) if texts else None,
@@ -134,8 +132,7 @@ def _message(parts: tuple[Part, ...], losses: dict[str, None]) -> dict[str, Any]
     }
     if thoughts:
         message["reasoning"] = "".join(part.text or part.summary or "" for part in thoughts)
-        if any(part.signature or part.encrypted for part in thoughts):
-            losses["reasoning.signature"] = None
+        losses.add("reasoning.signature", when=any(part.signature or part.encrypted for part in thoughts))
     if calls:
         message["tool_calls"] = [call_object(call) for call in calls]
     return message

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from trivium.dialects.openai_chat.wire import Annotation, AnswerCall, AnswerChoice, Spoken
+from trivium.dialects.request import given
 from trivium.types import event as ev
 from trivium.types.event import Event, FinishReason
 from trivium.types.message import Citation
@@ -26,28 +27,25 @@ def finish_of(native: str, choice: int) -> ev.Finish:
     return ev.Finish(reason=_REASONS.get(native, "stop"), native=native, choice=choice)
 
 
-class CallNumbers:
+class CallNumbers(msgspec.Struct):
     """Numbers the tool calls of one choice from 0, whatever a server makes of `index` and `id`.
 
     Seen in the wild: no index at all, one index for several whole calls, the id repeated with every delta.
     """
 
-    __slots__ = ("_by_index", "_ids")
-
-    def __init__(self) -> None:
-        self._ids: list[str | None] = []
-        self._by_index: dict[int | None, int] = {}
+    ids: list[str | None] = []
+    by_index: dict[int | None, int] = {}
 
     def number(self, call: AnswerCall) -> tuple[int, bool]:
         """The number of the call that this is part of, and whether it begins here."""
-        known = self._by_index.get(call.index)
-        if known is None and call.index is None and not call.id and self._ids:
-            known = len(self._ids) - 1
-        if known is not None and (not call.id or self._ids[known] in {call.id, None}):
+        known = self.by_index.get(call.index)
+        if known is None and call.index is None and not call.id and self.ids:
+            known = len(self.ids) - 1
+        if known is not None and (not call.id or self.ids[known] in {call.id, None}):
             return known, False
-        self._ids.append(call.id or None)
-        self._by_index[call.index] = len(self._ids) - 1
-        return len(self._ids) - 1, True
+        self.ids.append(call.id or None)
+        self.by_index[call.index] = len(self.ids) - 1
+        return len(self.ids) - 1, True
 
 
 def call_events(call: AnswerCall, calls: CallNumbers, choice: int, answer_id: str) -> list[Event]:
@@ -85,15 +83,7 @@ def choice_events(wire: AnswerChoice, spoken: Spoken, calls: CallNumbers, answer
     if spoken.annotations:
         events += _annotations(spoken.annotations, choice)
     if audio := spoken.audio:
-        events.append(
-            ev.AudioDelta(
-                data=audio.data or "",
-                transcript=audio.transcript or "",
-                id=audio.id,
-                expires_at=audio.expires_at,
-                choice=choice,
-            )
-        )
+        events.append(ev.AudioDelta(**given(**msgspec.structs.asdict(audio)), choice=choice))
     if wire.logprobs and wire.logprobs.content:
         events.append(ev.LogprobsDelta(content=wire.logprobs.content, choice=choice))
     return events
