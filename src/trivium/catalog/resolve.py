@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from trivium.catalog.catalog import Catalog
-from trivium.catalog.rows import Endpoint, Model, Price, Provider
+from trivium.catalog.rows import Endpoint, Model, Provider
 from trivium.types.data import DataClass
 
 # A local daemon may hand models with such names to its maker's servers (`glm-4.6:cloud`, `gpt-oss:120b-cloud`).
@@ -33,7 +33,7 @@ def endpoint(
         id=f"{provider.id}/{model}",
         provider=provider,
         model=model,
-        price=_price(catalog, provider, model, rows),
+        price=next((row.price for row in rows if row.price is not None), None) or catalog.price(provider, model),
         context=next((row.context for row in rows if row.context is not None), catalog.context(provider, model)),
         max_output=next((row.max_output for row in rows if row.max_output is not None), None),
         capabilities=frozenset(capabilities),
@@ -50,8 +50,3 @@ def _stays(provider: Provider, model: str) -> bool:
     """Whether the provider's data policy holds for this model, and nobody else gets to see the request."""
     covered = provider.data_for is None or re.fullmatch(provider.data_for, model) is not None
     return covered and not _RUNS_ELSEWHERE.search(model)
-
-
-def _price(catalog: Catalog, provider: Provider, model: str, rows: list[Model]) -> Price | None:
-    stated = next((row.price for row in rows if row.price is not None), None)
-    return stated if stated is not None else catalog.price(provider, model)
