@@ -9,9 +9,8 @@ import msgspec
 from trivium.cli.call import call
 from trivium.cli.reach import is_usable
 from trivium.cli.terminal import OPTIONS, Options, note, print_rows
-from trivium.config.home import make_private
+from trivium.config.private import read, write
 from trivium.config.schema import BoundProvider, Config
-from trivium.engines.store import write_atomically
 from trivium.errors import NotFound, TriviumError, UpstreamProtocolError
 
 _MAX_BYTES = 16 << 20
@@ -35,8 +34,7 @@ def refresh(provider: str | None = None, *, options: Options = OPTIONS) -> None:
                 raise
             note(f"{bound.row.id}: {error}")
             continue
-        make_private(_kept_at(config, bound).parent)
-        write_atomically(_kept_at(config, bound), msgspec.json.encode(models))
+        write(_kept_at(config, bound), msgspec.json.encode(models))
         rows += [{"model": f"{bound.row.id}/{model}"} for model in models]
     print_rows(rows, ("model",), lambda row: row.values(), json=options.json)
 
@@ -59,10 +57,7 @@ def read_list(config: Config, bound: BoundProvider) -> list[str]:
 
 def kept(config: Config, bound: BoundProvider) -> list[str]:
     """The ids that were read at last; nothing where none were."""
-    try:
-        return msgspec.json.decode(_kept_at(config, bound).read_bytes(), type=list[str])
-    except (OSError, msgspec.DecodeError):
-        return []
+    return read(_kept_at(config, bound), list[str]) or []
 
 
 def _kept_at(config: Config, bound: BoundProvider) -> Path:

@@ -14,7 +14,7 @@ import msgspec
 
 from trivium.catalog.catalog import Catalog
 from trivium.config.home import paths
-from trivium.config.private import write
+from trivium.config.private import read, write
 from trivium.errors import UsageError
 from trivium.types.secret import Secret
 
@@ -91,10 +91,7 @@ def _account(home: Path, provider_id: str) -> str:
 
 
 def _load(home: Path) -> dict[str, _Entry]:
-    try:
-        return msgspec.json.decode(paths(home).credentials.read_bytes(), type=dict[str, _Entry])
-    except (OSError, msgspec.DecodeError):
-        return {}
+    return read(paths(home).credentials, dict[str, _Entry]) or {}
 
 
 def _save(home: Path, entries: dict[str, _Entry]) -> None:

@@ -11,9 +11,9 @@ _LIMITS = ("budget", "rpm", "tpm", "concurrency", "regions", "filters")
 def refuse(document: Document, file: raw.File) -> None:
     """Raises ConfigError at the first key that this version understands but does not enforce."""
     _refuse_set(document, ("policy",), file.policy, _LIMITS)
-    _refuse_timeouts(document, ("policy",), file.policy.timeouts)
+    _refuse_set(document, ("policy", "timeouts"), file.policy.timeouts, ("headers",))
     for index, provider in enumerate(file.providers):
-        _refuse_timeouts(document, ("providers", index), provider.timeouts)
+        _refuse_set(document, ("providers", index, "timeouts"), provider.timeouts, ("headers",))
     for index, key in enumerate(file.keys):
         _refuse_set(document, ("keys", index), key, (*_LIMITS, "soft"))
     for index, route in enumerate(file.routes):
@@ -37,7 +37,7 @@ def refuse_route(document: Document, index: int, route: raw.Route) -> None:
     """Raises ConfigError for what a route asks and this version does not do."""
     path: Path = ("routes", index)
     _refuse_set(document, path, route, (*_LIMITS, "when", "weight", "on_refusal", "max_wait"))
-    _refuse_timeouts(document, path, route.timeouts)
+    _refuse_set(document, (*path, "timeouts"), route.timeouts, ("headers",))
     if route.strategy != "order":
         _refuse(document, (*path, "strategy"), f'`strategy = "{route.strategy}"`', 'Write `strategy = "order"`.')
     if route.rescue not in ("terminate", "auto"):
@@ -48,14 +48,9 @@ def refuse_route(document: Document, index: int, route: raw.Route) -> None:
         _refuse(document, (*path, "cache"), f'`cache = "{route.cache}"`', 'Write `cache = "off"`.')
 
 
-def _refuse_timeouts(document: Document, path: Path, given: raw.Timeouts | None) -> None:
-    if given is not None:
-        _refuse_set(document, (*path, "timeouts"), given, ("headers",))
-
-
-def _refuse_set(document: Document, path: Path, table: object, names: tuple[str, ...]) -> None:
+def _refuse_set(document: Document, path: Path, table: raw.Table | None, names: tuple[str, ...]) -> None:
     for name in names:
-        if getattr(table, name) is not None:
+        if table is not None and getattr(table, name) is not None:
             _refuse(document, (*path, name), f"`{dotted((*path, name))}`")
 
 

@@ -5,14 +5,26 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 from trivium.config.home import make_private
+
+T = TypeVar("T")
+
+
+def read(path: Path, kind: type[T]) -> T | None:
+    """What a file says as JSON; None where it is missing or cannot be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 def write(path: Path, data: bytes) -> None:
     """Put `data` in place of whatever is there."""
-    draft = _draft(path, data)
-    draft.replace(path)
+    _draft(path, data).replace(path)
 
 
 def write_once(path: Path, data: bytes) -> bytes:

@@ -72,7 +72,10 @@ def _configured(document: Document, index: int, given: raw.Provider, known: Boun
         known = BoundProvider(row=_new_row(document, path, given))
     changes = {name: value for name in _PLAIN if (value := getattr(given, name)) is not None}
     if given.base_url is not None:
-        changes["base_url"] = _base_url(document, path, given.base_url)
+        try:
+            changes["base_url"] = check_base_url(given.base_url)
+        except ValueError as error:
+            raise document.error((*path, "base_url"), f"the `base_url` {error}") from error
     if given.timeouts is not None:
         changes["timeouts"] = timeouts(document, (*path, "timeouts"), given.timeouts)
     changes["data"] = _data(given, known.row, changes)
@@ -106,13 +109,6 @@ def _data(given: raw.Provider, known: Provider, changes: dict[str, Any]) -> Data
         return base
     stated = {name: value for name, value in msgspec.structs.asdict(given.data).items() if value is not None}
     return msgspec.structs.replace(base, **stated)
-
-
-def _base_url(document: Document, path: Path, url: str) -> str:
-    try:
-        return check_base_url(url)
-    except ValueError as error:
-        raise document.error((*path, "base_url"), f"the `base_url` {error}") from error
 
 
 def _check_key_and_headers(document: Document, path: Path, given: raw.Provider) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from trivium.config.home import paths
-from trivium.config.private import write
+from trivium.config.private import read, write
 
 
 def is_trusted(home: Path, file: Path, data: bytes) -> bool:
@@ -41,10 +41,7 @@ def _digest(data: bytes) -> str:
 
 
 def _load(home: Path) -> dict[str, str]:
-    try:
-        return msgspec.json.decode(paths(home).trusted.read_bytes(), type=dict[str, str])
-    except (OSError, msgspec.DecodeError):
-        return {}  # nothing readable allows nothing
+    return read(paths(home).trusted, dict[str, str]) or {}  # nothing readable allows nothing
 
 
 def _save(home: Path, allowed: dict[str, str]) -> None:

@@ -20,6 +20,7 @@ import httpx2
 import msgspec
 
 from trivium.config.origin import is_loopback, place_of
+from trivium.config.private import read
 from trivium.engines.store import Progress, Store, digest_of
 from trivium.errors import (
     Unavailable,
@@ -284,11 +285,8 @@ def _note(part: Path) -> Path:
 
 
 def _read_validator(part: Path, item: Item) -> str:
-    try:
-        noted = msgspec.json.decode(_note(part).read_bytes(), type=_Validator)
-    except (OSError, msgspec.DecodeError):
-        return ""
-    return noted.tag if noted.url == shown(item.url) else ""
+    noted = read(_note(part), _Validator)
+    return noted.tag if noted and noted.url == shown(item.url) else ""
 
 
 def _write_validator(part: Path, item: Item, response: httpx2.Response) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import msgspec
 
-from trivium.config.private import write as write_atomically
+from trivium.config import private
 from trivium.engines import gguf
 from trivium.errors import EngineUnavailable, InvalidRequest, NotFound, UsageError
 from trivium.transport.platform import FileLock
@@ -173,7 +173,7 @@ class Store:
             manifest = Manifest(
                 name=name, weights=weights, facts=facts, source=source, licence=licence or facts.licence
             )
-            write_atomically(self.manifests / f"{name}.json", msgspec.json.encode(manifest))
+            private.write(self.manifests / f"{name}.json", msgspec.json.encode(manifest))
         return manifest
 
     def add_file(self, path: Path, *, name: str | None = None, progress: Progress | None = None) -> Manifest:
@@ -235,12 +235,10 @@ class Store:
         return freed
 
     def _read(self, path: Path) -> Manifest | None:
-        try:
-            manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-        except (OSError, msgspec.DecodeError):
+        manifest = private.read(path, Manifest)
+        if manifest is None or manifest.name != path.name.removesuffix(".json"):
             return None
-        sound = manifest.name == path.name.removesuffix(".json") and _DIGEST.fullmatch(manifest.weights.digest)
-        return manifest if sound else None
+        return manifest if _DIGEST.fullmatch(manifest.weights.digest) else None
 
     @contextmanager
     def _locked(self) -> Generator[None]:
