@@ -202,7 +202,7 @@ class Attempt(msgspec.Struct, eq=False):
             self._fail_by_status()
         elif self.relay is not None:
             runtime = self.exchange.runtime
-            gathers = runtime.gather()
+            gathers = len(runtime.exchanges) == 1 and runtime.gather()
             try:
                 self.relay.end()
             except TriviumError as error:

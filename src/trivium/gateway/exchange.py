@@ -221,6 +221,7 @@ class Exchange(msgspec.Struct, eq=False):
 def opened(runtime: Runtime, sink: WireSink | ObjectSink, dialect: Dialect | None, body: bytes, wish: Wish) -> Exchange:
     """A request that has arrived."""
     snapshot, time_ms, now = runtime.snapshot, time_ns() // 1_000_000, runtime.now()
+    least = snapshot.config.policy.data_class
     exchange = Exchange(
         runtime,
         snapshot,
@@ -234,7 +235,7 @@ def opened(runtime: Runtime, sink: WireSink | ObjectSink, dialect: Dialect | Non
         now,
         now,
         len(body) // BYTES_PER_TOKEN,
-        max(wish.data_class, snapshot.config.policy.data_class),
+        wish.data_class if wish.data_class > least else least,
         wish.strict,
         wish.timeout_s,
     )

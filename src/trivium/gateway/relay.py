@@ -119,24 +119,23 @@ class _Read:
     output_estimate = 0
 
 
-class _Body:
-    """A whole body, as it arrives."""
+class _Gathering:
+    """Keeps a whole body, as it arrives, in its list `_parts`."""
 
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._size = 0
+    _parts: list[bytes]
+    _size = 0
 
-    def add(self, data: bytes) -> None:
+    def _gather(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > ANSWER_BYTES_MAX:
             raise UpstreamProtocolError(f"The upstream's answer is larger than {ANSWER_BYTES_MAX} bytes.")
         self._parts.append(data)
 
-    def whole(self) -> bytes:
+    def _whole(self) -> bytes:
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
 
-class PassedAnswer(_Read):
+class PassedAnswer(_Read, _Gathering):
     """A whole answer, passed as it is."""
 
     losses: tuple[str, ...] = ()
@@ -145,11 +144,12 @@ class PassedAnswer(_Read):
     def __init__(self, outlet: Outlet, dialect: Dialect) -> None:
         self._outlet = outlet
         self._dialect = dialect
-        self._body = _Body()
-        self.feed = self._body.add
+        self._parts = []
+
+    feed = _Gathering._gather
 
     def end(self) -> None:
-        body = self._body.whole()
+        body = self._whole()
         if not (body.isascii() or _is_utf8(body)):
             raise UpstreamProtocolError("The upstream's answer is not UTF-8, so it is no JSON.")
         read = self._dialect.read_answer(body)
@@ -386,21 +386,21 @@ class Source(Protocol):
     def close(self) -> list[Event]: ...
 
 
-class WholeSource:
+class WholeSource(_Gathering):
     """A whole answer, decoded when it has all come."""
 
     malformed = 0
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._body = _Body()
+        self._parts = []
 
     def feed(self, data: bytes) -> list[Event]:
-        self._body.add(data)
+        self._gather(data)
         return []
 
     def close(self) -> list[Event]:
-        return self._dialect.decode_answer(self._body.whole())
+        return self._dialect.decode_answer(self._whole())
 
 
 class Events(_Read):

@@ -1,7 +1,7 @@
 """What all requests of one event loop share: snapshot, journal, pool, counters, and the sweep.
 
 Nothing here makes a task, a future or a timer a request; records of one turn of the loop leave in one
-write, and whatever had to wait for them follows. With few requests in flight a turn ends with its callback.
+write, and whatever had to wait for them follows. For a request that is alone a turn ends with its callback.
 """
 
 from __future__ import annotations
@@ -54,8 +54,6 @@ REFRESH_S = 5.0
 """How often the ledger is asked what was spent, and engines are told that they are in use."""
 BREAKERS_MAX = 4096
 """Endpoints whose failures are counted; callers invent model ids, so it has a bound."""
-FEW = 2
-"""Requests in flight, beside whom none needs to wait for the others of its turn."""
 LOOK_S = 30.0
 """How often `auto` has this machine searched for servers."""
 
@@ -265,11 +263,11 @@ class Runtime:
         self._flush_soon()
 
     def gather(self) -> bool:
-        """Whether what one callback gives to the journal is written at its end, by `gathered`, which then must follow.
+        """Let what one callback of a request that is alone gives to the journal be written at its end, by `gathered`.
 
-        It is where so few requests are in flight that hardly one shares the loop's turn: another turn costs time.
+        Nobody shares the loop's turn with it, and another turn costs it time. False where others wait for the turn.
         """
-        self._gathering = len(self.exchanges) <= FEW and not self._flushing
+        self._gathering = not self._flushing
         return self._gathering
 
     def gathered(self) -> None:

@@ -81,7 +81,7 @@ class DataPlane:
             and (known.expires_s is None or time() < known.expires_s)
         ):
             sink, runtime = HttpSink(connection, known.cors), self._runtime
-            gathers = runtime.gather()
+            gathers = not runtime.exchanges and runtime.gather()
             sink.follow(pipeline.begin(runtime, sink, known.dialect, body, known.wish))
             if gathers:
                 runtime.gathered()

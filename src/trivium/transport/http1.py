@@ -64,9 +64,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.upstream = upstream
         self._owner = owner
         self.transport: asyncio.Transport = None  # pyright: ignore[reportAttributeAccessIssue]  # set by connection_made
-        self.receiver: Receiver | None = None
-        self.body: Callable[[bytes], None] = _ignore
-        """Where the body goes: the receiver's `on_body`, until it names another."""
         self.closed = False
         self.idle_until = 0.0
         """On the loop's clock: until when it may wait for a request, or for the end of a message nobody reads."""
@@ -79,6 +76,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reset()
 
     def _reset(self) -> None:
+        self._leave()
         self._fields: Fields = {}
         self._status = 0
         self._framing_bytes = 0
@@ -87,8 +85,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_told = False
         self._length_known = False
         self._complete = False
-        self._between = False
-        """The parser stands between two chunks of a body that goes to a receiver."""
         self._keep_alive = False
         self._excess = False
         """Bytes came that belong to no answer of ours."""
@@ -117,9 +113,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._owner.on_draining(self)
 
     def _leave(self) -> None:
-        self.receiver = None
-        self.body = _ignore
+        self.receiver: Receiver | None = None
+        self.body: Callable[[bytes], None] = _ignore
+        """Where the body goes: the receiver's `on_body`, until it names another."""
         self._between = False
+        """The parser stands between two chunks of a body that goes to a receiver."""
 
     @property
     def draining(self) -> bool:
@@ -190,7 +188,6 @@ class UpstreamConnection(asyncio.Protocol):
             self._framing_bytes = 0
             self.body(parts[0] if len(parts) == 1 else b"".join(parts))
         if self._complete and self.receiver is receiver:
-            self._leave()
             self._finish_message()
             receiver.on_end()
         elif self.receiver is None:
