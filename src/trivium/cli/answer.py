@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from trivium.cli.pull import offer_and_pull
-from trivium.cli.terminal import duration, interactive, money, note, write
+from trivium.cli.terminal import duration, interactive, note, write
 from trivium.client import Trivium
 from trivium.config import shipped
 from trivium.config.home import paths
@@ -21,6 +21,7 @@ from trivium.engines.gguf import GGUFError
 from trivium.engines.store import Store
 from trivium.errors import EngineUnavailable, UsageError
 from trivium.types.event import Failure, Finish, FinishReason, ReasoningDelta, RefusalDelta, TextDelta
+from trivium.types.money import dollars
 from trivium.types.response import Response
 from trivium.types.usage import Usage
 
@@ -133,7 +134,7 @@ def described(answer: Answer) -> dict[str, Any]:
 def cost(response: Response) -> str:
     """The price of an answer in words: unknown stays unknown, and a local answer says what is not counted."""
     if response.access != "local" or response.cost_nanos:
-        return f"cost {money(response.cost_nanos)}"
+        return f"cost {dollars(response.cost_nanos)}"
     return "local; electricity not counted" + ("; earlier attempts unknown" if response.attempts > 1 else "")
 
 

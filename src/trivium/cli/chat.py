@@ -14,12 +14,13 @@ import msgspec
 from cyclopts import Parameter
 
 from trivium.cli.answer import MaxTokens, about, bound, bring_model, described, model_named, streamed, whole
-from trivium.cli.terminal import OPTIONS, Options, from_stdin, money, note, print_error, print_json, tell
+from trivium.cli.terminal import OPTIONS, Options, from_stdin, note, print_error, print_json, tell
 from trivium.client import Trivium
 from trivium.config.home import make_private, paths
 from trivium.config.schema import Config
 from trivium.engines.store import Store
 from trivium.errors import TriviumError
+from trivium.types.money import dollars
 
 RECALLED_MAX = 1000
 """Earlier questions that the arrow keys reach."""
@@ -137,7 +138,9 @@ def command(talk: Talk, line: str) -> None:
         case "/model", "":
             note(f"The model is {talk.model}.")
         case "/model", wanted:
-            talk.model = _switched(talk, wanted)
+            model = model_named(talk.config, wanted)
+            talk.client.plan("?", model)  # raises NotFound for a name that means nothing
+            talk.model = model
             note(f"Now talking with {talk.model}.")
         case "/models", _:
             for known in models(talk.config):
@@ -165,13 +168,6 @@ HELP = """\
 /quit        end (also Ctrl-D); Ctrl-C stops an answer"""
 
 
-def _switched(talk: Talk, wanted: str) -> str:
-    """The model to talk with from now on. Raises NotFound for a name that means nothing."""
-    model = model_named(talk.config, wanted)
-    talk.client.plan("?", model)
-    return model
-
-
 def models(config: Config) -> list[str]:
     """Names that can be talked to: `auto`, routes, aliases, engines, the store, and default models with a key."""
     store = Store(paths(config.home).models)
@@ -187,7 +183,7 @@ def models(config: Config) -> list[str]:
 def spent(costs: list[int | None]) -> str:
     """The price of a talk; answers with an unknown price are counted, not guessed."""
     unknown = costs.count(None)
-    text = f"{len(costs)} answers, {money(sum(cost for cost in costs if cost is not None))}"
+    text = f"{len(costs)} answers, {dollars(sum(cost for cost in costs if cost is not None))}"
     return f"{text}, and {unknown} whose cost is unknown or not counted" if unknown else text
 
 

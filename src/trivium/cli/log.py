@@ -7,10 +7,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trivium.cli.data import ledger, since_ms
-from trivium.cli.terminal import OPTIONS, Options, duration, money, note, print_rows, print_table
+from trivium.cli.terminal import OPTIONS, Options, duration, note, print_rows, print_table
 from trivium.errors import NotFound
 from trivium.ledger import query
 from trivium.ledger.query import AttemptRow, LogRow
+from trivium.types.money import dollars
 
 
 def log(
@@ -48,7 +49,7 @@ def log(
 def _cells(row: LogRow) -> list[object]:
     outcome = row.error or row.outcome
     fallback = f" (fallback: {row.fallback})" if row.fallback else ""
-    figures = (row.input_tokens, row.output_tokens, money(row.cost_nanos), duration(row.duration_ms / 1000))
+    figures = (row.input_tokens, row.output_tokens, dollars(row.cost_nanos), duration(row.duration_ms / 1000))
     when = row.time[:19].replace("T", " ")
     return [when, row.requested_model, row.endpoint or "-", outcome + fallback, *figures]
 
@@ -64,5 +65,5 @@ def _show_attempts(row: LogRow) -> None:
 def _attempt_cells(row: AttemptRow) -> list[object]:
     first = "-" if row.ttft_ms is None else duration(row.ttft_ms / 1000)
     outcome, status = row.error or row.outcome or "under way", row.upstream_status or "-"
-    figures = (status, money(row.cost_nanos), row.price_version, first, duration(row.duration_ms / 1000))
+    figures = (status, dollars(row.cost_nanos), row.price_version, first, duration(row.duration_ms / 1000))
     return [row.attempt, row.endpoint, row.road, outcome, *figures]

@@ -98,8 +98,7 @@ def show(model: str, *, options: Options = OPTIONS) -> None:
     if options.json:
         print_json(facts)
         return
-    rows = [(name, words(value)) for name, value in facts.items() if name != "providers"]
-    print_table(("fact", "value"), [("model", facts["model"]), *rows[1:]])
+    print_table(("fact", "value"), [(name, words(value)) for name, value in facts.items() if name != "providers"])
     prices = [
         [p["provider"], p["model"], price_words(p["price"]), p["price"].version if p["price"] else UNKNOWN]
         for p in facts["providers"]
@@ -133,7 +132,9 @@ def facts_of(config: Config, catalog: Catalog, model: str) -> dict[str, Any]:
         "on_this_machine": manifest is not None,
         "note": (row and row.note) or (pullable and pullable.note) or "",
         "providers": [
-            _place(catalog, config, at, name) for at, name in places if at in config.providers and at != "local"
+            {"provider": at, "model": name, "price": catalog.price(config.providers[at].row, name)}
+            for at, name in places
+            if at in config.providers and at != "local"
         ],
     }
 
@@ -149,10 +150,6 @@ def _facts_at(catalog: Catalog, bound: BoundProvider, spelling: str) -> dict[str
         "licence": None,
         "providers": [{"provider": bound.row.id, "model": spelling, "price": endpoint.price}],
     }
-
-
-def _place(catalog: Catalog, config: Config, provider: str, spelling: str) -> dict[str, Any]:
-    return {"provider": provider, "model": spelling, "price": catalog.price(config.providers[provider].row, spelling)}
 
 
 def provider_rows(config: Config, catalog: Catalog, providers: Iterable[BoundProvider]) -> list[dict[str, Any]]:

@@ -33,7 +33,9 @@ def offer_and_pull(config: Config, reference: str, *, name: str | None = None, y
     offer = describe(puller, reference, name=name)
     for line in offer_lines(offer):
         note(line)
-    if not yes and not _agreed():
+    if not yes and not interactive():
+        raise UsageError("Nobody can be asked whether to fetch it.", remedy="Add `--yes` to fetch it unasked.")
+    if not yes and not confirm("Fetch it?"):
         return None
     try:
         return _with_bar(puller, offer, name)
@@ -55,12 +57,6 @@ def offer_lines(offer: Offer) -> list[str]:
         f"Licence  {offer.licence or 'unknown'}",
     ]
     return [*lines, "Its owner asks for consent before it can be fetched."] if offer.gated else lines
-
-
-def _agreed() -> bool:
-    if not interactive():
-        raise UsageError("Nobody can be asked whether to fetch it.", remedy="Add `--yes` to fetch it unasked.")
-    return confirm("Fetch it?")
 
 
 def _with_bar(puller: Puller, offer: Offer, name: str | None) -> Manifest:

@@ -19,7 +19,6 @@ import msgspec
 from cyclopts import Parameter
 
 from trivium.errors import ConfigError, TriviumError, UsageError
-from trivium.types.money import dollars
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -180,11 +179,6 @@ def confirm(question: str) -> bool:
     """Ask a person; everything but `y` or `yes` is no. Ask only where `interactive()`."""
     print(f"{clean(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def money(nanos: int | None) -> str:
-    """An amount for people; None is `unknown`, never 0."""
-    return dollars(nanos)
 
 
 def duration(seconds: float | None) -> str:

@@ -8,10 +8,11 @@ from typing import get_args
 import msgspec
 
 from trivium.cli.data import ledger, since_ms
-from trivium.cli.terminal import OPTIONS, Options, money, note, print_rows
+from trivium.cli.terminal import OPTIONS, Options, note, print_rows
 from trivium.errors import UsageError
 from trivium.ledger import query
 from trivium.ledger.query import By, UsageRow
+from trivium.types.money import dollars
 
 
 def usage(*, by: str = "day,model", since: str | None = None, options: Options = OPTIONS) -> None:
@@ -31,7 +32,7 @@ def usage(*, by: str = "day,model", since: str | None = None, options: Options =
     print_rows(rows, (*groups, *figures), partial(_cells, groups), json=options.json, right=figures)
     unknown, held = sum(row.unknown_cost for row in rows), sum(row.held_nanos for row in rows)
     if unknown and not options.json:
-        note(f"The cost of {unknown} attempts is unknown and not in the sums; known bounds: {money(held)}.")
+        note(f"The cost of {unknown} attempts is unknown and not in the sums; known bounds: {dollars(held)}.")
 
 
 def groups_of(text: str) -> tuple[By, ...]:
@@ -46,5 +47,5 @@ def groups_of(text: str) -> tuple[By, ...]:
 
 def _cells(groups: tuple[By, ...], row: UsageRow) -> list[object]:
     names = [getattr(row, name) or "-" for name in groups]
-    cost = money(row.cost_nanos) + (" + unknown" if row.unknown_cost else "")
+    cost = dollars(row.cost_nanos) + (" + unknown" if row.unknown_cost else "")
     return [*names, row.requests, row.errors, row.input_tokens, row.output_tokens, row.cache_read_tokens, cost]

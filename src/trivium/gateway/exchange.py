@@ -235,7 +235,7 @@ def opened(runtime: Runtime, sink: WireSink | ObjectSink, dialect: Dialect | Non
         now,
         now,
         len(body) // BYTES_PER_TOKEN,
-        wish.data_class if wish.data_class > least else least,
+        max(least, wish.data_class),
         wish.strict,
         wish.timeout_s,
     )

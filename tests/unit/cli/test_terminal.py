@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivium.cli.terminal import clean, duration, money, out, print_json, print_rows, print_table, size, tell
+from trivium.cli.terminal import clean, duration, out, print_json, print_rows, print_table, size, tell
+from trivium.types.money import dollars
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_json_stays_json_and_lets_no_control_character_through(capsys: pytest.Ca
 
 
 def test_figures_keep_what_is_unknown() -> None:
-    assert (money(None), money(0)) == ("unknown", "$0")
+    assert (dollars(None), dollars(0)) == ("unknown", "$0")
     assert (duration(None), duration(0.0124), duration(3.42), duration(300), duration(9000)) == (
         "unknown", "12 ms", "3.4 s", "5 min", "2.5 h",
     )  # fmt: skip
