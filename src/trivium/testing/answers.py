@@ -7,7 +7,7 @@ The model's name asks for more than text: `echo` repeats the last user text, `to
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any, cast
 
@@ -117,11 +117,6 @@ def answer(question: Question, number: int, text: str = TEXT) -> Answer:
         include_usage=question.include_usage,
         n=question.n,
     )
-
-
-def saying(given: Answer, text: str) -> Answer:
-    """The same answer with another text and no tool calls."""
-    return replace(given, pieces=pieces_of(text), calls=(), cut_short=False)
 
 
 def _text(question: Question, text: str) -> str:

@@ -6,11 +6,13 @@ import asyncio
 import itertools
 from dataclasses import dataclass, replace
 
+from msgspec.json import encode
+
 from trivium.testing import answers
 from trivium.testing.answers import Answer
 from trivium.testing.http import LAST_CHUNK, Connection, Headers, chunk, response_head
 from trivium.testing.problems import Problem
-from trivium.testing.voice import Script, Voice, dump
+from trivium.testing.voice import Script, Voice
 
 JSON_TYPE = {"content-type": "application/json"}
 STREAM_TYPE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
@@ -36,7 +38,7 @@ class Call:
 
     @property
     def whole(self) -> bytes:
-        return dump(self.voice.whole(self.answer))
+        return encode(self.voice.whole(self.answer))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -56,7 +58,9 @@ class Call:
         return response_head(200, self.headers | self.kind | fields)
 
     def saying(self, text: str) -> Call:
-        return replace(self, answer=answers.saying(self.answer, text))
+        """With another text in the answer, and no tool calls."""
+        said = replace(self.answer, pieces=answers.pieces_of(text), calls=(), cut_short=False)
+        return replace(self, answer=said)
 
     def longer_than(self, pieces: int) -> Call:
         """With an answer of more pieces than that, so that something is missing when it is cut after them."""
@@ -77,7 +81,7 @@ class Call:
 
     async def fail(self, problem: Problem, headers: Headers = JSON_TYPE) -> None:
         status, body = self.voice.error(problem)
-        await self.respond(dump(body), status, headers)
+        await self.respond(encode(body), status, headers)
 
     async def open_stream(self) -> None:
         await self.send(self.head(STREAM_TYPE | CHUNKED))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
 
@@ -37,10 +37,9 @@ class Reply(NamedTuple):
 def decoded(body: bytes) -> JSON | None:
     """The body as a JSON object; None if it is none."""
     try:
-        value: object = msgspec.json.decode(body)
+        return msgspec.json.decode(body, type=JSON)
     except msgspec.DecodeError:
         return None
-    return cast("JSON", value) if isinstance(value, dict) else None
 
 
 def receive(request: Request, body: JSON | None, key: str | None) -> Asked | Reply:

@@ -22,14 +22,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-import msgspec
+from msgspec.json import decode, encode
 
 from trivium.testing import answers, faults
 from trivium.testing.answers import JSON
 from trivium.testing.call import JSON_TYPE, Call
 from trivium.testing.front import VOICES, Reply, decoded, receive
 from trivium.testing.http import BadRequest, Connection, Request, response_head
-from trivium.testing.voice import dump
 
 
 @dataclass
@@ -55,9 +54,10 @@ class Seen:
 
     @property
     def json(self) -> JSON:
-        return msgspec.json.decode(self.body)
+        return decode(self.body)
 
 
+@dataclass(eq=False, kw_only=True)
 class FakeUpstream:
     """A server on loopback in a thread of its own, with a loop of its own, for synchronous and asynchronous tests.
 
@@ -65,35 +65,29 @@ class FakeUpstream:
     wait of a fault, so that 120 s of silence last 6 s at 20; it does not change what a header says.
     """
 
-    def __init__(
-        self,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        time_scale: float = 1.0,
-        key: str | None = None,
-        text: str = answers.TEXT,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        self.host = host
-        self.port = port
-        self.time_scale = time_scale
-        self.key = key
-        self.text = text
-        self._tls = tls
+    host: str = "127.0.0.1"
+    port: int = 0
+    time_scale: float = 1.0
+    key: str | None = None
+    text: str = answers.TEXT
+    tls: ssl.SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        self.connections = 0
+        """How many were ever accepted."""
+        self.busy = 0
+        """How many requests are being answered now."""
         self._lock = threading.Lock()
         self._seen: list[Seen] = []
         self._earlier: Counter[str] = Counter()
-        self._connections: set[Connection] = set()
+        self._open: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._accepted = 0
-        self._busy = 0
         self._crashes: list[BaseException] = []
         self._thread: threading.Thread | None = None
 
     @property
     def origin(self) -> str:
-        return f"{'https' if self._tls else 'http'}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
     def base_url(self) -> str:
@@ -111,20 +105,7 @@ class FakeUpstream:
 
     @property
     def open_connections(self) -> int:
-        with self._lock:
-            return len(self._connections)
-
-    @property
-    def connections(self) -> int:
-        """How many were ever accepted."""
-        with self._lock:
-            return self._accepted
-
-    @property
-    def busy(self) -> int:
-        """How many requests are being answered now."""
-        with self._lock:
-            return self._busy
+        return len(self._open)
 
     def reset(self) -> None:
         """Forget all requests, and with them which faults have already happened once."""
@@ -152,7 +133,7 @@ class FakeUpstream:
         self._loop = asyncio.SelectorEventLoop()
         try:
             server = self._loop.run_until_complete(
-                self._loop.create_server(self._connection, self.host, self.port, ssl=self._tls)
+                self._loop.create_server(self._connection, self.host, self.port, ssl=self.tls)
             )
         except OSError:
             self._loop.close()
@@ -189,20 +170,18 @@ class FakeUpstream:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        while self._connections:
-            for connection in list(self._connections):
+        while self._open:
+            for connection in list(self._open):
                 connection.transport.abort()
             await _turns(1)
         await _turns(3)  # transports that never became connections (a failed handshake) close their sockets
 
     def _connection(self) -> Connection:
-        with self._lock:
-            self._accepted += 1
-            return Connection(self._accepted, self._opened, self._lost)
+        self.connections += 1
+        return Connection(self.connections, self._opened, self._lost)
 
     def _opened(self, connection: Connection) -> None:
-        with self._lock:
-            self._connections.add(connection)
+        self._open.add(connection)
         task = self._loop.create_task(self._serve(connection))
         self._tasks.add(task)
         task.add_done_callback(lambda task: self._served(connection, task))
@@ -214,8 +193,7 @@ class FakeUpstream:
             connection.transport.abort()
 
     def _lost(self, connection: Connection) -> None:
-        with self._lock:
-            self._connections.discard(connection)
+        self._open.discard(connection)
 
     async def _serve(self, connection: Connection) -> None:
         try:
@@ -245,8 +223,7 @@ class FakeUpstream:
                 raise
         finally:
             connection.on_gone = None
-            with self._lock:
-                self._busy -= 1
+            self.busy -= 1
 
     def _record(self, connection: Connection, request: Request, body: JSON | None) -> tuple[Seen, int, int]:
         """What was seen, its number, and how many requests for its model came earlier."""
@@ -256,7 +233,7 @@ class FakeUpstream:
         with self._lock:
             self._seen.append(seen)
             self._earlier[name] += 1
-            self._busy += 1
+            self.busy += 1
             return seen, len(self._seen), self._earlier[name] - 1
 
     async def _respond(
@@ -264,7 +241,7 @@ class FakeUpstream:
     ) -> None:
         received = receive(request, body, self.key)
         if isinstance(received, Reply):
-            data = dump(received.body)
+            data = encode(received.body)
             fields = {"x-request-id": "req_trivium", "content-length": str(len(data))}
             head = response_head(received.status, JSON_TYPE | fields)
             await connection.send(head + data)

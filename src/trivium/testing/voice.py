@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
+from msgspec.json import encode
 
 from trivium.testing.answers import JSON, Answer, Question
 from trivium.testing.problems import Problem, invalid
@@ -57,14 +57,10 @@ class Voice:
     """Headers of every answer, beside its type and length."""
 
 
-def dump(value: Any) -> bytes:
-    return msgspec.json.encode(value)
-
-
 def data_frame(value: JSON, event: str = "") -> bytes:
     """One server-sent event (WHATWG HTML, 9.2)."""
     name = f"event: {event}\n".encode() if event else b""
-    return name + b"data: " + dump(value) + b"\n\n"
+    return name + b"data: " + encode(value) + b"\n\n"
 
 
 def require_messages(body: JSON) -> list[JSON]:
@@ -99,4 +95,4 @@ def text_of(content: Any) -> str:
 def tokens_of(body: JSON) -> int:
     """A stand-in for a tokenizer: four characters of the prompt's JSON are a token."""
     prompt = {name: body[name] for name in ("system", "messages", "tools") if name in body}
-    return max(1, len(dump(prompt)) // 4)
+    return max(1, len(encode(prompt)) // 4)

@@ -40,11 +40,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     def plus(self, other: Usage) -> Usage:
         """The sum of two usages, for a request of several attempts."""
-        sums = {
-            name: value + getattr(other, name)
-            for name, value in msgspec.structs.asdict(self).items()
-            if name in _SUMMED
-        }
+        sums = {name: getattr(self, name) + getattr(other, name) for name in _SUMMED}
         cost = None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd
         return Usage(**sums, estimated=self.estimated or other.estimated, cost_usd=cost)
 

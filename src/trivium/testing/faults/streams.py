@@ -1,16 +1,18 @@
-"""Answers that end too early, never end, or hold what they should not: cases 12 to 19, 21, 28."""
+"""Answers that end too early, never end, or hold what they should not: cases 10, 12 to 19, 21, 28."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 
+from msgspec.json import encode
+
 from trivium.testing import answers
 from trivium.testing.call import CHUNKED, Call
 from trivium.testing.faults.table import fault
 from trivium.testing.http import chunk
 from trivium.testing.problems import PROBLEMS
-from trivium.testing.voice import Script, dump
+from trivium.testing.voice import Script
 
 OVERLOADED = PROBLEMS["529"]
 
@@ -168,7 +170,7 @@ async def bad_character(call: Call, bad: bytes) -> None:
 
 @fault("error-200", 18, "200 with an error as its JSON body, also when a stream was asked for")
 async def error_200(call: Call) -> None:
-    await call.respond(dump(call.voice.error(OVERLOADED)[1]))
+    await call.respond(encode(call.voice.error(OVERLOADED)[1]))
 
 
 @fault("error-first-event", 18, "200 and a stream whose first event is an error")
@@ -195,15 +197,16 @@ async def zero_choices(call: Call) -> None:
     if call.stream:
         await call.play(call.voice.hollow_script(call.answer).frames)
     else:
-        await call.respond(dump(call.voice.hollow(call.voice.whole(call.answer))))
+        await call.respond(encode(call.voice.hollow(call.voice.whole(call.answer))))
 
 
-@fault("oversize", 28, "an answer of 80 MiB, streamed as many events", 80)
-async def oversize(call: Call, mebibytes: int) -> None:
-    piece = call.saying("x" * (1 << 20))
+@fault("flood-{n}", 10, "streams n MiB as fast as they are read", 1 << 12)
+@fault("oversize", 28, "an answer of 80 MiB, streamed as many events", 1 << 20, 80)
+async def flood(call: Call, piece: int, mebibytes: int) -> None:
     if call.stream:
-        script = piece.script
-        await call.play([*script.opening, *script.content * mebibytes, *script.closing, *script.marker])
+        script = call.saying("x" * piece).script
+        pieces = script.content * ((mebibytes << 20) // piece)
+        await call.play([*script.opening, *pieces, *script.closing, *script.marker])
     else:
         await call.saying("x" * (mebibytes << 20)).correctly()
 

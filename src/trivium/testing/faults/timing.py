@@ -1,4 +1,4 @@
-"""Correct answers, and answers that are too slow or stop coming: cases 6 to 11, 32."""
+"""Correct answers, and answers that are too slow or stop coming: cases 6 to 9, 11, 32."""
 
 from __future__ import annotations
 
@@ -47,16 +47,6 @@ async def loris_body(call: Call) -> None:
     head, body = call.encoded_parts
     await call.send(head)
     await call.bytewise(body, 1.0)
-
-
-@fault("flood-{n}", 10, "streams n MiB as fast as they are read")
-async def flood(call: Call, n: int) -> None:
-    call = call.saying("x" * 4096)
-    if not call.stream:
-        await call.saying("x" * (n << 20)).correctly()
-        return
-    script = call.script
-    await call.play([*script.opening, *script.content * (n * 256), *script.closing, *script.marker])
 
 
 @fault("stall-before-content", 11, "opens the answer, then sends nothing for 120 s", 0)
