@@ -123,6 +123,8 @@ class Meter(Protocol):
     upstream_id: str
     malformed: int
     """How many broken frames were kept from the caller."""
+    frames: int
+    """How many `feed` has read."""
     ordinary: Callable[[bytes], int]
     """How many frames some bytes are, where all only continue a text, as nearly all do: they may pass unread. Else 0.
     What it is may change with each `feed`."""

@@ -78,6 +78,7 @@ class SSEMeter(ABC):
         self.upstream_id = ""
         self.error: TriviumError | None = None
         self.malformed = 0
+        self.frames = 0
         self._marker = marker
         self._cutter = FrameCutter()
         self._template = Template(padding)
@@ -91,6 +92,7 @@ class SSEMeter(ABC):
             frames = self._cutter.feed(data)
         except LimitExceeded as error:
             raise _unreadable(error) from None
+        self.frames += len(frames)
         passed: list[bytes] = []
         for raw in frames:
             if self._template.count(raw) or self._passes(raw):

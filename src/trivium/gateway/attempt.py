@@ -21,6 +21,7 @@ from trivium.access.bind import Binding
 from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import AnswerContext
 from trivium.errors import (
+    InternalError,
     TriviumError,
     UpstreamError,
     UpstreamProtocolError,
@@ -175,8 +176,8 @@ class Attempt(msgspec.Struct, eq=False):
         try:
             self.relay = self._relay(fields.get(b"content-type", b"").lower())
             self.exchange.losses = self._losses  # those of attempts before it say nothing about this answer
-        except TriviumError as error:
-            self.fail(error)
+        except Exception as error:
+            self._fail_of(error)
 
     def on_body(self, data: bytes) -> None:
         self._active = True
@@ -185,8 +186,8 @@ class Attempt(msgspec.Struct, eq=False):
                 self.relay.feed(data)
                 if self.exchange.strict:
                     self._refuse_malformed()
-            except TriviumError as error:
-                self.fail(error)
+            except Exception as error:
+                self._fail_of(error)
         elif self._error_body is not None:
             self._error_body.append(data)
             if sum(map(len, self._error_body)) > ERROR_BYTES_MAX:
@@ -205,8 +206,8 @@ class Attempt(msgspec.Struct, eq=False):
             gathers = len(runtime.exchanges) == 1 and runtime.gather()
             try:
                 self.relay.end()
-            except TriviumError as error:
-                self.fail(error)
+            except Exception as error:
+                self._fail_of(error)
             finally:
                 if gathers:
                     runtime.gathered()
@@ -309,6 +310,18 @@ class Attempt(msgspec.Struct, eq=False):
         self.abort()
         self.settle("error_midstream" if self.exchange.released else "error", error)
         self.failed(self.exchange, self, error)
+
+    def _fail_of(self, error: Exception) -> None:
+        """The end for whatever was raised in a callback of the transport, above whom nobody could end it."""
+        if not isinstance(error, TriviumError):
+            self.exchange.runtime.report(error)
+            error = InternalError("An internal error.")
+        try:
+            self.fail(error)
+        except Exception as worse:
+            self.exchange.runtime.report(worse)
+        if not self.exchange.closed and self.exchange.attempt is self:
+            self.failed(self.exchange, self, error)  # it was settled, or could not be
 
     def abort(self) -> None:
         """Stop the upstream at once: nobody reads on."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,11 @@ class Control:
         deadline = loop.time() + FIND_S
         while True:
             try:
-                writer = await self._connected()
+                writer, waiting = await self._connected()
+                deadline = math.inf  # until this owner is lost
                 self._next += 1
                 number = self._next
-                answer = self._waiting[number] = loop.create_future()
+                answer = waiting[number] = loop.create_future()
                 writer.write(_encode({"id": number, "op": op, **arguments}) + b"\n")
                 try:
                     async with asyncio.timeout(START_S if op == "ensure" else ANSWER_S):
@@ -80,8 +82,9 @@ class Control:
                         f"The owner of the home `{self._path.parent}` does not answer `{op}`.", remedy="Restart it."
                     ) from None
                 finally:
-                    self._waiting.pop(number, None)
+                    waiting.pop(number, None)
             except OSError as error:
+                deadline = min(deadline, loop.time() + FIND_S)
                 if loop.time() > deadline:
                     raise Unavailable(
                         f"Nobody owns the home of `{self._path.parent}`: {error}.",
@@ -89,30 +92,14 @@ class Control:
                     ) from error
                 await asyncio.sleep(RETRY_S)
 
-    async def _connected(self) -> asyncio.StreamWriter:
+    async def _connected(self) -> tuple[asyncio.StreamWriter, dict[int, asyncio.Future[Any]]]:
+        """A connection, and who waits for an answer on it."""
         async with self._connecting:
             if self._writer is None or self._writer.is_closing():
                 reader, self._writer = await connect_local(self._path, limit=LINE_BYTES_MAX)
-                self._reader = asyncio.get_running_loop().create_task(self._read(reader, self._writer))
-            return self._writer
-
-    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while line := await reader.readline():
-                message = _decode(line)
-                answer = self._waiting.get(message["id"])
-                if answer is not None and not answer.done():
-                    if "error" in message:
-                        answer.set_exception(_error(message["error"]))
-                    else:
-                        answer.set_result(message.get("ok"))
-        except (OSError, ValueError, msgspec.DecodeError):
-            pass  # a broken line and a lost owner are the same: whoever waits asks the next owner
-        finally:
-            writer.close()
-            for answer in self._waiting.values():
-                if not answer.done():
-                    answer.set_exception(ConnectionResetError("the owner is gone"))
+                self._waiting = {}
+                self._reader = asyncio.get_running_loop().create_task(_read(reader, self._writer, self._waiting))
+            return self._writer, self._waiting
 
     async def close(self) -> None:
         if self._writer is not None:
@@ -132,6 +119,27 @@ class Control:
 
     async def spent(self, since_ms: int, requested_model: str) -> int:
         return await self.call("spent", since_ms=since_ms, requested_model=requested_model)
+
+
+async def _read(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, waiting: dict[int, asyncio.Future[Any]]
+) -> None:
+    try:
+        while line := await reader.readline():
+            message = _decode(line)
+            answer = waiting.get(message["id"])
+            if answer is not None and not answer.done():
+                if "error" in message:
+                    answer.set_exception(_error(message["error"]))
+                else:
+                    answer.set_result(message.get("ok"))
+    except (OSError, ValueError, msgspec.DecodeError):
+        pass  # a broken line and a lost owner are the same: whoever waits asks the next owner
+    finally:
+        writer.close()
+        for answer in waiting.values():
+            if not answer.done():
+                answer.set_exception(ConnectionResetError("the owner is gone"))
 
 
 def _error(told: Mapping[str, Any]) -> TriviumError:

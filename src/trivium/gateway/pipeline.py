@@ -9,6 +9,7 @@ starts) calls back. Errors are raised as TriviumError anywhere below and caught 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from trivium.dialects.base import Dialect
 from trivium.dialects.common import check_name
@@ -17,6 +18,7 @@ from trivium.errors import (
     InternalError,
     InvalidRequest,
     NoEndpoint,
+    PaymentRequired,
     TriviumError,
     UpstreamCut,
     UpstreamTimeout,
@@ -35,8 +37,8 @@ from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan
 from trivium.types.request import Request
 
-SEARCH_S_MAX = 5.0
-"""Twice and more what a search for servers takes."""
+LEARN_S_MAX = 5.0
+"""More than `auto` waits for what is not known."""
 
 # ---- admit
 
@@ -101,18 +103,18 @@ def admit(exchange: Exchange, dialect: Dialect) -> None:
 
 
 def start(exchange: Exchange) -> None:
-    """Plan and make the first attempt; `auto` may wait a moment for servers of this machine to be found."""
+    """Plan and make the first attempt; `auto` may wait a moment for what is to be known of this machine and day."""
     if exchange.model == AUTO:
-        searching = exchange.runtime.look_around()
-        if searching is not None and exchange.snapshot.rests_on_found:
-            exchange.deadline = exchange.started + SEARCH_S_MAX
-            exchange.backoff = exchange.runtime.after(searching, searched, exchange)
+        learning = exchange.runtime.before_auto(rests_on_found=exchange.snapshot.rests_on_found)
+        if learning is not None:
+            exchange.deadline = exchange.started + LEARN_S_MAX
+            exchange.backoff = exchange.runtime.after(learning, learnt, exchange)
             return
     planned(exchange)
 
 
-def searched(exchange: Exchange) -> None:
-    """This machine was searched for servers: plan with what was found."""
+def learnt(exchange: Exchange) -> None:
+    """What `auto` waited for is known, or will not be: plan with it."""
     exchange.backoff = None
     if not exchange.closed:
         exchange.snapshot = exchange.runtime.snapshot
@@ -149,9 +151,8 @@ def plan(exchange: Exchange) -> None:
     leg = exchange.leg = exchange.snapshot.leg(found, 0)
     total_s, asked_s = leg.limits.total_s, exchange.timeout_s
     exchange.deadline = exchange.started + (total_s if asked_s is None else min(total_s, asked_s))
-    if found.rejected and leg.endpoint.id != found.route.targets[0]:
-        passed_over = next((r for r in found.rejected if r.endpoint == found.route.targets[0]), None)
-        exchange.fallback = f"{passed_over.endpoint}: {passed_over.detail}" if passed_over else ""
+    if found.passed_over is not None:
+        exchange.fallback = f"{found.passed_over.endpoint}: {found.passed_over.detail}"
 
 
 def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...]) -> Plan:
@@ -176,6 +177,9 @@ def attempt(exchange: Exchange) -> None:
     if position != exchange.position:
         exchange.fallback = exchange.fallback or f"{leg.endpoint.provider.id} is failing"
         leg = go_to(exchange, chosen, position)
+    if exchange.attempts and exchange.auto and (too_much := runtime.too_much(leg.endpoint, exchange)):
+        step_on(exchange, PaymentRequired(f"`{leg.endpoint.id}` is not asked again: {too_much}."))
+        return
     binding = leg.binding
     if leg.endpoint.engine is not None:
         binding = runtime.engine(leg.endpoint.engine)
@@ -206,7 +210,7 @@ def engine_ready(exchange: Exchange, error: TriviumError | None) -> None:
     if error is None:
         again(exchange)
     else:
-        step_on(exchange, error)
+        take(exchange, partial(step_on, error=error))
 
 
 def again(exchange: Exchange) -> None:
@@ -230,19 +234,19 @@ def succeed(exchange: Exchange, done: Attempt, figures: Figures, last: Last) -> 
 def recover(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
     """The attempt failed and is settled: try again, go on, or tell the caller."""
     exchange.attempt = None
-    if exchange.closed:
-        return
-    if exchange.released:
+    if not exchange.closed:
+        take(exchange, partial(go_on, failed=failed, error=error))
+
+
+def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
+    route = exchange.plan.route if exchange.plan else None
+    left = exchange.deadline - exchange.runtime.now()
+    if exchange.released or route is None or exchange.attempts >= route.attempts or left <= 0:
         close(exchange, error)
         return
     gone = isinstance(error, UpstreamUnreachable | UpstreamCut)
     if failed.endpoint.engine is not None and gone and exchange.tries == 1:
         again(exchange)  # the engine was unloaded or moved since its address was learnt: ask its owner once more
-        return
-    route = exchange.plan.route if exchange.plan else None
-    left = exchange.deadline - exchange.runtime.now()
-    if route is None or exchange.attempts >= route.attempts or left <= 0:
-        close(exchange, error)
         return
     retries = 0 if failed.endpoint.access == "local" else route.retries
     step = after_failure(error, tries=exchange.tries, retries=retries, left_s=left, jitter=exchange.runtime.jitter())
@@ -278,6 +282,10 @@ def caller_gone(exchange: Exchange) -> None:
 
 def sweep(exchange: Exchange, now: float) -> None:
     """Look at the deadlines of a request in flight, and keep its caller company."""
+    take(exchange, partial(look_at, now=now))
+
+
+def look_at(exchange: Exchange, now: float) -> None:
     ending = exchange.runtime.ending
     if ending is not None:
         if exchange.attempt is not None:

@@ -45,6 +45,7 @@ PHRASES = {
     "upstream_not_found": "does not know the model",
     "context_length_exceeded": "has too small a window",
     "engine_unavailable": "could not be started",
+    "payment_required": "would exceed today's budget",
 }
 
 

@@ -11,6 +11,7 @@ what its dialect promises; nothing that it raised over has reached the caller.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Protocol
@@ -36,8 +37,8 @@ from trivium.types.response import Fold, Response
 from trivium.types.usage import Usage
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
-HELD_BYTES_MAX = 4 * 1024 * 1024
-"""What may come before the first content; more is no stream but an attack."""
+HELD_BYTES_MAX = 16 * 1024 * 1024
+"""What may come before the first content, the thoughts of the longest thinkers included; more is an attack."""
 _THOUGHT = re.compile(rb'"(?:reasoning|reasoning_content|thinking)"\s*:\s*"[^"]')
 _USAGE = re.compile(rb'"usage"\s*:\s*\{(?=\s*")')
 """Inside a JSON string its quotes would be escaped, so that no text of an answer matches either."""
@@ -200,8 +201,9 @@ class PassedStream:
 
     def feed(self, data: bytes) -> None:
         meter = self._meter
+        before = meter.frames
         out = meter.feed(data)
-        self.output_estimate += data.count(b"\n\n")
+        self.output_estimate += meter.frames - before
         if meter.usage is not self._billed and meter.finish_reason and self._wants_usage:
             out = self._with_cost(out)
         if not self._released:
@@ -273,9 +275,12 @@ def _usd(nanos: int) -> bytes:
 
 
 class Target(Protocol):
-    """Where events go."""
+    """Where events go; of an upstream's answer it takes `bytes_max` at most."""
 
     losses: tuple[str, ...]
+
+    @property
+    def bytes_max(self) -> float: ...
 
     def add(self, events: list[Event]) -> None: ...
     def finish(self) -> None: ...
@@ -285,6 +290,7 @@ class _Held:
     """Holds events until the first content, as every stream is held; then and from then on they are given."""
 
     losses: tuple[str, ...] = ()
+    bytes_max = math.inf
 
     def __init__(self) -> None:
         self._held: list[Event] = []
@@ -350,6 +356,7 @@ class ResponseTarget:
     """A `Response`, for a caller in the same process."""
 
     losses: tuple[str, ...] = ()
+    bytes_max = ANSWER_BYTES_MAX
 
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
@@ -410,6 +417,8 @@ class Events(_Read):
         self._source = source
         self._target = target
         self._ended = False
+        self._size = 0
+        self._held_max = ANSWER_BYTES_MAX if isinstance(source, WholeSource) else HELD_BYTES_MAX
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -420,8 +429,12 @@ class Events(_Read):
         return self._source.malformed
 
     def feed(self, data: bytes) -> None:
-        if not self._ended:
-            self._take(self._source.feed(data))
+        if self._ended:
+            return
+        self._size += len(data)
+        if self._size > (self._target.bytes_max if self.content else self._held_max):
+            raise UpstreamProtocolError(f"The upstream sent {self._size} bytes that had to be held.")
+        self._take(self._source.feed(data))
 
     def end(self) -> None:
         if self._ended:

@@ -50,6 +50,8 @@ SWEEP_S = 0.05
 """How coarse deadlines are."""
 KEEP_ALIVE_FIRST_S, KEEP_ALIVE_NEXT_S = 5.0, 10.0
 """Silence before the first comment to a waiting caller, and between comments."""
+LEARN_S = 3.0
+"""How long a first request for `auto` waits for what is not known: long enough for an owner to come up."""
 REFRESH_S = 5.0
 """How often the ledger is asked what was spent, and engines are told that they are in use."""
 BREAKERS_MAX = 4096
@@ -124,6 +126,7 @@ class Runtime:
         self._sweeping: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._refreshed = -REFRESH_S
+        self._refreshing: asyncio.Task[None] | None = None
 
     def report(self, error: BaseException) -> None:
         """Tell the operator of a defect; the caller only learns that there is one."""
@@ -147,20 +150,35 @@ class Runtime:
 
     def within_budget(self, plan: Plan, exchange: Exchange) -> Plan:
         """The plan of `auto` without what it can no longer pay for today."""
-        if self.budget.limit_nanos is None:
-            return plan
         kept: list[Endpoint] = []
-        rejected = list(plan.rejected)
+        rejected: list[Rejected] = []
         for endpoint in plan.endpoints:
-            bound = 0 if endpoint.access == "local" else exchange.bound_nanos(endpoint)
-            limit = f"{self.budget.limit_nanos / 1e9:g} USD for `auto`; see `[defaults] budget`"
-            if bound is None:
-                rejected.append(Rejected(endpoint.id, "budget", f"its price is unknown, and a day has {limit}"))
-            elif not self.budget.allows(bound, time.time()):
-                rejected.append(Rejected(endpoint.id, "budget", f"it could exceed what is left of today's {limit}"))
+            too_much = self.too_much(endpoint, exchange)
+            if too_much:
+                rejected.append(Rejected(endpoint.id, "budget", too_much))
             else:
                 kept.append(endpoint)
-        return msgspec.structs.replace(plan, endpoints=tuple(kept), rejected=tuple(rejected))
+        if not rejected:
+            return plan
+        passed_over = plan.passed_over
+        if passed_over is None and kept[:1] != list(plan.endpoints[:1]):
+            passed_over = rejected[0]
+        rejected = [*plan.rejected, *rejected]
+        return msgspec.structs.replace(plan, endpoints=tuple(kept), rejected=tuple(rejected), passed_over=passed_over)
+
+    def too_much(self, endpoint: Endpoint, exchange: Exchange) -> str:
+        """Why a request for `auto` cannot pay for an attempt at an endpoint; empty: it can."""
+        if self.budget.limit_nanos is None or endpoint.access == "local":
+            return ""
+        limit = f"{self.budget.limit_nanos / 1e9:g} USD for `auto`; see `[defaults] budget`"
+        bound = exchange.bound_nanos(endpoint)
+        if bound is None:
+            return f"its price is unknown, and a day has {limit}"
+        if self.budget.allows(bound, time.time()):
+            return ""
+        if not self.budget.known:
+            return f"nobody says what is left of today's {limit}"
+        return f"it could exceed what is left of today's {limit}"
 
     # ---- endpoints
 
@@ -185,12 +203,17 @@ class Runtime:
         self._used.add(engine)
         return self._engines.get(engine)
 
-    def look_around(self) -> asyncio.Task[None] | None:
-        """Search this machine for servers, now and then; what to wait for where it has never been done."""
+    def before_auto(self, *, rests_on_found: bool) -> asyncio.Task[None] | None:
+        """What a request for `auto` waits for where this process has never found it out: what was spent today, and, if
+        its choice `rests_on_found`, which servers run on this machine, which is searched now and then."""
         first = self._looked < 0
         if self._looking is None and self.now() - self._looked > LOOK_S:
             self._looking = self._task(self._search())
-        return self._looking if first else None
+        unknown = [self._looking] if first and rests_on_found else []
+        if self.budget.limit_nanos is not None and not self.budget.known:
+            unknown.append(self._refresh_soon())
+        wanted = [task for task in unknown if task is not None]
+        return self._task(_wait(wanted)) if wanted else None
 
     async def _search(self) -> None:
         try:
@@ -210,6 +233,9 @@ class Runtime:
                 self._engines[engine] = exchange.snapshot.bind(endpoint, Secret(running.api_key), running.base_url)
             except TriviumError as error:
                 ready(exchange, error)
+            except Exception as error:
+                self.report(error)
+                ready(exchange, InternalError("An internal error."))
             else:
                 ready(exchange, None)
 
@@ -285,7 +311,11 @@ class Runtime:
         self._flushing = False
         sends, self._sends = self._sends, []
         ends, self._ends = self._ends, []
-        written = self.journal.flush()
+        try:
+            written = self.journal.flush()
+        except Exception as error:
+            self.report(error)
+            written = False
         for attempt in sends:
             try:
                 if written:
@@ -341,8 +371,7 @@ class Runtime:
                 self.report(error)
         self.pool.sweep()
         if now - self._refreshed > REFRESH_S:
-            self._refreshed = now
-            self._task(self.refresh())
+            self._refresh_soon()
         if self.exchanges:
             self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
 
@@ -353,6 +382,12 @@ class Runtime:
             exchange.quiet_since = now
             exchange.comfort(exchange.dialect.keep_alive)
 
+    def _refresh_soon(self) -> asyncio.Task[None]:
+        self._refreshed = self.now()
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = self._task(self.refresh())
+        return self._refreshing
+
     async def refresh(self) -> None:
         """Ask the owner what was spent today, and tell it which engines are in use."""
         used, self._used = sorted(self._used), set()
@@ -360,9 +395,9 @@ class Runtime:
             if used:
                 await self.owner.touch(used)
             if self.budget.limit_nanos is not None:
-                now = time.time()
+                now, before = time.time(), self.budget.since_nanos
                 day_ms = int(now // DAY_S) * DAY_S * 1000
-                self.budget.refresh(await self.owner.spent(day_ms, AUTO), now)
+                self.budget.refresh(await self.owner.spent(day_ms, AUTO), now, before)
         except TriviumError:
             # The owner is changing; the figures of the last look hold until the next one.
             self._used.update(used)
@@ -389,3 +424,7 @@ class Runtime:
             if exchange.attempt is not None:
                 exchange.attempt.abort()
         self.pool.close()
+
+
+async def _wait(tasks: list[asyncio.Task[None]]) -> None:
+    await asyncio.wait(tasks, timeout=LEARN_S)

@@ -103,10 +103,13 @@ class JournalWriter:
         except OSError as error:
             self._refuse(f"The journal cannot be written: {error.strerror or error}.")
             return False
-        if self._segment_size >= self._segment_bytes:
-            self._close_segment()
-        if self._trouble or self._used >= self._measure_at:
-            self._measure()
+        try:
+            if self._segment_size >= self._segment_bytes:
+                self._close_segment()
+            if self._trouble or self._used >= self._measure_at:
+                self._measure()
+        except OSError as error:  # what was to be written is written
+            self._refuse(f"The journal cannot be measured: {error.strerror or error}.")
         return True
 
     def close(self) -> None:

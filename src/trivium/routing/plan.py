@@ -49,6 +49,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     route: Route
     endpoints: tuple[Endpoint, ...]
     rejected: tuple[Rejected, ...] = ()
+    passed_over: Rejected | None = None
+    """The first candidate, if it was rejected: why another one answers."""
     data_class: DataClass = DataClass.ANY
     """What it was made for: the request's, or the stricter one of a route that is named."""
     context: int | None = None
@@ -84,6 +86,7 @@ def plan(facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected]) 
         route=route,
         endpoints=tuple(eligible),
         rejected=tuple(rejected),
+        passed_over=rejected[0] if rejected and (not eligible or eligible[0] is not candidates[0]) else None,
         data_class=facts.data_class,
         context=min((e.context for e in eligible if e.context is not None), default=None),
         max_output=min((e.max_output for e in eligible if e.max_output), default=None),

@@ -51,6 +51,39 @@ def test_an_answer_that_cannot_be_written_is_a_failure_too(tmp_path: Path) -> No
         ask(tmp_path / "c.sock", odd)
 
 
+def test_an_owner_lost_in_a_long_call_is_looked_for_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "FIND_S", 0.5)
+    path, asked = tmp_path / "c.sock", asyncio.Event()
+
+    async def never(_message: dict[str, Any]) -> object:
+        asked.set()
+        await asyncio.sleep(20)
+        return {}
+
+    async def answers(_message: dict[str, Any]) -> object:
+        return "here"
+
+    async def work() -> object:
+        first = await serve_control(path, {"op": never})
+        client = Control(path)
+        call = asyncio.create_task(client.call("op"))
+        await asked.wait()
+        await asyncio.sleep(0.7)
+        first.close()
+        path.unlink(missing_ok=True)
+        assert client._writer is not None
+        client._writer.transport.abort()  # as when its process is killed
+        await asyncio.sleep(0.2)
+        second = await serve_control(path, {"op": answers})
+        try:
+            return await call
+        finally:
+            await client.close()
+            second.close()
+
+    assert run(work()) == "here"
+
+
 def test_an_owner_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "ANSWER_S", 0.05)
 

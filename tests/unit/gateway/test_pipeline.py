@@ -10,7 +10,9 @@ import msgspec
 import pytest
 
 from trivium import errors
-from trivium.gateway import pipeline
+from trivium.gateway import pipeline, runtime
+from trivium.gateway.attempt import Attempt
+from trivium.gateway.relay import PassedAnswer
 from trivium.gateway.runtime import KEEP_ALIVE_FIRST_S, KEEP_ALIVE_NEXT_S, LOOK_S
 from trivium.gateway.snapshot import Snapshot
 from trivium.gateway.wish import Wish
@@ -295,6 +297,41 @@ def test_auto_spends_no_more_than_its_budget(world: World, up: FakeUpstream) -> 
     assert sink.error is None
     assert world.runtime.budget.spent_nanos == first.cost_nanos > 0
     world.owner.base_url = ""
+
+
+def test_auto_waits_for_what_other_programs_spent_today(world: World, up: FakeUpstream) -> None:
+    world.runtime.budget.known = False
+    world.owner.base_url, world.owner.spent_nanos = up.base_url, 150_000
+    exchange, sink = world.begin("auto")
+    assert (exchange.plan, exchange.closed) == (None, False)
+    world.until(lambda: sink.over)
+    assert exchange.plan is not None
+    assert [e.id for e in exchange.plan.endpoints] == ["local/tiny"]
+    assert asked(up) == ["smollm2-135m"]
+
+
+def test_auto_spends_nothing_while_nobody_says_what_was_spent(
+    world: World, up: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "LEARN_S", 0.05)
+    world.runtime.budget.known = False
+    world.owner.base_url, world.owner.spent_nanos = up.base_url, None
+    exchange, sink = world.begin("auto")
+    world.until(lambda: sink.over)
+    assert asked(up) == ["smollm2-135m"]
+    left = "nobody says what is left of today's 0.00015 USD for `auto`; see `[defaults] budget`"
+    assert exchange.fallback == f"oai/priced: {left}"
+
+
+def test_auto_pays_for_no_second_try_that_its_budget_lacks(world: World, up: FakeUpstream) -> None:
+    world.owner.base_url = up.base_url
+    exchange, sink = world.begin("auto")
+    assert exchange.attempt is not None
+    world.runtime.budget.reserve(150_000)  # others, meanwhile
+    exchange.attempt.fail(errors.UpstreamServerError("It broke."))
+    world.until(lambda: sink.over)
+    assert (sink.error, exchange.fallback) == (None, "oai would exceed today's budget")
+    assert asked(up) == ["smollm2-135m"]
 
 
 def test_auto_that_cannot_pay_and_has_nobody_else(up: FakeUpstream, tmp_path: Path) -> None:
@@ -711,3 +748,50 @@ def test_losses_are_those_of_the_attempt_that_answered(world: World, up: FakeUps
     closed = world.records()[-1]
     assert isinstance(closed, Closed)
     assert (closed.endpoint, closed.dropped) == ("oai/ok", ())
+
+
+# ---- defects of ours
+
+
+def broken(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("a defect")
+
+
+@pytest.mark.parametrize("place", ["_relay", "on_end", "complete", "_settle"])
+def test_a_defect_in_an_attempt_ends_its_request(world: World, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    owner = PassedAnswer if place == "on_end" else Attempt
+    monkeypatch.setattr(owner, "end" if place == "on_end" else place, broken)
+    exchange, sink = world.begin("oai/ok")
+    world.until(lambda: sink.over)
+    assert isinstance(sink.error, errors.InternalError)
+    assert exchange.attempts == 1
+    assert outcomes(world.records())[-1] == "500"
+    assert not world.runtime.exchanges
+
+
+def test_a_defect_on_the_way_to_the_next_endpoint_ends_the_request(world: World, up: FakeUpstream) -> None:
+    name = route(world, "oai/529", "oai/ok")
+    leg = world.runtime.snapshot.leg
+    world.runtime.snapshot.leg = lambda plan, position: broken() if position else leg(plan, position)
+    _, sink = world.ask(name)
+    assert isinstance(sink.error, errors.InternalError)
+    assert asked(up) == ["529"]
+
+
+def test_a_defect_in_a_sweep_ends_the_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange, sink = world.begin("oai/silent")
+    monkeypatch.setattr(Attempt, "expire", broken)
+    world.sweep(exchange, 1.0)
+    world.settle()
+    assert isinstance(sink.error, errors.InternalError)
+    assert exchange.closed
+
+
+def test_a_journal_that_breaks_is_one_that_cannot_be_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange, sink = world.begin("oai/ok")
+    with monkeypatch.context() as patch:
+        patch.setattr(world.journal, "flush", broken)
+        world.settle()
+    assert isinstance(sink.error, errors.LedgerUnavailable)
+    assert exchange.closed
+    assert world.ask("oai/ok")[1].error is None

@@ -108,6 +108,8 @@ class Owner:
     def __init__(self) -> None:
         self.base_url: str | None = ""
         self.asked = 0
+        self.spent_nanos: int | None = 0
+        """None: it never says."""
 
     async def ensure(self, engine: str, spec: Engine | None) -> Running:
         self.asked += 1
@@ -120,7 +122,9 @@ class Owner:
     async def touch(self, engines: list[str]) -> None: ...
 
     async def spent(self, since_ms: int, requested_model: str) -> int:
-        return 0
+        if self.spent_nanos is None:
+            await asyncio.get_running_loop().create_future()
+        return self.spent_nanos or 0
 
 
 class World:
@@ -150,6 +154,7 @@ class World:
         self.clock = 1000.0
         self.runtime.now = lambda: self.clock
         self.runtime.jitter = lambda: 0.0
+        self.runtime.budget.refresh(0, time.time())
 
     async def _dial(
         self, upstream: Upstream, protocol: Callable[[], UpstreamConnection]
