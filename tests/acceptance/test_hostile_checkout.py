@@ -22,7 +22,7 @@ from engines_help import ROWS, gguf_bytes
 from trivium.cli.app import APPS, COMMANDS
 from trivium.config.shipped import catalog
 from trivium.engines.store import Store
-from trivium.transport.address import parse_origin
+from trivium.types.origin import parse_origin
 
 MODEL = "smollm2-135m"
 FILES = {

@@ -10,8 +10,8 @@ from trivium.access.quirks import QUIRKS, Quirk
 from trivium.catalog.rows import Endpoint, Timeouts
 from trivium.dialects import get as dialect_named
 from trivium.dialects.base import Dialect
-from trivium.transport.address import Origin, parse_origin
 from trivium.transport.upstream import Upstream
+from trivium.types.origin import Origin, parse_origin
 from trivium.types.secret import Secret
 
 CONNECT_S_REMOTE, TLS_S_REMOTE = 3.0, 5.0

@@ -11,7 +11,7 @@ from trivium.config.schema import BoundProvider, Config
 from trivium.dialects import get as dialect_named
 from trivium.errors import TriviumError, UpstreamUnreachable, UsageError
 from trivium.transport import egress
-from trivium.transport.address import parse_origin
+from trivium.types.origin import parse_origin
 
 REFUSED = (400, 401, 403)
 """What a key check answers to a key that is not valid; some providers call it a bad request."""

@@ -9,9 +9,10 @@ import msgspec
 
 from trivium.config.home import paths
 from trivium.config.schema import BoundProvider, Config
-from trivium.transport.address import parse_origin, refused_name
+from trivium.transport.address import refused_name
 from trivium.transport.proxy import Proxies
 from trivium.types.data import DataClass
+from trivium.types.origin import parse_origin
 
 THIS_MACHINE = "this machine"
 

@@ -6,13 +6,18 @@ import ipaddress
 import socket
 from urllib.parse import urlsplit
 
+from trivium.errors import ConfigError
 from trivium.policy.metadata import is_metadata_address, is_metadata_name
+from trivium.types.origin import parse_origin
 
 _PORTS = {"http": 80, "https": 443}
 
 
 def check_base_url(text: str) -> str:
-    """The URL without a trailing slash. Raises ValueError that says what is wrong, without repeating credentials."""
+    """The URL without a trailing slash, as `parse_origin` reads it.
+
+    Raises ValueError that says what is wrong, without repeating credentials.
+    """
     try:
         url = urlsplit(text.strip())
         port = url.port
@@ -28,7 +33,12 @@ def check_base_url(text: str) -> str:
         raise ValueError("names no server")
     if is_metadata(url.hostname):
         raise ValueError("names a cloud metadata service, which is never a model's server")
-    return text.strip().rstrip("/")
+    clean = text.strip().rstrip("/")
+    try:
+        parse_origin(clean)
+    except ConfigError as error:
+        raise ValueError(f"{error.message.removeprefix('`base_url` ').rstrip('.')}: {error.remedy}") from error
+    return clean
 
 
 def origin_of(url: str) -> str:

@@ -72,10 +72,15 @@ def untrusted(path: Path, document: Document, env: Mapping[str, str], home: Path
 
 
 def _server(document: Document, given: raw.Server, *, guarded: bool) -> Server:
-    for name, address in (("listen", given.listen), ("admin", given.admin)):
-        refusal = quantity(document, ("server", name), address, lambda text: listen.refusal(text, guarded=guarded))
+    add_keys = "Add a [[keys]] table, or listen on 127.0.0.1."
+    for name, address, keys, remedy in (
+        ("listen", given.listen, guarded, add_keys),
+        ("admin", given.admin, False, "The admin plane asks for no key: let it listen on 127.0.0.1."),
+    ):
+        refusal = quantity(
+            document, ("server", name), address, lambda text, keys=keys: listen.refusal(text, guarded=keys)
+        )
         if refusal:
-            remedy = "Add a [[keys]] table, or listen on 127.0.0.1."
             raise document.error(("server", name), f"`server.{name}`: {refusal}", remedy=remedy)
     return resolved(Server, given, drain_s=duration(document, ("server", "drain"), given.drain))
 

@@ -23,7 +23,7 @@ from trivium.engines.indexes import Source, configured
 from trivium.engines.store import Manifest, Progress, Store, checked_name, digest_of, name_for
 from trivium.errors import NotFound, TriviumError, Unavailable, UpstreamError, UpstreamUnreachable
 from trivium.transport import egress
-from trivium.transport.address import Origin
+from trivium.types.origin import Origin
 
 Bring = Callable[[Progress], Manifest]
 """Brings what was offered into the store."""

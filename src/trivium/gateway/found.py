@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from trivium.config.schema import Config
-from trivium.transport.address import Origin, parse_origin
 from trivium.transport.probe import get
+from trivium.types.origin import Origin, parse_origin
 from trivium.wire.json import BROKEN
 
 TIMEOUT_S = 0.5

@@ -16,10 +16,11 @@ from itertools import zip_longest
 from typing import TypeVar
 
 from trivium.errors import ConfigError, UpstreamTimeout, UpstreamTLSError, UpstreamUnreachable
-from trivium.transport.address import Origin, refused, refused_name
+from trivium.transport.address import refused, refused_name
 from trivium.transport.proxy import Proxies, Proxy, connect_request, tunnel_stands
 from trivium.transport.resolve import Resolves, in_thread
 from trivium.transport.tls import explain
+from trivium.types.origin import Origin
 
 _STAGGER_S = 0.25  # RFC 8305 section 5: the recommended Connection Attempt Delay
 

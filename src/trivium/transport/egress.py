@@ -15,10 +15,10 @@ import httpx2
 
 from trivium.errors import UpstreamUnreachable
 from trivium.transport import tls
-from trivium.transport.address import Origin
 from trivium.transport.dial import said, vet_origin, vetted
 from trivium.transport.proxy import Proxies, connect_request, tunnel_stands
 from trivium.transport.resolve import look_up, without_asking
+from trivium.types.origin import Origin
 from trivium.version import __version__
 
 _FIRST_TRIES_S = 1.0  # for each address while there is another one to try

@@ -12,10 +12,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from trivium.errors import NoEndpoint, UpstreamError, UpstreamUnreachable
-from trivium.transport.address import Origin
 from trivium.transport.http1 import UpstreamConnection
 from trivium.transport.upstream import Receiver, Upstream
 from trivium.types.data import DataClass
+from trivium.types.origin import Origin
 
 log = logging.getLogger("trivium.transport")
 

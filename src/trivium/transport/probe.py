@@ -6,7 +6,8 @@ import asyncio
 
 import httptools
 
-from trivium.transport.address import Origin, refused_name
+from trivium.transport.address import refused_name
+from trivium.types.origin import Origin
 
 ANSWER_BYTES_MAX = 1 << 20
 

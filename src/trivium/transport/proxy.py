@@ -15,7 +15,8 @@ from urllib.parse import unquote
 import msgspec
 
 from trivium.errors import ConfigError, UpstreamError, UpstreamProtocolError, UpstreamUnreachable
-from trivium.transport.address import Origin, is_local
+from trivium.transport.address import is_local
+from trivium.types.origin import Origin
 from trivium.types.secret import Secret
 
 HEAD_MAX_BYTES = 16 * 1024

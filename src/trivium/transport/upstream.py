@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from trivium.errors import UpstreamError
-from trivium.transport.address import Origin
 from trivium.types.data import DataClass
+from trivium.types.origin import Origin
 
 if TYPE_CHECKING:
     from trivium.transport.http1 import UpstreamConnection

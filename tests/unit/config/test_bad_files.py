@@ -568,6 +568,19 @@ listen = "0.0.0.0:3333"
     ),
     case(
         2,
+        "`server.admin`: 0.0.0.0:3334 can be reached from other machines, and no key guards it",
+        "The admin plane asks for no key: let it listen on 127.0.0.1.",
+        "server.admin",
+        r"""
+[server]
+admin = "0.0.0.0:3334"
+[[keys]]
+name = "a"
+key = "sk-1"
+""",
+    ),
+    case(
+        2,
         '`server.listen`: \'3333\' is no address: write "127.0.0.1:3333" or "[::1]:3333"',
         "",
         "server.listen",

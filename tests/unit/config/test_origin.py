@@ -1,10 +1,13 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trivium.config.origin import check_base_url, is_loopback, is_metadata, moved, origin_of
+from trivium.config.origin import check_base_url, is_loopback, is_metadata, moved, origin_of, place_of
+from trivium.types.origin import parse_origin
 
 
 @pytest.mark.parametrize(
-    "url", ["https://a.example/v1", "http://10.0.0.5:8000", "http://[::1]:1/x/y", "https://ü.example"]
+    "url", ["https://a.example/v1", "http://10.0.0.5:8000", "http://[::1]:1/x/y", "https://xn--bcher-kva.example"]
 )
 def test_servers_of_the_operator_are_meant(url: str):
     assert check_base_url(f" {url}/ ") == url
@@ -28,11 +31,26 @@ def test_servers_of_the_operator_are_meant(url: str):
         ("https://a.example:0", "names no server"),
         ("http://[::1", "is not a URL"),
         ("http://metadata.google.internal/v1", "metadata"),
+        ("http://127.1:9/v1", "neither a name nor an IPv4 address"),
+        ("https://ü.example/v1", "a form that is not allowed"),
+        ("https://a.example/v1/../x", "dot or empty segments"),
+        ("https://a..example/v1", "no host name"),
+        ("https://a.example./v1", "neither a name nor"),
     ],
 )
 def test_what_no_base_url_may_be(url: str, words: str):
     with pytest.raises(ValueError, match=words):
         check_base_url(url)
+
+
+@given(st.text("ahtps:/.@[]0123456789:x%?# ü\\-_", max_size=30), st.sampled_from(["", "http://", "https://a.b"]))
+def test_what_is_accepted_names_one_server_to_every_reader(text: str, start: str):
+    try:
+        url = check_base_url(start + text)
+    except ValueError:
+        return
+    origin = parse_origin(url)
+    assert place_of(url) == (origin.scheme, origin.host, origin.port)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivium.errors import ConfigError
-from trivium.transport.address import Origin, is_local, parse_origin, refused, refused_name
+from trivium.transport.address import is_local, refused, refused_name
+from trivium.types.origin import Origin, parse_origin
 
 LOOPBACK_SPELLINGS = """
 http://127.0.0.1/ http://127.1/ http://127.0.1/ http://0177.0.0.1/ http://0177.0.0.01/ http://017700000001/

@@ -18,10 +18,10 @@ import trustme
 from transport_help import Connects, Serve, black_hole, echo, open_sockets, over_tls, silence
 from trivium.errors import UpstreamProtocolError, UpstreamTimeout, UpstreamTLSError, UpstreamUnreachable
 from trivium.transport import platform, tls
-from trivium.transport.address import Origin
 from trivium.transport.dial import dial
 from trivium.transport.proxy import Proxies
 from trivium.transport.resolve import Resolver
+from trivium.types.origin import Origin
 
 NAME = "api.example.com"
 LOOPS = list(dict.fromkeys((asyncio.new_event_loop, platform.new_event_loop)))

@@ -15,7 +15,7 @@ from transport_help import Connects, Serve, black_hole, http, over_tls
 from trivium import __version__
 from trivium.errors import ConfigError, UpstreamTLSError, UpstreamUnreachable
 from trivium.transport import egress
-from trivium.transport.address import Origin
+from trivium.types.origin import Origin
 
 NAME = "hub.example.com"
 

@@ -11,10 +11,10 @@ import pytest
 from transport_help import run, until
 from trivium.errors import UpstreamCut, UpstreamError, UpstreamProtocolError
 from trivium.transport import http1
-from trivium.transport.address import Origin
 from trivium.transport.http1 import UpstreamConnection
 from trivium.transport.upstream import Fields, Upstream
 from trivium.types.data import DataClass
+from trivium.types.origin import Origin
 
 OK = b"HTTP/1.1 200 OK\r\n"
 SHORT = OK + b"Content-Length: 3\r\n\r\nabc"

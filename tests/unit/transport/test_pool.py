@@ -14,11 +14,11 @@ import pytest
 from transport_help import run, until
 from trivium.errors import UpstreamError, UpstreamUnreachable
 from trivium.transport import pool as pools
-from trivium.transport.address import Origin
 from trivium.transport.http1 import UpstreamConnection
 from trivium.transport.pool import DataClassViolation, Pool
 from trivium.transport.upstream import Fields, Upstream
 from trivium.types.data import DataClass
+from trivium.types.origin import Origin
 
 ASK = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from transport_help import Connects, Serve, silence
-from trivium.transport.address import parse_origin
 from trivium.transport.probe import ANSWER_BYTES_MAX, get
+from trivium.types.origin import parse_origin
 
 NOBODY = (0, b"")
 

@@ -5,8 +5,8 @@ import base64
 import pytest
 
 from trivium.errors import ConfigError, UpstreamProtocolError, UpstreamUnreachable
-from trivium.transport.address import parse_origin
 from trivium.transport.proxy import HEAD_MAX_BYTES, Proxies, Proxy, connect_request, tunnel_stands
+from trivium.types.origin import parse_origin
 from trivium.types.secret import Secret
 
 ORIGIN = parse_origin("https://api.example.com/v1")
