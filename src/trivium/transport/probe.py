@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import httptools
 
 from trivium.transport.address import refused_name
+from trivium.transport.resolve import without_asking
 from trivium.types.origin import Origin
 
 ANSWER_BYTES_MAX = 1 << 20
@@ -14,7 +16,8 @@ ANSWER_BYTES_MAX = 1 << 20
 
 async def get(origin: Origin, path: str, *, timeout_s: float) -> tuple[int, bytes]:
     """Status and body of an answer; (0, b"") for a server that is absent, silent, off this machine or no HTTP/1.1."""
-    if origin.scheme != "http" or refused_name(origin, trusted_origin=True, offline=True) is not None:
+    here = bool(without_asking(origin.host)) and refused_name(origin, trusted_origin=True, offline=True) is None
+    if origin.scheme != "http" or not here:
         return 0, b""
     try:
         async with asyncio.timeout(timeout_s):
@@ -24,7 +27,7 @@ async def get(origin: Origin, path: str, *, timeout_s: float) -> tuple[int, byte
 
 
 async def _get(origin: Origin, path: str) -> tuple[int, bytes]:
-    reader, writer = await asyncio.open_connection(origin.host, origin.port)
+    reader, writer = await _connected(origin)
     answer = _Answer()
     parser = httptools.HttpResponseParser(answer)
     try:
@@ -36,6 +39,15 @@ async def _get(origin: Origin, path: str) -> tuple[int, bytes]:
     finally:
         writer.close()
     return parser.get_status_code() or 0, bytes(answer.body)
+
+
+async def _connected(origin: Origin) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """By address, never by name: only the system's resolver knows where a name would be looked up."""
+    *others, last = without_asking(origin.host)
+    for address in others:
+        with contextlib.suppress(OSError):
+            return await asyncio.open_connection(address, origin.port)
+    return await asyncio.open_connection(last, origin.port)
 
 
 class _Answer:

@@ -31,7 +31,9 @@ KNOWN_BYTES_MAX = 4096
 WRITE_HIGH = 64 * 1024
 WRITE_LOW = 16 * 1024
 UPLOAD_S = 30.0
-"""How long a request may take to arrive; a slow-loris upload is cut off then."""
+"""How long a request may take to arrive, and as much longer as its bytes take at the rate below; then it is refused."""
+UPLOAD_BYTES_PER_S = 64 * 1024
+"""Slower than any line that people use, faster than a slow loris, which holds a connection by a byte now and then."""
 IDLE_S = 300.0
 """How long a caller may keep a connection without a request."""
 LINGER_S = 0.5
@@ -502,8 +504,9 @@ class CallerConnection(asyncio.Protocol):
             if now - self._since > CLOSE_S:
                 self.transport.abort()
         elif self._arriving:
-            if now - self._since > UPLOAD_S:
-                self._reject(408, f"The request did not arrive within {UPLOAD_S:.0f} s.")
+            limit_s = UPLOAD_S + len(self._body) / UPLOAD_BYTES_PER_S
+            if now - self._since > limit_s:
+                self._reject(408, f"The request did not arrive within {limit_s:.0f} s.")
                 self._next()
         elif now - self._since > idle_s:
             self.close()

@@ -55,12 +55,20 @@ def test_an_answer(serve: Serve, answer: bytes, expected: tuple[int, bytes]) -> 
     assert server.accepted == 1  # nothing is tried twice, no redirect is followed
 
 
-@pytest.mark.parametrize(("host", "bound"), [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1"), ("localhost", "127.0.0.1")])
+@pytest.mark.parametrize(
+    ("host", "bound"), [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1"), ("localhost", "127.0.0.1"), ("localhost", "::1")]
+)
 def test_what_is_asked(serve: Serve, host: str, bound: str) -> None:
     heard: list[bytes] = []
     server = serve(says(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", heard), bound)
     assert ask(f"http://{host}:{server.port}/v1", "/props") == (200, b"")
     assert heard == [f"GET /props HTTP/1.1\r\nhost: {host}:{server.port}\r\nconnection: close\r\n\r\n".encode()]
+
+
+def test_no_name_is_looked_up(serve: Serve, connects: Connects) -> None:
+    server = serve(says(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"))
+    assert ask(f"http://anything.localhost:{server.port}/v1") == (200, b"")
+    assert "localhost" not in str(connects)
 
 
 def test_nobody_is_there() -> None:

@@ -567,6 +567,22 @@ def test_idling_is_no_part_of_an_upload() -> None:
     run(case())
 
 
+def test_a_large_upload_that_goes_on_has_its_time() -> None:
+    async def case() -> None:
+        async with calling() as caller:
+            size = 30 * server.UPLOAD_BYTES_PER_S
+            caller.writer.write(POST + b"Content-Length: %d\r\n\r\n" % (size + 1) + bytes(size))
+            served = caller.served
+            await until(lambda: len(served._body) == size)
+            served.expire(100.0)
+            served.expire(100.0 + server.UPLOAD_S + 29)
+            assert not served._deaf
+            served.expire(100.0 + server.UPLOAD_S + 31)
+            assert (await caller.rest()).startswith(b"HTTP/1.1 408 ")
+
+    run(case())
+
+
 def test_a_request_in_flight_never_expires_and_a_close_that_hangs_does() -> None:
     async def case() -> None:
         async with calling() as caller:
