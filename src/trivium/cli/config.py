@@ -64,7 +64,7 @@ app.command(show, name="show")
 @app.command
 def schema(*, options: Options = OPTIONS) -> None:  # noqa: ARG001  # `--json` says what it does anyway
     """Print the JSON Schema of trivium.toml, for editors."""
-    from trivium.config.jsonschema import schema as made
+    from trivium.config.raw import schema as made
 
     print_json(made())
 

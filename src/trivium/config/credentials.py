@@ -55,7 +55,7 @@ def save(home: Path, provider_id: str, key: str, origin: str) -> Place:
     entries = _load(home)
     place: Place = "keyring" if _keyring_set(_account(home, provider_id), key) else "file"
     entries[provider_id] = _Entry(origin, None if place == "keyring" else key)
-    _save(home, entries)
+    write(paths(home).credentials, msgspec.json.encode(entries))
     return place
 
 
@@ -77,7 +77,7 @@ def remove(home: Path, provider_id: str) -> bool:
         return False
     if entry.key is None:
         _keyring(lambda ring: ring.delete_password(_SERVICE, _account(home, provider_id)))
-    _save(home, entries)
+    write(paths(home).credentials, msgspec.json.encode(entries))
     return True
 
 
@@ -92,10 +92,6 @@ def _account(home: Path, provider_id: str) -> str:
 
 def _load(home: Path) -> dict[str, _Entry]:
     return read(paths(home).credentials, dict[str, _Entry]) or {}
-
-
-def _save(home: Path, entries: dict[str, _Entry]) -> None:
-    write(paths(home).credentials, msgspec.json.encode(entries))
 
 
 def _keyring_set(account: str, key: str) -> bool:

@@ -1,7 +1,8 @@
 """The vocabulary of trivium.toml: every table and key as written, before anything is resolved.
 
 Keys of later capabilities are here too, so that a file written for them is understood; `config.later` refuses those
-that would weaken a promise if they were ignored. Editors get their JSON Schema from these structs.
+that would weaken a promise if they were ignored. Editors that complete and check while people write get their JSON
+Schema from these structs.
 """
 
 from __future__ import annotations
@@ -200,3 +201,12 @@ class File(Table, frozen=True):
     ledger: Ledger = Ledger()
     defaults: Defaults = Defaults()
     local: Local = Local()
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema 2020-12. Values with `${…}` are texts, and pass only where a text is expected, as in the program."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "trivium.toml",
+        **msgspec.json.schema(File),
+    }

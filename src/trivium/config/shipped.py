@@ -12,7 +12,4 @@ from trivium.catalog.parse import parse
 @functools.cache
 def catalog() -> Catalog:
     folder = Path(__file__).parent.parent / "catalog"
-    providers, models, prices = (
-        (folder / name).read_bytes() for name in ("providers.toml", "models.toml", "prices.json")
-    )
-    return parse(providers, models, prices)
+    return parse(*((folder / name).read_bytes() for name in ("providers.toml", "models.toml", "prices.json")))

@@ -1,4 +1,4 @@
-from trivium.config.jsonschema import schema
+from trivium.config.raw import schema
 
 
 def test_the_schema_knows_tables_words_and_forbids_the_rest():
