@@ -102,7 +102,7 @@ class Store:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def list(self) -> list[Manifest]:
-        """Every model, by name; a manifest that cannot be read is left out (`verify` reports it)."""
+        """Every model, by name; a manifest that cannot be read is left out."""
         found = (self._read(path) for path in sorted(self.manifests.glob("*.json")))
         return [manifest for manifest in found if manifest is not None]
 
@@ -116,16 +116,13 @@ class Store:
             raise InvalidRequest(f"`{digest[:80]}` is no sha256 digest.")
         return self.blobs / digest.replace(":", "-")
 
-    def _place(self, stated: Weights) -> Path:
-        return Path(stated.path) if stated.path else self.blob(stated.digest)
-
     def weights(self, manifest: Manifest) -> Path:
         """The path of a model's file, seen to be what it was when it came.
 
         Raises EngineUnavailable when it is gone or has other content now.
         """
         stated = manifest.weights
-        path = self._place(stated)
+        path = Path(stated.path) if stated.path else self.blob(stated.digest)
         try:
             now = path.stat()
             same = now.st_size == stated.size
@@ -203,10 +200,6 @@ class Store:
                 raise NotFound(f"There is no model `{name[:80]}` in the store.", remedy="`trivium models` lists them.")
             (self.manifests / f"{name}.json").unlink()
             return self._collect()
-
-    def verify(self, manifest: Manifest, progress: Progress | None = None) -> bool:
-        """Whether the model's bytes, all read again, have their digest; raises OSError."""
-        return digest_of(self._place(manifest.weights), progress) == manifest.weights.digest
 
     def _known(self, path: Path, name: str | None) -> Manifest | None:
         found = path.stat()

@@ -20,13 +20,6 @@ COUNT_TOKENS = "/v1/messages/count_tokens"
 MODELS = ("ok", "echo", "tool", "tools2", "reasoning", "cached")
 
 
-class Asked(NamedTuple):
-    """A good question and the dialect to answer it in."""
-
-    voice: Voice
-    question: Question
-
-
 class Reply(NamedTuple):
     """What is answered at once."""
 
@@ -42,8 +35,8 @@ def decoded(body: bytes) -> JSON | None:
         return None
 
 
-def receive(request: Request, body: JSON | None, key: str | None) -> Asked | Reply:
-    """What is asked, or the whole reply: a list, a count, a refusal."""
+def receive(request: Request, body: JSON | None, key: str | None) -> tuple[Voice, Question] | Reply:
+    """A good question and the dialect to answer it in, or the whole reply: a list, a count, a refusal."""
     path = request.path.partition("?")[0]
     anthropic = "anthropic-version" in request.headers or path.startswith("/v1/messages")
     voice = ANTHROPIC if anthropic and path not in VOICES else VOICES.get(path, OPENAI)
@@ -56,7 +49,7 @@ def receive(request: Request, body: JSON | None, key: str | None) -> Asked | Rep
         checked = _checked(request, body, anthropic=anthropic)
         if path == COUNT_TOKENS:
             return Reply(200, {"input_tokens": tokens_of(checked)})
-        return Asked(voice, voice.ask(checked))
+        return voice, voice.ask(checked)
     except Refused as refused:
         return Reply(*voice.error(refused.problem))
     except (KeyError, TypeError, AttributeError) as error:

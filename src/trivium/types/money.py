@@ -16,16 +16,11 @@ def nanos(usd: float | str | Decimal) -> int:
     return int((Decimal(str(usd)) * NANOS_PER_USD).to_integral_value(ROUND_HALF_UP))
 
 
-def usd(amount_nanos: int) -> Decimal:
-    """The exact amount in USD."""
-    return Decimal(amount_nanos) / NANOS_PER_USD
-
-
 def dollars(amount_nanos: int | None) -> str:
     """An amount for people: at least four significant figures, `unknown` for None."""
     if amount_nanos is None:
         return "unknown"
-    amount = usd(amount_nanos)
+    amount = Decimal(amount_nanos) / NANOS_PER_USD
     if amount == 0:
         return "$0"
     places = max(2, 4 - amount.adjusted() - 1)

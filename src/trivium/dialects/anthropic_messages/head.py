@@ -21,7 +21,7 @@ class _OutputConfig(msgspec.Struct):
 class MessagesHead(CommonHead, kw_only=True):
     """What a body of `POST /messages` says at first sight."""
 
-    max_tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
+    max_output_tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)] = msgspec.field(name="max_tokens")
     tools: msgspec.Raw = NULL
     output_config: _OutputConfig | None = None
     output_format: msgspec.Raw = NULL
@@ -29,10 +29,6 @@ class MessagesHead(CommonHead, kw_only=True):
     @property
     def wants_usage(self) -> bool:
         return True
-
-    @property
-    def max_output_tokens(self) -> int | None:
-        return self.max_tokens
 
     @property
     def needs(self) -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 
 from trivium.testing.call import JSON_TYPE, Call
 from trivium.testing.faults.table import fault
@@ -24,36 +25,31 @@ def _after(value: str) -> Form:
     return _fixed(("retry-after", value))
 
 
-def _date(offset_s: float, form: str | None = None) -> Form:
-    def build(now: float) -> list[tuple[str, str]]:
-        moment = now + offset_s
-        text = formatdate(moment, usegmt=True) if form is None else time.strftime(form, time.gmtime(moment))
-        return [("retry-after", text)]
-
-    return build
-
-
 def _reset(value: str) -> Form:
     return _fixed(("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", value))
 
 
-def _at(name: str, text: Callable[[float], str]) -> Form:
-    return lambda now: [(name, text(now + 2))]
+def _at(name: str, text: Callable[[float], str], offset_s: float = 2) -> Form:
+    return lambda now: [(name, text(now + offset_s))]
 
 
-def _rfc3339(moment: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+def _gmt(form: str) -> Callable[[float], str]:
+    return lambda moment: time.strftime(form, time.gmtime(moment))
+
+
+_HTTP = partial(formatdate, usegmt=True)
+"""The date of RFC 9110."""
 
 
 FORMS: dict[str, Form] = {
     "bare": _fixed(),
     "retry-after-zero": _after("0"),
     "retry-after-fraction": _after("1.5"),
-    "retry-after-date": _date(2),
-    "retry-after-date-far": _date(86_400),
-    "retry-after-date-past": _date(-3600),
-    "retry-after-date-rfc850": _date(2, "%A, %d-%b-%y %H:%M:%S GMT"),
-    "retry-after-date-asctime": _date(2, "%a %b %e %H:%M:%S %Y"),
+    "retry-after-date": _at("retry-after", _HTTP),
+    "retry-after-date-far": _at("retry-after", _HTTP, 86_400),
+    "retry-after-date-past": _at("retry-after", _HTTP, -3600),
+    "retry-after-date-rfc850": _at("retry-after", _gmt("%A, %d-%b-%y %H:%M:%S GMT")),
+    "retry-after-date-asctime": _at("retry-after", _gmt("%a %b %e %H:%M:%S %Y")),
     "retry-after-date-impossible": _after("Thu, 31 Feb 2026 25:61:61 GMT"),
     "retry-after-negative": _after("-1"),
     "retry-after-huge": _after("999999"),
@@ -80,7 +76,7 @@ FORMS: dict[str, Form] = {
     "reset-epoch": _at("x-ratelimit-reset", lambda moment: str(int(moment))),
     "reset-epoch-ms": _at("x-ratelimit-reset", lambda moment: str(int(moment * 1000))),
     "reset-requests-epoch": _at("x-ratelimit-reset-requests", lambda moment: str(int(moment))),
-    "reset-rfc3339": _at("anthropic-ratelimit-requests-reset", _rfc3339),
+    "reset-rfc3339": _at("anthropic-ratelimit-requests-reset", _gmt("%Y-%m-%dT%H:%M:%SZ")),
 }
 """Case 22: what providers, proxies and attackers have put on a 429."""
 
