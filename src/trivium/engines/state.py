@@ -105,6 +105,8 @@ def transition(life: Life, event: Event) -> Step:
             return _died(life, event)
         case "stop", "starting" | "ready" | "busy":
             return replace(life, state="stopping", wanted_again=False), "terminate"
+        case "stop", "stopping":
+            return replace(life, wanted_again=False), None
         case "stop", "waiting" | "failed":
             return replace(life, state="stopped", deaths=0, wait_s=0.0, reason=""), None
         case _:

@@ -273,7 +273,8 @@ class Runtime:
             return
         if state is None:
             if len(self._breakers) >= BREAKERS_MAX:
-                self._breakers.clear()
+                open_ones = {name: one for name, one in self._breakers.items() if one.open_until_s}
+                self._breakers = open_ones if len(open_ones) < BREAKERS_MAX else {}
             state = self._breakers[endpoint.id] = BreakerState()
         plan = attempt.exchange.plan
         state.failed(self.now(), plan.route.breaker if plan else Breaker())

@@ -65,8 +65,9 @@ class Pool:
         now = self._loop.time()
         while idle and not fresh:
             connection = idle.pop()
-            # A connection that was vetted less strictly than this upstream asks for is none for it.
-            vetted = upstream.trusted_origin or not connection.upstream.trusted_origin
+            # A connection that was vetted less strictly than this upstream asks for, or went around its proxy, is none.
+            other = connection.upstream
+            vetted = (upstream.trusted_origin or not other.trusted_origin) and upstream.local == other.local
             if vetted and connection.idle_until > now and not connection.closed:
                 connection.send(receiver, payload)
                 return connection

@@ -126,6 +126,8 @@ def test_stopping_ends_in_stopped_and_a_request_meanwhile_starts_it_again() -> N
     assert run(stopping, Event("died", 1, "SIGTERM")).state == "stopped"
     life, action = transition(run(stopping, Event("want", 1)), Event("died", 2, "SIGTERM"))
     assert (life.state, action) == ("starting", "start")
+    life, action = transition(run(stopping, Event("want", 1), Event("stop")), Event("died", 2, "SIGTERM"))
+    assert (life.state, action) == ("stopped", None)
 
 
 KINDS = ["want", "missing", "refused", "up", "busy", "idle", "answered", "died", "retry", "stop"]

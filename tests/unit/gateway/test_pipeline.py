@@ -248,6 +248,12 @@ def test_a_request_that_is_too_large_for_the_first(world: World, more: Any, endp
     assert bool(exchange.fallback) == bool(fallback)
 
 
+def test_why_the_first_of_a_route_is_passed_over_is_said_however_it_is_spelled(world: World) -> None:
+    exchange, sink = world.ask(route(world, "oai/narrow:direct", "oai/ok"), max_tokens=60)
+    assert sink.error is None
+    assert exchange.fallback.startswith("oai/narrow: ")
+
+
 def test_media_are_looked_for_where_it_matters(world: World, up: FakeUpstream) -> None:
     world.owner.base_url = up.base_url
     exchange, _ = world.ask(route(world, "local/tiny", "oai/ok"), messages=WITH_IMAGE)

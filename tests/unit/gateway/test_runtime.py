@@ -6,10 +6,12 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from trivium import errors
 from trivium.catalog.rows import Endpoint, Provider
+from trivium.gateway import runtime as runtimes
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import Snapshot
 from trivium.routing.plan import Plan
@@ -40,8 +42,8 @@ def runtime() -> Any:
     loop.close()
 
 
-def settle(runtime: Runtime, error: errors.TriviumError | None, times: int = 2) -> None:
-    attempt = SimpleNamespace(endpoint=ENDPOINT, reserved_nanos=0, exchange=SimpleNamespace(plan=PLAN))
+def settle(runtime: Runtime, error: errors.TriviumError | None, times: int = 2, endpoint: Endpoint = ENDPOINT) -> None:
+    attempt = SimpleNamespace(endpoint=endpoint, reserved_nanos=0, exchange=SimpleNamespace(plan=PLAN))
     for _ in range(times):
         runtime.settled(cast("Any", attempt), "error" if error else "ok", error, 0, 0, None)
 
@@ -75,6 +77,15 @@ def test_the_least_bad_is_asked_where_all_are_failing(runtime: Runtime) -> None:
     assert runtime.allowed(PLAN, 0) == 0
     settle(runtime, None, times=1)
     assert runtime.allowed(PLAN, 1) == 1
+
+
+def test_invented_names_close_no_open_breaker(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, "BREAKERS_MAX", 3)
+    settle(runtime, errors.UpstreamTimeout("Slow."))
+    for number in range(9):
+        settle(runtime, errors.UpstreamTimeout("Slow."), 1, msgspec.structs.replace(ENDPOINT, id=f"acme/{number}"))
+        assert not runtime._breakers[ENDPOINT.id].allows(runtime.now())
+        assert len(runtime._breakers) <= 3
 
 
 def test_a_drain_admits_nobody_once_it_cuts(runtime: Runtime) -> None:

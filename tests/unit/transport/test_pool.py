@@ -78,15 +78,21 @@ class Site:
     async def dial(self, upstream: Upstream, make: Callable[[], UpstreamConnection]) -> Any:
         return await asyncio.get_running_loop().create_connection(make, "127.0.0.1", upstream.origin.port)
 
-    def upstream(self, ceiling: DataClass = DataClass.PREMISES, *, trusted: bool = True) -> Upstream:
+    def upstream(
+        self, ceiling: DataClass = DataClass.PREMISES, *, trusted: bool = True, local: bool = True
+    ) -> Upstream:
         origin = Origin(scheme="http", host="127.0.0.1", port=self.port)
         return Upstream(
-            origin=origin, endpoint="lab/m", ceiling=ceiling, trusted_origin=trusted, local=True, connect_s=1, tls_s=1
+            origin=origin, endpoint="lab/m", ceiling=ceiling, trusted_origin=trusted, local=local, connect_s=1, tls_s=1
         )
 
-    async def ask(self, *, fresh: bool = False, trusted: bool = True, leave: bool = False) -> Waiting:
+    async def ask(
+        self, *, fresh: bool = False, trusted: bool = True, local: bool = True, leave: bool = False
+    ) -> Waiting:
         waiting = Waiting(leave=leave)
-        taken = self.pool.hand_out(self.upstream(trusted=trusted), DataClass.ANY, waiting, ASK, fresh=fresh)
+        taken = self.pool.hand_out(
+            self.upstream(trusted=trusted, local=local), DataClass.ANY, waiting, ASK, fresh=fresh
+        )
         if isinstance(taken, UpstreamConnection):
             waiting.connection = taken
         async with asyncio.timeout(10):
@@ -151,6 +157,15 @@ def test_a_connection_to_a_trusted_origin_serves_no_untrusted_row() -> None:
             second = await made.ask(trusted=False)
             assert second.connection is not first.connection
             assert (await made.ask(trusted=True)).connection is second.connection
+
+    run(case())
+
+
+def test_a_connection_around_the_proxy_serves_no_remote_row() -> None:
+    async def case() -> None:
+        async with site() as made:
+            first = await made.ask(local=True)
+            assert (await made.ask(local=False)).connection is not first.connection
 
     run(case())
 
