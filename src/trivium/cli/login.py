@@ -13,7 +13,6 @@ from trivium.cli.terminal import OPTIONS, Options, from_stdin, note, print_json
 from trivium.config import credentials, shipped
 from trivium.config.home import paths
 from trivium.config.origin import origin_of
-from trivium.config.schema import BoundProvider
 from trivium.errors import AuthenticationFailed, UsageError
 
 
@@ -55,9 +54,10 @@ def login(
         print_json({"provider": provider, "kept_in": place, "checked": not said, "note": said})
         return
     note(f"The key of {row.name or provider} {'works and ' if not said else ''}is kept in {where}.")
-    for line in (said, _overruled(bound)):
-        if line:
-            note(line)
+    if said:
+        note(said)
+    if bound.credential_from not in ("", "trivium login"):
+        note(f"The key from {bound.credential_from} is set too, and goes first.")
 
 
 def _asked(name: str) -> str:
@@ -65,9 +65,3 @@ def _asked(name: str) -> str:
     if sys.stdin.isatty():
         return getpass.getpass(f"Key of {name} (not shown): ", stream=sys.stderr)
     return from_stdin(sys.stdin.readline)
-
-
-def _overruled(bound: BoundProvider) -> str:
-    if bound.credential_from in ("", "trivium login"):
-        return ""
-    return f"The key from {bound.credential_from} is set too, and goes first."

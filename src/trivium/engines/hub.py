@@ -78,7 +78,8 @@ def resolve(client: httpx2.Client, reference: Reference, env: Mapping[str, str])
     Raises UpstreamNotFound, UpstreamAuthError (gated or private), UpstreamUnreachable, WrongContent when the hub
     states no digest.
     """
-    base, authorization = endpoint(env), _authorization(env)
+    base, token = endpoint(env), env.get("HF_TOKEN", "").strip()
+    authorization = Secret(f"Bearer {token}") if token else None
     repository, path = f"{reference.owner}/{reference.repo}", quote(reference.path)
     url = f"{base}/{repository}/resolve/{reference.revision}/{path}"
     with download.request(client, "HEAD", url, authorization=authorization, follow=False) as response:
@@ -113,11 +114,6 @@ def _card(client: httpx2.Client, url: str, authorization: Secret | None) -> tupl
     card: object = info.get("cardData")
     licence = msgspec.to_builtins(card).get("license", "") if isinstance(card, dict) else ""
     return licence if isinstance(licence, str) else "", bool(info.get("gated"))
-
-
-def _authorization(env: Mapping[str, str]) -> Secret | None:
-    token = env.get("HF_TOKEN", "").strip()
-    return Secret(f"Bearer {token}") if token else None
 
 
 def cached(reference: Reference, env: Mapping[str, str]) -> Path | None:

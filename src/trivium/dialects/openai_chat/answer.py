@@ -11,7 +11,7 @@ from trivium.dialects.common import excerpt
 from trivium.dialects.openai_chat.errors import error_in_band
 from trivium.dialects.openai_chat.events import CallNumbers, choice_events, finish_of
 from trivium.dialects.openai_chat.usage import of_usage, read_usage, usage_object
-from trivium.dialects.openai_chat.wire import Answer, AnswerChoice, Passed, Passing, Spoken
+from trivium.dialects.openai_chat.wire import Answer, Passed, Passing, Spoken
 from trivium.dialects.request import Losses
 from trivium.errors import UpstreamProtocolError
 from trivium.types.event import End, Event, FinishReason, Start, UsageReport
@@ -48,20 +48,15 @@ def decode_answer(body: bytes) -> list[Event]:
     wire = _read(body, _ANSWER)
     events: list[Event] = [Start(id=wire.id or "", model=wire.model or "", created=int(wire.created or 0))]
     for choice in wire.choices or ():
-        events += _whole_choice(choice, wire.id or "")
+        message = choice.message or _SILENT
+        for number, call in enumerate(message.tool_calls or ()):
+            call.index = number
+        events += choice_events(choice, message, CallNumbers(), wire.id or "")
+        events.append(finish_of(choice.finish_reason or "stop", choice.index))
     usage = read_usage(wire.usage, wire.timings)
     if usage is not None:
         events.append(UsageReport(usage))
     events.append(End())
-    return events
-
-
-def _whole_choice(choice: AnswerChoice, answer_id: str) -> list[Event]:
-    message = choice.message or _SILENT
-    for number, call in enumerate(message.tool_calls or ()):
-        call.index = number
-    events = choice_events(choice, message, CallNumbers(), answer_id)
-    events.append(finish_of(choice.finish_reason or "stop", choice.index))
     return events
 
 
