@@ -254,6 +254,14 @@ def test_why_the_first_of_a_route_is_passed_over_is_said_however_it_is_spelled(w
     assert exchange.fallback.startswith("oai/narrow: ")
 
 
+def test_no_caller_says_where_a_request_goes(world: World, up: FakeUpstream) -> None:
+    with FakeUpstream() as other:
+        names = ("base_url", "api_base", "url", "endpoint", "host", "proxy")
+        _, sink = world.ask("oai/ok", **dict.fromkeys(names, other.base_url))
+        assert sink.error is None
+        assert (asked(up), other.count()) == (["ok"], 0)
+
+
 def test_media_are_looked_for_where_it_matters(world: World, up: FakeUpstream) -> None:
     world.owner.base_url = up.base_url
     exchange, _ = world.ask(route(world, "local/tiny", "oai/ok"), messages=WITH_IMAGE)
