@@ -170,15 +170,15 @@ class HeadDecoder(Generic[H]):
         if head.twin_sent is not UNSET:
             _check_twin(body)
         check_name(head.model)
-        if more := head.models:
-            _check_models(more)
+        if head.models_sent:
+            _check_models(head.models)
         if not not_empty(head.messages):
             raise InvalidRequest(
                 "`messages` must be an array with at least one message.",
                 remedy="Send the conversation, for example one message of the user.",
                 param="messages",
             )
-        head.model = cast("ModelName", str(head.model))  # a plain text again, which every encoder takes
+        head.model = str(head.model)  # pyright: ignore[reportAttributeAccessIssue]  # a plain text again, for encoders
         return head
 
 
