@@ -22,6 +22,7 @@ from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import AnswerContext
 from trivium.errors import (
     InternalError,
+    InvalidRequest,
     TriviumError,
     UpstreamError,
     UpstreamProtocolError,
@@ -263,7 +264,17 @@ class Attempt(msgspec.Struct, eq=False):
         wait = retry_after_s(self._error_fields.items(), time())
         if wait is not None:
             error.retry_after_s = wait
-        self.fail(error)
+        self.fail(self._callers_fault() or error)
+
+    def _callers_fault(self) -> TriviumError | None:
+        """What is wrong with a body that passed unread to a local server, which says it badly and under any status."""
+        if self.endpoint.access != "local" or self.status not in (400, 422, 500):
+            return None
+        try:
+            self.exchange.canonical()
+        except InvalidRequest as error:
+            return error
+        return None
 
     # ---- gateway.relay.Outlet
 

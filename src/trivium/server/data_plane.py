@@ -200,4 +200,5 @@ def _not_found(path: bytes) -> NotFound:
             f"There is no `{shown}`: the version segment is doubled.",
             remedy="A base URL that already ends in `/v1` must not be given where the client adds it.",
         )
-    return NotFound(f"There is no `{shown}`.", remedy="README.md lists the paths.")
+    known = ", ".join(f"`{known.decode()}`" for known in paths.table())
+    return NotFound(f"There is no `{shown}`.", remedy=f"There are {known}.")

@@ -764,6 +764,22 @@ def test_losses_are_those_of_the_attempt_that_answered(world: World, up: FakeUps
     assert (closed.endpoint, closed.dropped) == ("oai/ok", ())
 
 
+@pytest.mark.parametrize("status", ["400", "500"])
+def test_a_body_that_a_local_server_cannot_read_is_the_callers_fault(
+    world: World, up: FakeUpstream, status: str
+) -> None:
+    world.owner.base_url = up.base_url
+    world.config = msgspec.structs.replace(
+        world.config, engines={"tiny": msgspec.structs.replace(world.config.engines["tiny"], model=status)}
+    )
+    world.runtime.swap(Snapshot(world.config, world.runtime.snapshot.catalog))
+    _, sink = world.ask("local/tiny", messages=[{"content": "x"}])
+    assert isinstance(sink.error, errors.InvalidRequest)
+    assert sink.error.param == "messages[0].role"
+    _, sink = world.ask("local/tiny")
+    assert isinstance(sink.error, errors.UpstreamError)
+
+
 # ---- defects of ours
 
 
