@@ -163,7 +163,7 @@ def model_named(config: Config, model: str) -> str:
     try:
         return f"local/{Store(paths(config.home).models).add_file(path).name}"
     except (GGUFError, OSError) as error:
-        raise UsageError(f"`{model}` cannot be used: {error}", remedy="Name a whole .gguf file.") from error
+        raise UsageError(f"`{model}` cannot be used: {error}.", remedy="Name a whole .gguf file.") from error
 
 
 def bring_model(config: Config, client: Trivium, messages: Messages, model: str, data_class: str | None) -> str:

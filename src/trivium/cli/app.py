@@ -49,6 +49,8 @@ for _name, _summary in APPS.items():
 
 def parse(words: list[str]) -> partial[Any]:
     """The call that the words mean. Raises UsageError."""
+    if any("\ud800" <= character <= "\udfff" for character in "".join(words)):
+        raise UsageError("An argument is not UTF-8 text.", remedy="Write it in UTF-8.")
     try:
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:

@@ -19,7 +19,7 @@ from trivium.client import Trivium
 from trivium.config.home import make_private, paths
 from trivium.config.schema import Config
 from trivium.engines.store import Store
-from trivium.errors import TriviumError
+from trivium.errors import TriviumError, UsageError
 from trivium.types.money import dollars
 
 RECALLED_MAX = 1000
@@ -96,6 +96,9 @@ def _converse(talk: Talk, file: Path | None, read: Callable[[], str], *, json: b
             line = read().strip()
         except (EOFError, KeyboardInterrupt):
             return
+        except UsageError as error:  # this line is no text; the next one may be
+            print_error(error, json=json)
+            continue
         if line == "/quit":
             return
         try:
@@ -236,11 +239,12 @@ def _reader(file: Path | None) -> Callable[[], str]:
         return lambda: input("> ")
     for question in recalled(file) if file is not None else ():
         readline.add_history(question)
-    return lambda: input("> ")
+    return lambda: from_stdin(lambda: input("> "))
 
 
 def _next_line() -> str:
-    line = from_stdin(sys.stdin.readline)
+    # Of its own: a reader of text would lose the good lines behind a bad one.
+    line = from_stdin(lambda: sys.stdin.buffer.readline().decode())
     if not line:
         raise EOFError
     return line

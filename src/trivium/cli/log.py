@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from trivium.cli.data import ledger, since_ms
 from trivium.cli.terminal import OPTIONS, Options, duration, note, print_rows, print_table
@@ -16,7 +17,7 @@ from trivium.types.money import dollars
 
 def log(
     *,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 20,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"], validator=Number(gte=1, lt=1 << 63))] = 20,
     since: str | None = None,
     id: str | None = None,  # noqa: A002  # the option's name
     options: Options = OPTIONS,
@@ -33,7 +34,7 @@ def log(
         One request, by the generation id that its answer carried.
     """
     with ledger(options.load()) as store:
-        rows = query.log(store, limit=max(0, limit), since_ms=since_ms(since), id=id)
+        rows = query.log(store, limit=limit, since_ms=since_ms(since), id=id)
     if id is not None and not rows:
         raise NotFound(f"No ended request has the id `{id[:80]}`.", remedy="`trivium log` lists the latest.")
     columns = ("time", "asked for", "answered by", "outcome", "in", "out", "cost", "took")

@@ -10,15 +10,15 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
-from trivium.errors import EXIT_FAILED, EXIT_INTERRUPTED, TriviumError
+from trivium.errors import EXIT_INTERRUPTED, InternalError, TriviumError
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0, 1 failed, 2 usage, 69 upstream unavailable, 78 configuration, 130 interrupted."""
     words = sys.argv[1:] if arguments is None else arguments
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr, sys.stdin):
         if isinstance(stream, TextIOWrapper):  # a character that a terminal cannot show is no reason to fail
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="strict" if stream is sys.stdin else "replace")
     try:
         _read_dotenv(Path.cwd() / ".env")
         code = _run(words, aside=arguments is None)
@@ -37,8 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
         if os.environ.get("TRIVIUM_DEBUG") == "1":
             raise
         said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        print(f"trivium: this is a defect, please report it: {said} (TRIVIUM_DEBUG=1 shows where)", file=sys.stderr)
-        sys.exit(EXIT_FAILED)
+        _failed(InternalError(f"this is a defect, please report it: {said} (TRIVIUM_DEBUG=1 shows where)"), words)
     sys.exit(code)
 
 

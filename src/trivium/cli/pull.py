@@ -9,6 +9,7 @@ from trivium.cli.terminal import confirm, err, interactive, note, size
 from trivium.config import shipped
 from trivium.config.home import paths
 from trivium.config.schema import Config
+from trivium.engines.gguf import GGUFError
 from trivium.engines.pull import Offer, Puller, describe, pull
 from trivium.engines.store import Manifest, Store
 from trivium.errors import UsageError
@@ -39,6 +40,8 @@ def offer_and_pull(config: Config, reference: str, *, name: str | None = None, y
         return None
     try:
         return _with_bar(puller, offer, name)
+    except GGUFError as error:
+        raise UsageError(f"`{reference}` cannot be used: {error}.", remedy="Name a whole .gguf file.") from error
     except KeyboardInterrupt:
         more = f" --name {shlex.quote(name)}" if name else ""
         note(f"Stopped. What is here stays; go on with: trivium models pull {shlex.quote(reference)}{more} --yes")

@@ -286,6 +286,8 @@ def main(argv: list[str] | None = None) -> int:
     if given.list:
         print(f"{listing()}\n\n{EPILOGUE}")
         return 0
+    if not (0 <= given.port < 1 << 16 and given.time_scale > 0):
+        parser.error("--port is from 0 to 65535, --time-scale more than 0")
     upstream = FakeUpstream(host=given.host, port=given.port, time_scale=given.time_scale, key=given.key)
     try:
         upstream.start()

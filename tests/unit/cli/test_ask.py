@@ -61,9 +61,13 @@ def test_what_is_no_text_is_refused_and_what_cannot_be_shown_is_replaced(tmp_pat
         words = command("ask", "-m", "primary/x", "--config", configured(tmp_path, up), "hi")
         env = support.environment(tmp_path) | {"PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8:strict"}
         bad = subprocess.run(words, env=env, input=b"\xff\xfe", capture_output=True, check=False, timeout=60)
+        lenient = env | {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:surrogateescape"}
+        worse = subprocess.run(words, env=lenient, input=b"\xff\xfe", capture_output=True, check=False, timeout=60)
         env["PYTHONIOENCODING"] = "ascii"
         shown = subprocess.run(words, env=env, input=b"", capture_output=True, check=False, timeout=60)
-    assert (bad.returncode, bad.stderr.startswith(b"trivium: ")) == (2, True)
+    assert (bad.returncode, worse.returncode) == (2, 2)
+    assert bad.stderr.startswith(b"trivium: Standard input is not utf-8 text.")
+    assert worse.stderr == bad.stderr
     assert (shown.returncode, shown.stdout) == (0, b"Z?rich ??\n")
 
 

@@ -67,6 +67,15 @@ def test_without_a_person_the_first_error_ends_it(tmp_path: Path) -> None:
     assert up.requests == []
 
 
+def test_a_line_that_is_no_text_is_said_and_the_talk_goes_on(tmp_path: Path) -> None:
+    with FakeUpstream() as up:
+        words = command("chat", "-m", "primary/echo", "--config", configured(tmp_path, up))
+        lines, env = b"hi \xff\nnext\n", support.environment(tmp_path)
+        done = subprocess.run(words, env=env, input=lines, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"next\n")
+    assert done.stderr.startswith(b"trivium: Standard input is not utf-8 text.")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_an_interruption_stops_the_answer_and_a_second_one_the_talk(tmp_path: Path) -> None:
     with FakeUpstream() as up:

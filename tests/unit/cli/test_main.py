@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,18 @@ def test_help_names_every_command_and_imports_none(tmp_path: Path) -> None:
     assert loaded == {"cli", "app", "main", "errors", "version"}
 
 
-@pytest.mark.parametrize("words", [["nonsense"], ["ask", "--nonsense", "hi"], ["completion", "tcsh"], ["ask"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"],
+        ["ask", "--nonsense", "hi"],
+        ["completion", "tcsh"],
+        ["ask"],
+        ["ask", "caf\udce9"],
+        ["log", "-n", "-1"],
+        ["log", "-n", "99999999999999999999"],
+    ],
+)
 def test_usage_errors_exit_2_without_a_traceback(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(*words) == 2
     said = capsys.readouterr()
@@ -63,6 +75,8 @@ def test_a_defect_is_one_line_unless_debugging(
     monkeypatch.setattr("trivium.cli.app.parse", broken)
     assert exit_code("ask") == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
+    assert exit_code("ask", "--json") == 1
+    assert "RuntimeError: two lines" in json.loads(capsys.readouterr().err)["error"]["message"]
     monkeypatch.setenv("TRIVIUM_DEBUG", "1")
     with pytest.raises(RuntimeError):
         main(["ask"])

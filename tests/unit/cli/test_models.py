@@ -68,3 +68,16 @@ def test_what_could_be_pulled_says_that_it_is_a_demo_model(capsys: pytest.Captur
 def test_a_price_that_is_unknown_is_not_free() -> None:
     assert price_words(None) == "unknown"
     assert price_words(Price(input=0, output=0)) == "$0 / $0"
+
+
+@pytest.mark.parametrize("data", [b"", b"only text", gguf_bytes()[:-10]])
+def test_a_file_that_is_no_whole_model_is_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes
+) -> None:
+    (tmp_path / "text.gguf").write_bytes(data)
+    assert code_of("models", "pull", "./text.gguf", "--yes") == 2
+    said = capsys.readouterr().err
+    assert "`./text.gguf` cannot be used: " in said
+    assert "Name a whole .gguf file." in said
+    assert code_of("models", "pull", "./text.gguf", "--yes", "--json") == 2
+    assert json.loads(capsys.readouterr().err.splitlines()[-1])["error"]["kind"] == "usage"

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 from support import DIALECTS, PATHS, Dialect, ask_raw, body, free_port, read_raw, request_bytes
 from trivium.testing import FakeUpstream, answers
 from trivium.testing.problems import PROBLEMS
+from trivium.testing.upstream import main
 
 MESSAGES: Any = [{"role": "user", "content": "Where is the Louvre?"}]
 SCHEMA = {
@@ -365,6 +366,14 @@ def test_the_command_lists_the_faults() -> None:
     )
     assert " 11  stall-after-{n} " in done.stdout
     assert "tool+cut-after-2" in done.stdout
+
+
+@pytest.mark.parametrize("words", [("--port", "99999"), ("--time-scale", "0"), ("--time-scale", "nan")])
+def test_the_command_refuses_what_it_cannot_do(words: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(list(words))
+    assert stopped.value.code == 2
+    assert "--time-scale more than 0" in capsys.readouterr().err
 
 
 def test_the_command_serves_until_it_is_interrupted() -> None:
