@@ -9,7 +9,7 @@ from cyclopts import App
 
 from trivium.catalog.catalog import Catalog
 from trivium.catalog.resolve import endpoint as resolve
-from trivium.catalog.rows import LocalModel, Price, Provider
+from trivium.catalog.rows import Endpoint, LocalModel, Price, Provider
 from trivium.cli.call import provider_named
 from trivium.cli.providers import words
 from trivium.cli.pull import offer_and_pull, puller_of
@@ -22,6 +22,7 @@ from trivium.errors import EXIT_FAILED, NotFound
 from trivium.types.money import NANOS_PER_USD
 
 UNKNOWN = "unknown"
+PRICE_UNIT = "nano-USD per 1M tokens; request: nano-USD each"
 
 app = App(name="models", help="Models on this machine, models that could be, models of providers.")
 app.command("trivium.cli.refresh:refresh", name="refresh")
@@ -115,32 +116,36 @@ def facts_of(config: Config, catalog: Catalog, model: str) -> dict[str, Any]:
     pullable = catalog.local_models.get(spelling)
     row = catalog.models.get(spelling) or catalog.model(prefix, rest) or catalog.model("local", spelling)
     if row is None and manifest is None and pullable is None and rest and prefix in config.providers:
-        return _facts_at(catalog, config.providers[prefix], rest)
+        return _facts_at(config, catalog, config.providers[prefix], rest)
     if row is None and manifest is None and pullable is None:
         raise NotFound(f"Nothing is known of a model `{model[:200]}`.", remedy="`trivium models --all` lists what is.")
     places = row.spellings.items() if row else ()
+    own = config.models.get(model) or config.models.get(f"local/{spelling}")
     licence = (manifest and manifest.licence) or (pullable and pullable.licence)
     return {
         "model": row.id if row else spelling,
         "name": row.name if row else spelling,
-        "weights": (row and row.weights) or (manifest and manifest.weights.digest),
-        "family": row.family if row else None,
-        "context": (manifest and manifest.facts.context) or (row and row.context) or (pullable and pullable.context),
-        "capabilities": row.capabilities if row else None,
+        "weights": (own and own.weights) or (row and row.weights) or (manifest and manifest.weights.digest),
+        "family": (own and own.family) or (row and row.family),
+        "context": (own and own.context)
+        or (manifest and manifest.facts.context)
+        or (row and row.context)
+        or (pullable and pullable.context),
+        "capabilities": (own and own.capabilities) or (row and row.capabilities),
         "licence": licence or None,
         "source": (manifest and manifest.source) or (pullable and pullable.source),
         "on_this_machine": manifest is not None,
         "note": (row and row.note) or (pullable and pullable.note) or "",
         "providers": [
-            {"provider": at, "model": name, "price": catalog.price(config.providers[at].row, name)}
+            _priced(_endpoint(config, catalog, config.providers[at], name))
             for at, name in places
             if at in config.providers and at != "local"
         ],
     }
 
 
-def _facts_at(catalog: Catalog, bound: BoundProvider, spelling: str) -> dict[str, Any]:
-    endpoint = resolve(catalog, bound.row, spelling, trusted_origin=bound.trusted_origin)
+def _facts_at(config: Config, catalog: Catalog, bound: BoundProvider, spelling: str) -> dict[str, Any]:
+    endpoint = _endpoint(config, catalog, bound, spelling)
     return {
         "model": endpoint.id,
         "weights": endpoint.weights,
@@ -148,32 +153,44 @@ def _facts_at(catalog: Catalog, bound: BoundProvider, spelling: str) -> dict[str
         "context": endpoint.context,
         "capabilities": sorted(endpoint.capabilities),
         "licence": None,
-        "providers": [{"provider": bound.row.id, "model": spelling, "price": endpoint.price}],
+        "providers": [_priced(endpoint)],
     }
 
 
+def _endpoint(config: Config, catalog: Catalog, bound: BoundProvider, spelling: str) -> Endpoint:
+    override = config.models.get(f"{bound.row.id}/{spelling}")
+    return resolve(catalog, bound.row, spelling, override=override, trusted_origin=bound.trusted_origin)
+
+
+def _priced(endpoint: Endpoint) -> dict[str, Any]:
+    price = {"price": endpoint.price, "price_unit": PRICE_UNIT}
+    return {"provider": endpoint.provider.id, "model": endpoint.model, **price}
+
+
 def provider_rows(config: Config, catalog: Catalog, providers: Iterable[BoundProvider]) -> list[dict[str, Any]]:
-    """A row for each model of each provider that the catalog, its price list or the provider's own list names."""
+    """A row for each model of each provider that the configuration, catalog, price list or its own list names."""
     return [
         {
-            "model": f"{row.id}/{spelling}",
-            "where": row.access,
+            "model": endpoint.id,
+            "where": endpoint.access,
             "size": None,
-            "context": (known.context if known else None) or catalog.context(row, spelling),
-            "price": catalog.price(row, spelling),
+            "context": endpoint.context,
+            "price": endpoint.price,
+            "price_unit": PRICE_UNIT,
             "note": known.note if known else "",
         }
         for bound in providers
-        for row in [bound.row]
-        for spelling in sorted(_spellings(catalog, row).union(kept(config, bound)))
-        for known in [catalog.model(row.id, spelling)]
+        for spelling in sorted(_spellings(config, catalog, bound.row).union(kept(config, bound)))
+        for endpoint in [_endpoint(config, catalog, bound, spelling)]
+        for known in [catalog.model(bound.row.id, spelling)]
     ]
 
 
-def _spellings(catalog: Catalog, row: Provider) -> set[str]:
+def _spellings(config: Config, catalog: Catalog, row: Provider) -> set[str]:
+    own = {id_.removeprefix(f"{row.id}/") for id_ in config.models if id_.startswith(f"{row.id}/")}
     priced = catalog.prices.providers.get(row.prices_id or "")
     known = {spelling for at, spelling in catalog.spellings if at == row.id}
-    return known.union(priced.exact if priced else (), [row.default_model] if row.default_model else [])
+    return known.union(own, priced.exact if priced else (), [row.default_model] if row.default_model else [])
 
 
 def _here(manifest: Manifest) -> dict[str, Any]:

@@ -81,3 +81,21 @@ def test_a_file_that_is_no_whole_model_is_a_usage_error(
     assert "Name a whole .gguf file." in said
     assert code_of("models", "pull", "./text.gguf", "--yes", "--json") == 2
     assert json.loads(capsys.readouterr().err.splitlines()[-1])["error"]["kind"] == "usage"
+
+
+def test_what_the_configuration_says_of_a_model_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "own.toml").write_text(
+        '[[providers]]\nid = "lab"\nbase_url = "http://127.0.0.1:9/v1"\n'
+        '[[models]]\nid = "lab/new"\ncontext = 7777\nprice = {input = 2, output = 4}\n'
+        '[[models]]\nid = "openai/gpt-5-mini"\ncontext = 8888\nprice = {input = 3, output = 5}\n'
+    )
+    own = ("--config", "own.toml")
+    (row,) = rows_of(capsys, "models", "--provider", "lab", *own)
+    assert (row["model"], row["context"]) == ("lab/new", 7777)
+    assert row["price"] == {"input": 2_000_000_000, "output": 4_000_000_000, "version": str(tmp_path / "own.toml")}
+    assert str(row["price_unit"]).startswith("nano-USD per 1M tokens")
+    for model, context, price in (("lab/new", 7777, "$2 / $4"), ("openai/gpt-5-mini", 8888, "$3 / $5")):
+        assert code_of("models", "show", model, *own) == 0
+        said = capsys.readouterr().out
+        assert str(context) in said
+        assert price in said
