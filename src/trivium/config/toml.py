@@ -105,7 +105,9 @@ def _locate(text: str) -> dict[Path, int]:
         seen = at
         if header := _HEADER.match(text, at):
             table = _table(header, counts)
-            lines.setdefault(table, line)
+            lines[table] = line
+            for depth in range(1, len(table)):
+                lines.setdefault(table[:depth], line)
             at = header.end()
         elif assignment := _ASSIGNMENT.match(text, at):
             path = table + _parts(assignment[1])

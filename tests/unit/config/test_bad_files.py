@@ -60,6 +60,27 @@ listen = "127.0.0.1:1"
     ),
     case(
         2,
+        "unknown key `route` at the top level",
+        "Did you mean `routes`?",
+        "route",
+        r"""
+# once
+[[route]]
+name = "a"
+""",
+    ),
+    case(
+        2,
+        "unknown key `sever` at the top level",
+        "Did you mean `server`?",
+        "sever",
+        r"""
+# inside a table that is not written itself
+[sever.limits]
+""",
+    ),
+    case(
+        2,
         "`server.workers`: expected a whole number, got text",
         "",
         "server.workers",
