@@ -96,7 +96,7 @@ COMMAND_CODES = {
     ),
     "ask -m mine hi": 1, "ask -m local/evil hi": 1, "ask -m fast hi": 1, "ask -m openai/gpt-5-nano hi": 69,
     "chat -m openai/gpt-5-nano": 69, "explain mine": 1, "logout openai": 1, "engines stop evil": 69,
-    "models refresh": 0, "models refresh openai": 69, "config reload": 69,
+    "models refresh": 69, "models refresh openai": 69, "config reload": 69,
     "models pull hf:owner/repo/file.gguf --yes": 69, "models pull pypi:evil==1#evil.gguf --yes": 69,
 }  # fmt: skip
 """A command → its exit code."""

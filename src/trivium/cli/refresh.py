@@ -11,7 +11,7 @@ from trivium.cli.reach import is_usable
 from trivium.cli.terminal import OPTIONS, Options, note, print_rows
 from trivium.config.private import read, write
 from trivium.config.schema import BoundProvider, Config
-from trivium.errors import NotFound, TriviumError, UpstreamProtocolError
+from trivium.errors import NotFound, TriviumError, UpstreamProtocolError, UpstreamUnreachable
 
 _MAX_BYTES = 16 << 20
 
@@ -26,16 +26,22 @@ def refresh(provider: str | None = None, *, options: Options = OPTIONS) -> None:
     """
     config = options.load()
     rows: list[dict[str, str]] = []
-    for bound in _asked(config, provider):
+    failed: list[str] = []
+    asked = _asked(config, provider)
+    for bound in asked:
         try:
             models = read_list(config, bound)
         except TriviumError as error:
             if provider is not None:
                 raise
-            note(f"{bound.row.id}: {error}")
+            failed.append(f"{bound.row.id}: {error}")
             continue
         write(_kept_at(config, bound), msgspec.json.encode(models))
         rows += [{"model": f"{bound.row.id}/{model}"} for model in models]
+    if failed and len(failed) == len(asked):
+        raise UpstreamUnreachable(f"No list could be read. {' '.join(failed)}")
+    for said in failed if asked else ("No provider has a key; `trivium login PROVIDER` keeps one.",):
+        note(said)
     print_rows(rows, ("model",), lambda row: row.values(), json=options.json)
 
 

@@ -96,6 +96,15 @@ def test_a_cut_answer_fails_after_its_part(tmp_path: Path) -> None:
     assert done.stderr.startswith("trivium: ")
 
 
+@pytest.mark.parametrize(("fault", "code"), [("400", 1), ("400-context", 1), ("404", 1), ("503", 69), ("401", 69)])
+def test_an_upstream_that_is_there_and_refuses_the_request_is_not_unavailable(
+    tmp_path: Path, fault: str, code: int
+) -> None:
+    with FakeUpstream() as up:
+        words = ("ask", "-m", f"primary/{fault}", "--config", configured(tmp_path, up), "hi")
+        assert trivium(tmp_path, *words).returncode == code
+
+
 def test_escape_sequences_of_a_model_do_not_reach_the_terminal(tmp_path: Path) -> None:
     with FakeUpstream(text="\x1b]0;owned\x07red \x1b[31malert") as up:
         done = trivium(tmp_path, "ask", "-m", "primary/x", "--config", configured(tmp_path, up), "hi")

@@ -54,6 +54,21 @@ def test_of_all_providers_one_that_fails_does_not_hide_the_others(tmp_path: Path
     assert "primary/" not in done.stdout
 
 
+def test_where_every_provider_fails_the_command_does_and_says_who(tmp_path: Path) -> None:
+    with support.refused_port() as port:
+        rows = [support.provider(f"http://127.0.0.1:{port}/v1", name) for name in ("primary", "second")]
+        (tmp_path / "test.toml").write_text(support.config(rows))
+        done = trivium(tmp_path, "models", "refresh", "--json", "--config", "test.toml")
+    assert (done.returncode, done.stdout) == (69, "")
+    assert all(f"{name}: http://127.0.0.1:{port} " in said_error(done)["message"] for name in ("primary", "second"))
+
+
+def test_without_a_key_nothing_is_refreshed_which_is_said(tmp_path: Path) -> None:
+    done = trivium(tmp_path, "models", "refresh", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"rows": []})
+    assert "No provider has a key" in done.stderr
+
+
 @pytest.mark.parametrize("provider", ["nobody", "local"])
 def test_who_has_no_list_is_not_asked(tmp_path: Path, provider: str) -> None:
     done = trivium(tmp_path, "models", "refresh", provider)

@@ -305,9 +305,10 @@ def test_what_is_no_model_is_not_kept(tmp_path: Path, site: Site) -> None:
 
 def test_missing_gated_and_unlabelled_files_are_told_apart(tmp_path: Path, site: Site) -> None:
     by = puller(tmp_path, hub(site))
-    with pytest.raises(UpstreamNotFound):
+    with pytest.raises(UpstreamNotFound) as raised:
         describe(by, "hf:o/r/other.gguf")
     site.headers["/o/r/resolve/main/m.gguf"] = {}
+    assert raised.value.exit_code == 1
     with pytest.raises(WrongContent, match="does not say"):
         describe(by, "hf:o/r/m.gguf")
     site.status["/o/r/resolve/main/m.gguf"] = 403
