@@ -161,7 +161,7 @@ def model_named(config: Config, model: str) -> str:
             raise UsageError(f"There is no file `{model}`.", remedy="Name an existing .gguf file, or `provider/model`.")
         return model
     try:
-        return f"local/{Store(paths(config.home).models).add_file(path).name}"
+        return f"local/{Store(paths(config.home).models).add_file(path, by_path=True).name}"
     except (GGUFError, OSError) as error:
         raise UsageError(f"`{model}` cannot be used: {error}.", remedy="Name a whole .gguf file.") from error
 

@@ -50,7 +50,7 @@ def model_of(store: Store, spec: Engine) -> Manifest | None:
         return named
     path = Path(spec.model.removeprefix("file:")).expanduser()
     if path.is_file():
-        return store.add_file(path)
+        return store.add_file(path, by_path=True)
     return next((found for found in store.list() if _means(spec.model, found.source)), None)
 
 

@@ -19,6 +19,7 @@ import os
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -55,6 +56,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The reference that it was fetched by, with the revision resolved."""
     licence: str = ""
     """An SPDX id; empty: unknown, which is not free."""
+    by_path: bool = False
+    """A file that was only named by its path, never fetched or added: the last choice where nobody names one."""
 
 
 def checked_name(name: str) -> str:
@@ -102,9 +105,9 @@ class Store:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def list(self) -> list[Manifest]:
-        """Every model, by name; a manifest that cannot be read is left out."""
+        """Every model by name, those named by path last; a manifest that cannot be read is left out."""
         found = (self._read(path) for path in sorted(self.manifests.glob("*.json")))
-        return [manifest for manifest in found if manifest is not None]
+        return sorted((manifest for manifest in found if manifest is not None), key=attrgetter("by_path"))
 
     def find(self, name: str) -> Manifest | None:
         """The model of that name; None for a name that is not there or is none."""
@@ -148,6 +151,7 @@ class Store:
         licence: str = "",
         move: Path | None = None,
         link: Path | None = None,
+        by_path: bool = False,
     ) -> Manifest:
         """Give the bytes of `digest` a name: the file to `move` in or to `link` to, else the blob that is there.
 
@@ -167,13 +171,21 @@ class Store:
                 mtime_ns=found.st_mtime_ns,
                 path=str(outside) if outside else None,
             )
+            known = self.find(name)
             manifest = Manifest(
-                name=name, weights=weights, facts=facts, source=source, licence=licence or facts.licence
+                name=name,
+                weights=weights,
+                facts=facts,
+                source=source,
+                licence=licence or facts.licence,
+                by_path=by_path and (known is None or known.by_path),
             )
             private.write(self.manifests / f"{name}.json", msgspec.json.encode(manifest))
         return manifest
 
-    def add_file(self, path: Path, *, name: str | None = None, progress: Progress | None = None) -> Manifest:
+    def add_file(
+        self, path: Path, *, name: str | None = None, progress: Progress | None = None, by_path: bool = False
+    ) -> Manifest:
         """Bring a local GGUF in: hashed once, then linked, or referred to where it cannot be linked.
 
         A file that is known by its place, size and time is not hashed again. A symbolic link is resolved here,
@@ -183,11 +195,12 @@ class Store:
         if not path.is_file():
             raise UsageError(f"`{path}` is not a file.", remedy="Name a .gguf file.")
         known = self._known(path, name)
-        if known is not None:
+        if known is not None and known.by_path <= by_path:
             return known
         gguf.read(path)  # a wrong file is refused before the long hashing
         digest = digest_of(path, progress)
-        return self.add(name or self._free_name(name_for(path.name), digest), digest, source=f"file:{path}", link=path)
+        name = name or self._free_name(name_for(path.name), digest)
+        return self.add(name, digest, source=f"file:{path}", link=path, by_path=by_path)
 
     def remove(self, name: str) -> int:
         """Forget a model and delete its blob unless another name means it; returns the bytes freed.

@@ -10,6 +10,7 @@ import pytest
 
 import support
 from cli_help import configured, trivium
+from engines_help import gguf_bytes
 from trivium.cli.explain import class_of, request_of
 from trivium.errors import InvalidRequest, UsageError
 from trivium.testing import FakeUpstream
@@ -38,6 +39,17 @@ def test_the_plan_has_its_order_and_its_reasons_and_sends_nothing(tmp_path: Path
     assert {row["reason"] for row in private["rejected"]} == {"data_class", "not_pulled"}
     assert [line.split()[:2] for line in shown.splitlines() if line.split()[:1] == ["1"]] == [["1", "primary/x"]]
     assert "primary/x, local/smollm2-135m" in listed
+
+
+def test_a_file_named_by_path_does_not_change_what_auto_asks(tmp_path: Path) -> None:
+    (tmp_path / "kept.gguf").write_bytes(gguf_bytes())
+    assert trivium(tmp_path, "models", "pull", "kept.gguf", "--yes").returncode == 0
+    (tmp_path / "a.gguf").write_bytes(gguf_bytes(rows=32))
+    trivium(tmp_path, "ask", "-m", "./a.gguf", "hi")
+    (tmp_path / "empty.toml").write_text("")
+    said = plan(tmp_path, "empty.toml", "auto")
+    assert [row["endpoint"] for row in said["endpoints"]] == ["local/kept"]
+    assert plan(tmp_path, "empty.toml", "local/a")["endpoints"]
 
 
 def test_a_body_comes_from_a_file_or_a_pipe(tmp_path: Path) -> None:

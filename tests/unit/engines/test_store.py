@@ -115,6 +115,18 @@ def test_two_different_files_of_one_name_do_not_overwrite_each_other(store: Stor
     assert len(store.list()) == 2
 
 
+def test_a_file_that_is_only_named_by_its_path_comes_last(store: Store, file: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "a.gguf", gguf_bytes(METADATA | {"general.name": "Other"}))
+    assert store.add_file(other, by_path=True).by_path
+    kept = store.add_file(file, name="z")
+    assert [manifest.name for manifest in store.list()] == ["z", "a"]
+    assert store.add_file(file, name="z", by_path=True) == kept
+    file.touch()
+    assert not store.add_file(file, name="z", by_path=True).by_path
+    assert not store.add_file(other).by_path
+    assert [manifest.name for manifest in store.list()] == ["a", "z"]
+
+
 def test_what_is_no_model_is_not_added(store: Store, tmp_path: Path) -> None:
     with pytest.raises(GGUFError):
         store.add_file(write(tmp_path / "m.gguf", DATA[:-10]))
