@@ -61,7 +61,7 @@ def factors(known: Known) -> tuple[Factor, ...]:
     return (
         _factor("cost, small scale (1 M tokens a month)", known, lambda road: _cost(known, road, SMALL_TOKENS)),
         _factor("cost, large scale (1 B tokens a month)", known, lambda road: _cost(known, road, LARGE_TOKENS)),
-        _factor("latency (time to first token, p50)", known, lambda road: _latency(known, road)),
+        _factor("latency (time to first token, then speed; p50)", known, lambda road: _latency(known, road)),
         _factor("control", known, lambda road: _CONTROL[road]),
         _factor("privacy", known, lambda road: _privacy(known, road)),
     )
@@ -128,7 +128,8 @@ def _latency(known: Known, road: Access) -> Cell:
     measured = known.measured.get(road, Measured())
     if measured.ttft_ms_p50 is None:
         return Cell(NOT_MEASURED, "unknown")
-    return Cell(f"{measured.ttft_ms_p50:.0f} ms over {measured.requests} requests here", "measured")
+    speed = "" if measured.tokens_per_s is None else f", {measured.tokens_per_s:.0f} tokens/s"
+    return Cell(f"{measured.ttft_ms_p50:.0f} ms{speed} over {measured.requests} requests here", "measured")
 
 
 _CONTROL: dict[Access, Cell] = {

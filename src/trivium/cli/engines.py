@@ -22,7 +22,7 @@ app = App(name="engines", help="Local engines: which there are, and how they are
 def list_engines(*, options: Options = OPTIONS) -> None:
     """List engines: those that run, those that are configured, and every model of the store."""
     rows = status(options.load())
-    print_rows(rows, ("engine", "model", "state", "pid", "context", "memory", "tokens/s"), _cells, json=options.json)
+    print_rows(rows, ("engine", "model", "state", "pid", "context", "memory"), _cells, json=options.json)
 
 
 app.command(list_engines, name="list")
@@ -51,5 +51,5 @@ def status(config: Config) -> list[EngineStatus]:
 
 
 def _cells(row: EngineStatus) -> list[object]:
-    figures = (row.pid, row.context, size(row.rss) if row.rss else None, row.tokens_per_s)
+    figures = (row.pid, row.context, size(row.rss) if row.rss else None)
     return [row.id, row.model, row.state, *(figure or "-" for figure in figures)]

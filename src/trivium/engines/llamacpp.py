@@ -48,12 +48,11 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine says of itself: requests in slots and in its queue, decode steps so far, tokens a second."""
+    """What the engine says of itself: requests in slots and in its queue, decode steps so far."""
 
     processing: int
     deferred: int
     decoded: int
-    tokens_per_s: float
 
 
 def launch(spec: Engine, manifest: Manifest, path: Path, *, threads: int, available: int | None, safe: bool) -> Launch:
@@ -141,7 +140,6 @@ async def activity(at: Address) -> Activity:
         processing=int(found.get("requests_processing", 0)),
         deferred=int(found.get("requests_deferred", 0)),
         decoded=int(found.get("n_decode_total", 0)),
-        tokens_per_s=found.get("predicted_tokens_seconds", 0.0),
     )
 
 

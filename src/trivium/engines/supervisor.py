@@ -66,7 +66,6 @@ class EngineStatus(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     slots: int | None = None
     processing: int = 0
     queued: int = 0
-    tokens_per_s: float = 0.0
     rss: int | None = None
     restarts: int = 0
     reason: str = ""
@@ -422,7 +421,6 @@ class Supervisor:
             slots=engine.spec.slots,
             processing=seen.processing if seen else 0,
             queued=seen.deferred if seen else 0,
-            tokens_per_s=seen.tokens_per_s if seen else 0.0,
             rss=engine.child.rss_bytes() if engine.child else None,
             restarts=engine.restarts,
             reason=engine.life.reason,

@@ -74,6 +74,8 @@ def test_local_tokens_cost_electricity_and_hardware_as_measured(local: Local, sp
 def test_what_was_measured_is_said_with_its_count() -> None:
     rows = table(endpoint("direct"), direct=Measured(requests=12, ttft_ms_p50=345.6))
     assert (rows["latency"].direct.text, rows["latency"].direct.kind) == ("346 ms over 12 requests here", "measured")
+    rows = table(endpoint("local"), local=Measured(requests=3, ttft_ms_p50=20, tokens_per_s=51.4))
+    assert rows["latency"].local.text == "20 ms, 51 tokens/s over 3 requests here"
 
 
 def test_privacy_says_the_ceilings_that_providers_state() -> None:

@@ -25,7 +25,7 @@ def test_what_could_run_is_listed_as_stopped(tmp_path: Path) -> None:
     row = row_of(tmp_path, "--config", "test.toml")
     assert (row["id"], row["model"], row["state"], "pid" in row) == ("tiny", "own", "stopped", False)
     shown = trivium(tmp_path, "engines", "--config", "test.toml").stdout.strip().splitlines()
-    assert shown[-1].split() == ["tiny", "own", "stopped", "-", "-", "-", "-"]
+    assert shown[-1].split() == ["tiny", "own", "stopped", "-", "-", "-"]
 
 
 def test_where_nobody_owns_the_home_there_is_nothing_to_stop(tmp_path: Path) -> None:
