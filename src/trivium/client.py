@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import math
 import os
 import threading
 import weakref
@@ -192,7 +193,9 @@ class AsyncTrivium:
 
 
 def _wish(data_class: str | None, strict: bool, timeout_s: float | None) -> Wish:
-    wanted = DataClass.ANY if data_class is None else data_class_of(data_class)
+    wanted = DataClass.ANY if data_class is None else data_class_of(str(data_class))
+    if timeout_s is not None and not (isinstance(timeout_s, int | float) and 0 < timeout_s < math.inf):
+        raise InvalidRequest(f"`{timeout_s}` is no timeout.", remedy="Give seconds, more than 0.", param="timeout_s")
     return Wish(data_class=wanted, strict=strict, timeout_s=timeout_s)
 
 

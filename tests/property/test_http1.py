@@ -83,3 +83,14 @@ def test_a_size_line_that_began_earlier_is_not_forgotten() -> None:
         connection.data_received(read)
     assert b"".join(waiting.body) == b"aa" + text
     assert waiting.ended == 1
+
+
+def test_what_nobody_reads_any_more_is_still_counted() -> None:
+    connection, waiting = asked()
+    connection.data_received(HEAD + chunked([b"a"], upper=False))
+    connection.data_received(chunked([b"b"], upper=False))
+    connection.detach()
+    for _ in range(100):
+        connection.data_received(chunked([b"x" * 1_000], upper=False))
+    assert connection.closed
+    assert waiting.body == [b"a", b"b"]

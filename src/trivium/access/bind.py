@@ -40,8 +40,13 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     credential: Secret | None = None
 
     def censored(self, text: str) -> str:
-        """An upstream's words without our credential, should it quote it."""
-        return text.replace(self.credential.reveal(), "[our key]") if self.credential else text
+        """An upstream's words without our credential, should it quote it, or what a cut has left of that."""
+        if not self.credential:
+            return text
+        key = self.credential.reveal()
+        text = text.replace(key, "[our key]")
+        cut = next((size for size in range(len(key) - 1, 3, -1) if text.endswith(key[:size])), 0)
+        return f"{text[:-cut]}[our key]" if cut else text
 
     def payload(self, body: bytes, extra: bytes = b"") -> bytes:
         """A whole request. `extra` holds the caller's header lines, complete, by lower-case names."""

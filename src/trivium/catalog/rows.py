@@ -16,6 +16,9 @@ Capability = Literal[
 ]
 
 
+QuirkName = Literal["max_completion_tokens"]
+
+
 class Figures(msgspec.Struct, frozen=True):
     """Nano-dollars per million tokens of a kind; None is unknown, 0 is free. `request` is nano-dollars a request."""
 
@@ -114,7 +117,7 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Its id in genai-prices."""
     otel_name: str | None = None
     headers: dict[str, str] = {}
-    quirks: tuple[str, ...] = ()
+    quirks: tuple[QuirkName, ...] = ()
     """Names of functions in `access.quirks` that bend a request for this provider."""
     timeouts: Timeouts = Timeouts()
     source: str = ""

@@ -47,7 +47,7 @@ def _digest(document: Document, path: Path, key: raw.Key, secret: bytes) -> str:
         raise document.error(path, message, remedy='Write key = "${NAME}", and set NAME in the environment.')
     if key.hash is not None:
         if not _DIGEST.fullmatch(key.hash):
-            remedy = "`trivium keys create` prints one: hmac-sha256:<8 hex digits>:<64 hex digits>."
+            remedy = "It is hmac-sha256:<8 hex digits>:<64 hex digits>; the secret itself is a `key`."
             raise document.error((*path, "hash"), f"the `hash` of the key `{key.name}` is no digest", remedy=remedy)
         return key.hash
     token = (key.key or "").strip()

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from trivium.catalog.rows import AuthForm, Capability, DialectName
+from trivium.catalog.rows import AuthForm, Capability, DialectName, QuirkName
 from trivium.config.schema import Local
 from trivium.routing.route import Likeness, Rescue, Strategy
 from trivium.types.data import Access
@@ -87,7 +87,7 @@ class Provider(Table, frozen=True, kw_only=True):
     jurisdiction: str | None = None
     capabilities: tuple[Capability, ...] | None = None
     headers: dict[str, str] | None = None
-    quirks: tuple[str, ...] | None = None
+    quirks: tuple[QuirkName, ...] | None = None
     models_path: str | None = None
     key_check: str | None = None
     stream_usage: bool | None = None

@@ -170,8 +170,8 @@ class HeadDecoder(Generic[H]):
         if head.twin_sent is not UNSET:
             _check_twin(body)
         check_name(head.model)
-        if head.models_sent:
-            _check_models(head.models)
+        if more := head.models:
+            _check_models(more)
         if not not_empty(head.messages):
             raise InvalidRequest(
                 "`messages` must be an array with at least one message.",
@@ -274,7 +274,7 @@ def upstream_error(status: int, message: str, code: str = "", kind: str = "") ->
     A status below 400 stands for an error inside a 200. A refused credential is named without the
     upstream's words, since they may quote the key.
     """
-    words = f"{code} {kind}"
+    words, given = f"{code} {kind}", status
     if status < 400:
         meant = next((status for word, status in _IN_BAND_STATUS if word in words.lower()), 500)
         status = int(code) if code.isdigit() and 400 <= int(code) <= 599 else meant
@@ -286,7 +286,7 @@ def upstream_error(status: int, message: str, code: str = "", kind: str = "") ->
             "Check the key that is set for this provider.",
         )
     else:
-        text, remedy = said or f"The upstream answered {status}.", ""
+        text, remedy = said or f"The upstream answered {given}{' with an error' if given == 200 else ''}.", ""
     return error(text, remedy=remedy, upstream_status=status, provider_code=code or kind or None)
 
 

@@ -231,7 +231,7 @@ class Attempt(msgspec.Struct, eq=False):
         exchange, dialect = self.exchange, self.binding.dialect
         streamed = kind.startswith(dialect.stream_type)
         if not streamed and not kind.startswith(b"application/json"):
-            shown = kind[:60].decode("latin-1", "replace") or "nothing"
+            shown = self.binding.censored(kind.decode("latin-1"))[:60] or "nothing"
             raise UpstreamProtocolError(f"The upstream answered 200 with `{shown}` instead of JSON.")
         if exchange.dialect is dialect and streamed == exchange.stream:
             if streamed:

@@ -110,7 +110,7 @@ class Closed(msgspec.Struct, frozen=True, tag="c", array_like=True):
     data_class: int
     stream: bool
     status: Figure
-    """The HTTP status that the caller saw."""
+    """The HTTP status that the caller saw; of an answer that was cut, that of the error."""
     error: str
     attempts: int
     endpoint: str

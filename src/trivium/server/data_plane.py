@@ -82,9 +82,11 @@ class DataPlane:
         ):
             sink, runtime = HttpSink(connection, known.cors), self._runtime
             gathers = not runtime.exchanges and runtime.gather()
-            sink.follow(pipeline.begin(runtime, sink, known.dialect, body, known.wish))
-            if gathers:
-                runtime.gathered()
+            try:
+                sink.follow(pipeline.begin(runtime, sink, known.dialect, body, known.wish))
+            finally:
+                if gathers:
+                    runtime.gathered()
             return
         path, _, _ = head.target.partition(b"?")
         place = self._places.get(path)

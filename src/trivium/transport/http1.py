@@ -270,7 +270,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._between = False
 
     def on_chunk_complete(self) -> None:
-        self._between = self._head_told
+        self._between = self._head_told and self.receiver is not None
 
     def on_message_complete(self) -> None:
         self._between = False

@@ -305,11 +305,13 @@ class CallerConnection(asyncio.Protocol):
 
     # ---- httptools; nothing here may raise
 
+    def on_message_begin(self) -> None:
+        if not self._deaf:
+            self._arriving = True
+            self._since = 0.0  # the time without a request is not part of the upload
+
     def on_url(self, url: bytes) -> None:
         if not self._deaf:
-            if not self._arriving:
-                self._arriving = True
-                self._since = 0.0  # the time without a request is not part of the upload
             self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:

@@ -56,3 +56,12 @@ def test_what_the_caller_says_goes_before_a_constant(extra: bytes, version: str,
 def test_a_configured_header_replaces_a_constant_however_it_is_written() -> None:
     assert sent(bound({"Anthropic-Version": "2022-01-01"}))["anthropic-version"] == "2022-01-01"
     assert sent(bound({"X-Title": "t"}, "openai_chat"))["x-title"] == "t"
+
+
+@pytest.mark.parametrize("left", [4, 7, 15, 16])
+def test_no_part_of_a_credential_is_left_by_a_cut(left: int) -> None:
+    row = Provider(id="maker", base_url="https://maker.test/v1")
+    binding = bind(endpoint(CATALOG, row, "m"), Secret("sk-0123456789abc"), Timeouts())
+    said = binding.censored("Bad key: " + "sk-0123456789abc"[:left])
+    assert said == "Bad key: [our key]"
+    assert binding.censored("sk-0123456789abc is bad, sk- are good") == "[our key] is bad, sk- are good"

@@ -461,7 +461,7 @@ name = "k"
     case(
         3,
         "the `hash` of the key `k` is no digest",
-        "`trivium keys create` prints one: hmac-sha256:<8 hex digits>:<64 hex digits>.",
+        "It is hmac-sha256:<8 hex digits>:<64 hex digits>; the secret itself is a `key`.",
         "keys[0].hash",
         r"""
 [[keys]]

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from ledger_help import NOON_MS, closed, id_of, reserved, settled, whole
+from ledger_help import NOON_MS, closed, dump, id_of, reserved, settled, together, whole
 from trivium.errors import ConfigError, LedgerUnavailable
 from trivium.ledger.journal import JournalWriter
 from trivium.ledger.load import Loader
-from trivium.ledger.record import Closed, Place, Record, Reserved, Settled
+from trivium.ledger.record import Closed, Entry, Place, Reserved, Settled
 from trivium.ledger.store import Store, migrate, migrations
 
 
-def loaded(home: Path, *records: Record, close: bool = True) -> Store:
+def loaded(home: Path, *records: Entry, close: bool = True) -> Store:
     writer = JournalWriter(home / "journal")
     for record in records:
         writer.append(record)
@@ -113,6 +113,18 @@ def test_a_migration_that_fails_leaves_the_version_before(tmp_path: Path) -> Non
     assert blank.execute("PRAGMA user_version").fetchone()[0] == 0
     assert [row[0] for row in blank.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")] == ["daily"]
     blank.close()
+
+
+def test_rows_survive_the_way_down_and_up_again(tmp_path: Path) -> None:
+    store = loaded(tmp_path, reserved("a"), together(settled("a"), closed("a")), *whole("b"), close=False)
+    assert [row[0] for row in store.read("SELECT id FROM answer")] == ["a"]
+    before = dump(tmp_path)
+    migrate(store.writer, store.path, to=1)
+    assert store.read("SELECT count(*) FROM attempt")[0][0] == 2
+    migrate(store.writer, store.path)
+    assert store.read("SELECT count(*) FROM answer")[0][0] == 0
+    assert dump(tmp_path) == before
+    store.close()
 
 
 def test_columns_stand_in_the_order_of_the_records(tmp_path: Path) -> None:

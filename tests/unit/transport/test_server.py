@@ -394,6 +394,14 @@ def test_a_known_head_is_read_as_if_it_were_parsed(messages: list[bytes], cuts: 
     assert written == b"".join(answer for _, answer in parsed)
 
 
+@pytest.mark.parametrize("start", [b"P", b"PO", b"GET", b"X"])
+def test_nothing_passes_between_the_beginning_of_a_request_and_a_known_head(start: bytes) -> None:
+    first = posted(b"abc")
+    requests, written = asyncio.run(heard([first, start, first]))
+    assert len(requests) == 1
+    assert written.count(b"HTTP/1.1 400 ") == 1
+
+
 @pytest.mark.parametrize("digits", [b"+3", b"-3", b"3 ", b" 3", b"0x3", b"\xb2", b"12345678", b"", b"3,3"])
 def test_no_odd_length_passes_behind_a_known_head(digits: bytes) -> None:
     first = posted(b"abc")

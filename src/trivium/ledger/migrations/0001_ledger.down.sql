@@ -3,7 +3,6 @@ DROP VIEW request;
 DROP TABLE daily;
 DROP TABLE journal_offset;
 DROP TABLE open_request;
-DROP TABLE answer;
 DROP TABLE attempt_fact;
 DROP TABLE attempt_kind;
 DROP TABLE request_fact;

@@ -1,6 +1,6 @@
 -- Requests, their attempts, how far each journal is loaded, and sums by day. Money is in nano-dollars; NULL is unknown.
 -- The ids begin with the time of arrival: they are the index by time too. What many rows share stands once, in a `kind`;
--- the views `request` and `attempt` put all together, and are what to ask. Columns stand in the order of the records' fields.
+-- the views `request` and `attempt` put both together, and are what to ask. Columns stand in the order of the records' fields.
 
 CREATE TABLE request_kind (
     kind INTEGER PRIMARY KEY,
@@ -27,6 +27,8 @@ CREATE TABLE request_fact (
     kind INTEGER NOT NULL REFERENCES request_kind
 ) WITHOUT ROWID;
 
+CREATE VIEW request AS SELECT * FROM request_fact JOIN request_kind USING (kind);
+
 CREATE TABLE attempt_kind (
     kind INTEGER PRIMARY KEY,
     endpoint TEXT NOT NULL,
@@ -35,12 +37,12 @@ CREATE TABLE attempt_kind (
     access TEXT NOT NULL,
     price_version TEXT NOT NULL,
     key TEXT NOT NULL,
-    ended TEXT NOT NULL,  -- the outcome; empty: under way
+    outcome TEXT NOT NULL,  -- empty: under way
     error TEXT NOT NULL,
     upstream_status INTEGER NOT NULL,
     estimated INTEGER NOT NULL,
     finish_reason TEXT NOT NULL,
-    UNIQUE (endpoint, provider, model, access, price_version, key, ended, error, upstream_status, estimated, finish_reason)
+    UNIQUE (endpoint, provider, model, access, price_version, key, outcome, error, upstream_status, estimated, finish_reason)
 );
 
 -- An `unknown` attempt ended with its process: its bound stands for its cost.
@@ -64,44 +66,10 @@ CREATE TABLE attempt_fact (
     PRIMARY KEY (id, attempt)
 ) WITHOUT ROWID;
 
--- Requests that their first attempt answered, as nearly all are: both in one row.
-CREATE TABLE answer (
-    id TEXT PRIMARY KEY,
-    time_ms INTEGER NOT NULL,
-    duration_us INTEGER NOT NULL,
-    attempt_time_ms INTEGER NOT NULL,
-    reserved_nanos INTEGER,
-    input_tokens_estimate INTEGER NOT NULL,
-    input_tokens INTEGER NOT NULL,
-    output_tokens INTEGER NOT NULL,
-    cache_read_tokens INTEGER NOT NULL,
-    cache_write_tokens INTEGER NOT NULL,
-    reasoning_tokens INTEGER NOT NULL,
-    cost_nanos INTEGER,
-    upstream_cost_nanos INTEGER,
-    ttft_us INTEGER NOT NULL,
-    attempt_duration_us INTEGER NOT NULL,
-    upstream_id TEXT NOT NULL,
-    request_kind INTEGER NOT NULL REFERENCES request_kind,
-    attempt_kind INTEGER NOT NULL REFERENCES attempt_kind
-) WITHOUT ROWID;
-
-CREATE VIEW request AS
-    SELECT id, time_ms, duration_us, cost_nanos, k.* FROM request_fact AS f JOIN request_kind AS k ON k.kind = f.kind
-    UNION ALL
-    SELECT id, time_ms, duration_us, cost_nanos, k.* FROM answer JOIN request_kind AS k ON k.kind = request_kind;
-
--- Both halves have the same affinities, without which SQLite would read them whole for every question.
 CREATE VIEW attempt AS
-    SELECT id, attempt, time_ms, reserved_nanos, input_tokens_estimate, input_tokens, output_tokens, cache_read_tokens,
-        cache_write_tokens, reasoning_tokens, cost_nanos, upstream_cost_nanos, ttft_us, duration_us, upstream_id,
-        k.*, nullif(ended, '') AS outcome
-    FROM attempt_fact AS f JOIN attempt_kind AS k ON k.kind = f.kind
-    UNION ALL
-    SELECT id, CAST(1 AS INTEGER), attempt_time_ms, reserved_nanos, input_tokens_estimate, input_tokens, output_tokens, cache_read_tokens,
-        cache_write_tokens, reasoning_tokens, cost_nanos, upstream_cost_nanos, ttft_us, attempt_duration_us, upstream_id,
-        k.*, nullif(ended, '')
-    FROM answer JOIN attempt_kind AS k ON k.kind = attempt_kind;
+    SELECT *, nullif(ended, '') AS outcome FROM attempt_fact
+    JOIN (SELECT kind, endpoint, provider, model, access, price_version, key, outcome AS ended, error, upstream_status,
+                 estimated, finish_reason FROM attempt_kind) USING (kind);
 
 -- Requests that have begun and not been closed, by the journal that they are in.
 CREATE TABLE open_request (
