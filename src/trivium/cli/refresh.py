@@ -40,8 +40,10 @@ def refresh(provider: str | None = None, *, options: Options = OPTIONS) -> None:
         rows += [{"model": f"{bound.row.id}/{model}"} for model in models]
     if failed and len(failed) == len(asked):
         raise UpstreamUnreachable(f"No list could be read. {' '.join(failed)}")
-    for said in failed if asked else ("No provider has a key; `trivium login PROVIDER` keeps one.",):
+    for said in failed:
         note(said)
+    if not asked and not options.json:
+        note("No provider has a key; `trivium login PROVIDER` keeps one.")
     print_rows(rows, ("model",), lambda row: row.values(), json=options.json)
 
 

@@ -64,8 +64,8 @@ def test_where_every_provider_fails_the_command_does_and_says_who(tmp_path: Path
 
 
 def test_without_a_key_nothing_is_refreshed_which_is_said(tmp_path: Path) -> None:
-    done = trivium(tmp_path, "models", "refresh", "--json")
-    assert (done.returncode, json.loads(done.stdout)) == (0, {"rows": []})
+    done = trivium(tmp_path, "models", "refresh")
+    assert done.returncode == 0
     assert "No provider has a key" in done.stderr
 
 
