@@ -13,13 +13,13 @@ from typing import Any
 from trivium.cli import reach
 from trivium.cli.call import check_key
 from trivium.cli.data import owned
-from trivium.cli.explain import request_of
+from trivium.cli.explain import plan_of, request_of
 from trivium.cli.terminal import OPTIONS, Options, print_json, size
 from trivium.config.home import paths
 from trivium.config.schema import Config
 from trivium.engines.store import Store
 from trivium.errors import LedgerUnavailable, TriviumError
-from trivium.gateway.explain import PlanView, view
+from trivium.gateway.explain import PlanView
 from trivium.gateway.found import Found, look
 from trivium.gateway.gateway import snapshot_of
 from trivium.gateway.wish import Wish
@@ -101,6 +101,10 @@ def remedies(report: dict[str, Any]) -> list[str]:
             (key.get("probe", "").startswith("refused"), f"Give another key: trivium login {key['provider']}")
             for key in report["keys"]
         ),
+        *(
+            ("could not be reached" in key.get("probe", ""), f"Find out why {key['provider']} cannot be reached.")
+            for key in report["keys"]
+        ),
         (report["home"]["free_bytes"] < _ROOM_BYTES, f"Make room on the disk of {report['home']['path']}."),
         (report["ledger"]["trouble"] != "", f"Mend the ledger: {report['ledger']['trouble']}"),
     ]
@@ -113,6 +117,8 @@ def words(report: dict[str, Any]) -> list[str]:
     trusted = "" if config["trusted"] else " (not trusted: routes and defaults only)"
     ready = "ready" if engine["xllamacpp"] else "not installed"
     first = plan.endpoints[0].endpoint if plan and plan.endpoints else "nothing"
+    if first.startswith("local/") and not engine["xllamacpp"]:
+        first += ", which needs the local engine"
     lines = [
         f"Trivium {report['version']}, Python {report['python']}, {report['platform']}",
         f"Home           {home['path']}, {size(home['free_bytes'])} free",
@@ -146,7 +152,7 @@ def words(report: dict[str, Any]) -> list[str]:
 
 def _plan(config: Config, servers: list[Found]) -> PlanView | None:
     try:
-        return view(snapshot_of(config, servers), request_of(AUTO), Wish())
+        return plan_of(config, snapshot_of(config, servers), request_of(AUTO), Wish())
     except TriviumError:
         return None
 

@@ -6,13 +6,17 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from cyclopts import Parameter
 
+from trivium.cli.reach import refusal
 from trivium.cli.terminal import OPTIONS, Options, print_json, print_table
+from trivium.config.schema import Config
 from trivium.dialects import get
 from trivium.errors import UsageError
-from trivium.gateway.explain import PlanView, view
+from trivium.gateway.explain import PlanView, RejectedEndpoint, view
 from trivium.gateway.gateway import snapshot_of
+from trivium.gateway.snapshot import Snapshot
 from trivium.gateway.wish import Wish
 from trivium.types.data import DATA_CLASSES, DataClass
 from trivium.types.message import Message, Text
@@ -37,11 +41,21 @@ def explain(
     stdin
         Read a chat-completions body from standard input.
     """
-    plan = view(snapshot_of(options.load()), request_of("-" if stdin else model), Wish(data_class=class_of(data_class)))
+    config, request = options.load(), request_of("-" if stdin else model)
+    plan = plan_of(config, snapshot_of(config), request, Wish(data_class=class_of(data_class)))
     if options.json:
         print_json(plan)
     else:
         _show(plan)
+
+
+def plan_of(config: Config, snapshot: Snapshot, request: Request, wish: Wish) -> PlanView:
+    """The plan; endpoints to which no connection would be opened, above all offline, count as rejected."""
+    plan = view(snapshot, request, wish)
+    whys = [(e, refusal(config, config.providers[e.endpoint.partition("/")[0]])) for e in plan.endpoints]
+    refused = [RejectedEndpoint(endpoint=e.endpoint, reason="not_contacted", detail=why) for e, why in whys if why]
+    kept = tuple(e for e, why in whys if not why)
+    return msgspec.structs.replace(plan, endpoints=kept, rejected=(*plan.rejected, *refused))
 
 
 def request_of(what: str) -> Request:

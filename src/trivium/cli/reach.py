@@ -61,8 +61,15 @@ def _facts(place: Destination) -> Iterable[str]:
 def _reached(config: Config, bound: BoundProvider) -> bool:
     if not bound.row.base_url:
         return bool(config.engines) or any((paths(config.home).models / "manifests").glob("*.json"))
+    return refusal(config, bound) is None
+
+
+def refusal(config: Config, bound: BoundProvider) -> str | None:
+    """Why no connection to a provider would be opened, as far as its origin says so; None: nothing against it."""
+    if not bound.row.base_url:
+        return None
     origin = parse_origin(bound.row.base_url)
-    return refused_name(origin, trusted_origin=bound.trusted_origin, offline=config.offline) is None
+    return refused_name(origin, trusted_origin=bound.trusted_origin, offline=config.offline)
 
 
 def _destination(bound: BoundProvider, proxies: Proxies) -> Destination:

@@ -10,9 +10,11 @@ import pytest
 
 import support
 from cli_help import configured, trivium
+from engines_help import gguf_bytes, write
 from trivium.cli.doctor import examine, remedies, words
 from trivium.cli.reach import destinations
 from trivium.config.load import load
+from trivium.engines.store import Store
 from trivium.testing import FakeUpstream
 
 
@@ -33,6 +35,17 @@ def test_a_key_is_named_by_its_source_and_opens_one_destination(tmp_path: Path) 
     assert "openai" in [place.provider for place in destinations(config)]
     offline = load(env=env, cwd=tmp_path, offline=True)
     assert "openai" not in [place.provider for place in destinations(offline)]
+
+
+def test_offline_and_without_the_engine_nobody_is_promised(tmp_path: Path) -> None:
+    env = {"HOME": str(tmp_path), "TRIVIUM_HOME": str(tmp_path / "home"), "OPENAI_API_KEY": "sk-hush"}
+    Store(tmp_path / "home" / "models").add_file(write(tmp_path / "own.gguf", gguf_bytes()))
+    report = examine(load(env=env, cwd=tmp_path, offline=True))
+    assert [row.endpoint for row in report["auto"].endpoints] == ["local/own"]
+    assert any("Trivium works offline" in row.detail for row in report["auto"].rejected)
+    report["engine"]["xllamacpp"] = False
+    report["remedies"] = remedies(report)
+    assert "`auto` asks    local/own, which needs the local engine" in words(report)
 
 
 @pytest.mark.parametrize(
@@ -60,4 +73,6 @@ def test_a_probe_that_cannot_be_made_says_why(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (first,) = [line for line in done.stdout.splitlines() if line.startswith("  primary: from ")]
     assert f"not tried: http://127.0.0.1:{port} could not be reached" in first
+    assert "  Find out why primary cannot be reached." in done.stdout
+    assert "why second" not in done.stdout
     assert "  second: from trivium.toml: not tried: no free call that tells is known." in done.stdout.splitlines()

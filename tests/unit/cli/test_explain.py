@@ -52,6 +52,12 @@ def test_a_file_named_by_path_does_not_change_what_auto_asks(tmp_path: Path) -> 
     assert plan(tmp_path, "empty.toml", "local/a")["endpoints"]
 
 
+def test_offline_a_provider_elsewhere_is_not_asked(tmp_path: Path) -> None:
+    said = plan(tmp_path, configured(tmp_path, "https://provider.example/v1"), "primary/x", "--offline")
+    assert said["endpoints"] == []
+    assert "Trivium works offline" in said["rejected"][0]["detail"]
+
+
 def test_a_body_comes_from_a_file_or_a_pipe(tmp_path: Path) -> None:
     body = json.dumps(support.body("primary/x"))
     (tmp_path / "body.json").write_text(body)
