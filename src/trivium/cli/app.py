@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from trivium.errors import UsageError
 from trivium.version import __version__
@@ -53,6 +53,9 @@ def parse(words: list[str]) -> partial[Any]:
         raise UsageError("An argument is not UTF-8 text.", remedy="Write it in UTF-8.")
     try:
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    except UnusedCliTokensError as error:
+        stray = ", ".join(f"`{word[:80]}`" for word in error.unused_tokens or ())
+        raise UsageError(f"This command takes no {stray}.", remedy="`trivium COMMAND --help` shows it.") from error
     except CycloptsError as error:
         raise UsageError(" ".join(str(error).split()), remedy="`trivium --help` lists the commands.") from error
     return partial(command, *bound.args, **bound.kwargs)

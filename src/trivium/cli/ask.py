@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from trivium.cli.answer import MaxTokens, about, bound, bring_model, described, model_named, streamed, whole
 from trivium.cli.terminal import OPTIONS, Options, from_stdin, note, print_json, write
 from trivium.client import Trivium
+from trivium.config.raw import DataClassWord
 from trivium.errors import UsageError
 
 STDIN_MAX = 32 << 20
@@ -23,7 +24,7 @@ def ask(
     model: Annotated[str, Parameter(name=["--model", "-m"])] = "auto",
     system: str | None = None,
     stream: bool = True,
-    data_class: str | None = None,
+    data_class: DataClassWord | None = None,
     max_tokens: MaxTokens = None,
     stdin: Annotated[bool, Parameter(name="-", negative="")] = False,
     options: Options = OPTIONS,
@@ -41,7 +42,7 @@ def ask(
     stream
         Print the answer while it comes.
     data_class
-        How far the question may travel: any, no_training, zero_retention, premises.
+        How far the question may travel.
     stdin
         Read standard input, also where it is a terminal.
     """

@@ -17,6 +17,7 @@ from trivium.cli.answer import MaxTokens, about, bound, bring_model, described, 
 from trivium.cli.terminal import OPTIONS, Options, from_stdin, note, print_error, print_json, tell
 from trivium.client import Trivium
 from trivium.config.home import make_private, paths
+from trivium.config.raw import DataClassWord
 from trivium.config.schema import Config
 from trivium.engines.store import Store
 from trivium.errors import TriviumError, UsageError
@@ -53,7 +54,7 @@ def chat(
     *,
     model: Annotated[str, Parameter(name=["--model", "-m"])] = "auto",
     system: str | None = None,
-    data_class: str | None = None,
+    data_class: DataClassWord | None = None,
     max_tokens: MaxTokens = None,
     history: bool = True,
     forget: Annotated[bool, Parameter(negative="")] = False,
@@ -68,7 +69,7 @@ def chat(
     system
         The system prompt.
     data_class
-        How far the talk may travel: any, no_training, zero_retention, premises.
+        How far the talk may travel.
     history
         Keep what was said in `$TRIVIUM_HOME/chat/history`, readable by you only.
     forget

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from trivium.cli.reach import refusal
 from trivium.cli.terminal import OPTIONS, Options, print_json, print_table
+from trivium.config.raw import DataClassWord
 from trivium.config.schema import Config
 from trivium.dialects import get
 from trivium.errors import UsageError
@@ -18,7 +19,7 @@ from trivium.gateway.explain import PlanView, RejectedEndpoint, view
 from trivium.gateway.gateway import snapshot_of
 from trivium.gateway.snapshot import Snapshot
 from trivium.gateway.wish import Wish
-from trivium.types.data import DATA_CLASSES, DataClass
+from trivium.types.data import DATA_CLASSES
 from trivium.types.message import Message, Text
 from trivium.types.request import Request
 
@@ -26,7 +27,7 @@ from trivium.types.request import Request
 def explain(
     model: str = "auto",
     *,
-    data_class: str = "any",
+    data_class: DataClassWord = "any",
     stdin: Annotated[bool, Parameter(name="-", negative="")] = False,
     options: Options = OPTIONS,
 ) -> None:
@@ -37,12 +38,12 @@ def explain(
     model
         A model, route or alias; or FILE.json with a chat-completions body.
     data_class
-        any, no_training, zero_retention or premises.
+        How far the request may travel.
     stdin
         Read a chat-completions body from standard input.
     """
     config, request = options.load(), request_of("-" if stdin else model)
-    plan = plan_of(config, snapshot_of(config), request, Wish(data_class=class_of(data_class)))
+    plan = plan_of(config, snapshot_of(config), request, Wish(data_class=DATA_CLASSES[data_class]))
     if options.json:
         print_json(plan)
     else:
@@ -68,13 +69,6 @@ def request_of(what: str) -> Request:
         except OSError as error:
             raise UsageError(f"`{what}` cannot be read: {error.strerror}.") from error
     return Request(model=what, messages=(Message(role="user", parts=(Text(text="Hello"),)),))
-
-
-def class_of(word: str) -> DataClass:
-    """The data class of that name; raises UsageError."""
-    if word not in DATA_CLASSES:
-        raise UsageError(f"`{word[:40]}` is no data class.", remedy=f"Write one of {', '.join(DATA_CLASSES)}.")
-    return DATA_CLASSES[word]
 
 
 def _show(plan: PlanView) -> None:

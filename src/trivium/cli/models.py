@@ -25,7 +25,7 @@ UNKNOWN = "unknown"
 PRICE_UNIT = "nano-USD per 1M tokens; request: nano-USD each"
 
 app = App(name="models", help="Models on this machine, models that could be, models of providers.")
-app.command("trivium.cli.refresh:refresh", name="refresh")
+app.command("trivium.cli.refresh:refresh", name="refresh", help="Read the models that providers list now.")
 
 
 @app.default

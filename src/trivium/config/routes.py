@@ -47,7 +47,8 @@ class Names(msgspec.Struct, frozen=True):
             raise document.error(path, message, wrong=prefix, valid=self.providers)
         message = f"`{dotted(path)}`: `{text}` is neither provider/model nor an alias"
         remedy = "Write it as provider/model."
-        raise document.error(path, message, wrong=text, valid=[*self.aliases, *self.routes], remedy=remedy)
+        valid = {*self.aliases, *self.routes}.difference(path[1:])
+        raise document.error(path, message, wrong=text, valid=valid, remedy=remedy)
 
 
 def resolve_aliases(document: Document, names: Names) -> dict[str, str]:

@@ -11,10 +11,9 @@ import pytest
 import support
 from cli_help import configured, trivium
 from engines_help import gguf_bytes
-from trivium.cli.explain import class_of, request_of
+from trivium.cli.explain import request_of
 from trivium.errors import InvalidRequest, UsageError
 from trivium.testing import FakeUpstream
-from trivium.types.data import DataClass
 
 ROUTE = {"name": "both", "targets": ["primary/x", "local/smollm2-135m"]}
 
@@ -67,12 +66,9 @@ def test_a_body_comes_from_a_file_or_a_pipe(tmp_path: Path) -> None:
         assert up.connections == 0
 
 
-def test_what_is_no_request_or_class_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_request_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(InvalidRequest):
         request_of(str(tmp_path / "bad.json"))
     with pytest.raises(UsageError):
         request_of(str(tmp_path / "missing.json"))
-    with pytest.raises(UsageError, match="`secret`"):
-        class_of("secret")
-    assert class_of("premises") is DataClass.PREMISES

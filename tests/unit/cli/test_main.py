@@ -43,6 +43,8 @@ def test_help_names_every_command_and_imports_none(tmp_path: Path) -> None:
         ["completion", "tcsh"],
         ["ask"],
         ["ask", "caf\udce9"],
+        ["ask", "--data-class", "secret", "hi"],
+        ["explain", "--data-class", "secret"],
         ["log", "-n", "-1"],
         ["log", "-n", "99999999999999999999"],
     ],
@@ -53,6 +55,17 @@ def test_usage_errors_exit_2_without_a_traceback(words: list[str], capsys: pytes
     assert said.out == ""
     assert said.err.startswith("trivium: ")
     assert "Traceback" not in said.err
+
+
+def test_stray_words_are_named_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("routes", "5", "six") == 2
+    assert capsys.readouterr().err.startswith("trivium: This command takes no `5`, `six`.\n")
+
+
+def test_each_command_of_a_group_has_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("models", "--help") == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "│ refresh " in line]
+    assert "Read the models that providers list now." in line
 
 
 def test_a_bad_configuration_exits_78_with_its_place(tmp_path: Path) -> None:

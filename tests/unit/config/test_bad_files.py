@@ -81,6 +81,16 @@ name = "a"
     ),
     case(
         2,
+        "`aliases.fast`: `nosuch` is neither provider/model nor an alias",
+        "Write it as provider/model.",
+        "aliases.fast",
+        r"""
+[aliases]
+fast = "nosuch"
+""",
+    ),
+    case(
+        2,
         "`server.workers`: expected a whole number, got text",
         "",
         "server.workers",
