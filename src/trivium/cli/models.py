@@ -87,9 +87,8 @@ def pull(reference: str, *, yes: bool = False, name: str | None = None, options:
 def remove(name: str, *, options: Options = OPTIONS) -> None:
     """Remove a model from this machine. A file outside the store is never deleted."""
     freed = puller_of(options.load()).store.remove(name)
-    tell(
-        {"model": name, "freed_bytes": freed}, f"`{name}` is removed; {size(freed)} are free again.", json=options.json
-    )
+    room = f"{size(freed)} are free again" if freed else "its file has another name or place, so no room is freed"
+    tell({"model": name, "freed_bytes": freed}, f"`{name}` is removed; {room}.", json=options.json)
 
 
 @app.command

@@ -236,7 +236,8 @@ class Store:
         freed = 0
         for blob in self.blobs.glob("sha256-*"):
             if blob.name not in used:
-                freed += blob.stat().st_size
+                found = blob.stat()
+                freed += found.st_size if found.st_nlink == 1 else 0
                 blob.unlink()
         return freed
 

@@ -43,6 +43,7 @@ def test_a_file_is_pulled_listed_and_removed(tmp_path: Path, capsys: pytest.Capt
     assert "own" in said
     assert "local/own" in [row["model"] for row in rows_of(capsys, "models")]
     assert code_of("models", "rm", "own") == 0
+    assert "`own` is removed; its file has another name or place, so no room is freed.\n" in capsys.readouterr().out
     assert "local/own" not in [row["model"] for row in rows_of(capsys, "models")]
     assert file.exists()
 

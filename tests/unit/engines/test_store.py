@@ -141,8 +141,11 @@ def test_a_blob_goes_with_its_last_name(store: Store, file: Path) -> None:
     store.add("two", DIGEST)
     assert store.remove("one") == 0
     assert store.blob(DIGEST).exists()
+    file.unlink()
     assert store.remove("two") == len(DATA)
     assert not store.blob(DIGEST).exists()
+    again = store.add_file(write(file, DATA), name="one")
+    assert store.remove(again.name) == 0  # the file at its own place has the bytes still
     with pytest.raises(NotFound):
         store.remove("two")
 
