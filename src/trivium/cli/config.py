@@ -12,9 +12,11 @@ from cyclopts import App
 from trivium.cli.data import ask_owner, owned
 from trivium.cli.terminal import OPTIONS, Options, print_json, tell
 from trivium.config import trust as trusted
-from trivium.config.home import home_of
+from trivium.config.home import home_of, paths
 from trivium.config.load import FILE_NAME, load
 from trivium.config.schema import Config
+from trivium.config.toml import read
+from trivium.engines.store import Store
 from trivium.errors import ConfigError, Unavailable, UsageError
 from trivium.gateway.control import OwnerError
 from trivium.types.secret import Secret
@@ -29,6 +31,14 @@ def check(file: Path | None = None, *, options: Options = OPTIONS) -> None:
     """Read a configuration as a trusted one, and say what is wrong: file, line, key, the nearest valid word."""
     named = file or options.config
     config = load(file=named, offline=options.offline, env=os.environ, cwd=Path.cwd())
+    whole = config if config.trusted else load(file=config.file, env=os.environ, cwd=Path.cwd())
+    for index, engine in enumerate(whole.engines.values()):
+        path = engine.model.removeprefix("file:")
+        is_file = path.endswith(".gguf") and ":" not in path and Store(paths(whole.home).models).find(path) is None
+        if is_file and not Path(path).expanduser().is_file():
+            file = whole.file or Path(FILE_NAME)
+            message = f"the engine `{engine.id}` has no model: there is no file `{path}`"
+            raise read(file.read_bytes(), str(file)).error(("engines", index, "model"), message)
     said = {"file": str(config.file) if config.file else None, "trusted": config.trusted, "notes": config.notes}
     tell(said, "\n".join([*config.notes, f"{said['file'] or 'No file'}: nothing is wrong."]), json=options.json)
 

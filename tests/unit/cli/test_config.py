@@ -84,3 +84,15 @@ def test_a_check_reads_a_file_as_a_trusted_one(tmp_path: Path) -> None:
     assert trivium(tmp_path, "config", "check", "other.toml").stdout == f"{file}: nothing is wrong.\n"
     file.write_text("[servr]\n")
     assert trivium(tmp_path, "config", "check", "other.toml").returncode == 78
+    found = file.rename(tmp_path / "trivium.toml")
+    done = trivium(tmp_path, "config", "check", "--json")
+    assert (done.returncode, said_error(done)["line"]) == (78, 1)
+    found.write_text(FOUND)
+    done = trivium(tmp_path, "config", "check")
+    assert "ignored in it: providers" in done.stdout
+    assert done.stdout.endswith(f"{found}: nothing is wrong.\n")
+    found.write_text('[[engines]]\nid = "own"\nmodel = "./own.gguf"\n')
+    done = trivium(tmp_path, "config", "check", "--json")
+    assert (done.returncode, said_error(done)["line"]) == (78, 3)
+    (tmp_path / "own.gguf").touch()
+    assert trivium(tmp_path, "config", "check").returncode == 0
