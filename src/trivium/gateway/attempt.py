@@ -195,7 +195,7 @@ class Attempt(msgspec.Struct, eq=False):
                 self._fail_by_status()
 
     def _refuse_malformed(self) -> None:
-        if self.relay is not None and self.relay.malformed:
+        if self.relay is not None and self.relay.seen.malformed:
             raise UpstreamProtocolError("The upstream sent a broken event in its stream.")
 
     def on_end(self) -> None:
@@ -296,12 +296,14 @@ class Attempt(msgspec.Struct, eq=False):
         self.exchange.released = True
         self.exchange.objects.give(self.exchange, events)
 
-    def complete(self, last: Last) -> None:
+    def complete(self, last: Last, losses: tuple[str, ...] = ()) -> None:
         exchange, relay, connection = self.exchange, self.relay, self.connection
         if exchange.strict:
             self._refuse_malformed()
-        if relay is not None and (relay.losses or relay.malformed):
-            exchange.losses += relay.losses + ((MALFORMED,) if relay.malformed else ())
+        if relay is not None and relay.seen.malformed:
+            losses = (*losses, MALFORMED)
+        if losses:
+            exchange.losses += losses
         if connection is not None:
             self.connection = None
             connection.detach()
@@ -374,7 +376,7 @@ class Attempt(msgspec.Struct, eq=False):
         return (
             self.status,
             usage.estimated,
-            relay.finish_reason if relay else "",
+            relay.seen.finish_reason if relay else "",
             prompt,
             usage.output_tokens,
             usage.cache_read_tokens,
@@ -384,7 +386,7 @@ class Attempt(msgspec.Struct, eq=False):
             told,
             int((first - sent) * 1e6) if first else -1,
             int((now - sent) * 1e6),
-            relay.upstream_id if relay else "",
+            relay.seen.upstream_id if relay else "",
         )
 
     def _told_nanos(self, usage: Usage) -> int | None:
@@ -406,8 +408,8 @@ class Attempt(msgspec.Struct, eq=False):
     def _usage(self, outcome: Outcome) -> Usage | None:
         """What the upstream reported, else an estimate of what went by; None where it did no work."""
         relay = self.relay
-        reported = relay.usage if relay is not None else None
-        if reported is not None and relay is not None and (outcome == "ok" or relay.finish_reason):
+        reported = relay.seen.usage if relay is not None else None
+        if reported is not None and relay is not None and (outcome == "ok" or relay.seen.finish_reason):
             return reported
         went_by = relay.output_estimate if relay is not None else 0
         if reported is not None:
@@ -436,7 +438,7 @@ class Attempt(msgspec.Struct, eq=False):
             self.fail(UpstreamTimeout(f"`{self.endpoint.id}` did not finish within the request's total deadline."))
         elif not self.stream or self._opening is not None:
             return
-        elif relay is None or not (relay.content or relay.thinking):
+        elif relay is None or not (relay.seen.content or relay.thinking):
             if now - self._sent_at > self.leg.limits.first_content_s:
                 self.fail(
                     UpstreamTimeout(

@@ -72,21 +72,16 @@ class Outlet(Protocol):
         ...
 
     def objects(self, events: list[Event]) -> None: ...
-    def complete(self, last: Last) -> None:
-        """The answer is whole; `last` leaves once the ledger has it."""
+    def complete(self, last: Last, losses: tuple[str, ...] = ()) -> None:
+        """The answer is whole; `last` leaves once the ledger has it. `losses` are what it could not say."""
         ...
 
 
-class Relay(Protocol):
-    """What an attempt reads of its relay."""
+class Seen(Protocol):
+    """What was found in an answer so far; `malformed` counts the broken frames that were skipped."""
 
     @property
     def content(self) -> bool: ...
-    @property
-    def thinking(self) -> bool:
-        """A sign of thought has come: the silence before the content is not a stall."""
-        ...
-
     @property
     def usage(self) -> Usage | None: ...
     @property
@@ -94,30 +89,28 @@ class Relay(Protocol):
     @property
     def upstream_id(self) -> str: ...
     @property
-    def output_estimate(self) -> int:
-        """Tokens that went by, by a rough count."""
-        ...
-
-    @property
-    def losses(self) -> tuple[str, ...]: ...
-    @property
-    def malformed(self) -> int:
-        """Broken frames that were skipped."""
-        ...
-
-    def feed(self, data: bytes) -> None: ...
-    def end(self) -> None: ...
+    def malformed(self) -> int: ...
 
 
-class _Read:
-    """What a relay has read, from nothing on."""
+class Relay:
+    """What an attempt feeds, and reads: from nothing on."""
 
     content = False
-    thinking = False
     usage: Usage | None = None
     finish_reason = ""
     upstream_id = ""
+    malformed: int = 0
+    thinking = False
+    """A sign of thought has come: the silence before the content is not a stall."""
     output_estimate = 0
+    """Tokens that went by, by a rough count."""
+
+    @property
+    def seen(self) -> Seen:
+        return self
+
+    def feed(self, data: bytes) -> None: ...
+    def end(self) -> None: ...
 
 
 class _Gathering:
@@ -136,18 +129,15 @@ class _Gathering:
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
 
-class PassedAnswer(_Read, _Gathering):
+class PassedAnswer(_Gathering, Relay):
     """A whole answer, passed as it is."""
-
-    losses: tuple[str, ...] = ()
-    malformed = 0
 
     def __init__(self, outlet: Outlet, dialect: Dialect) -> None:
         self._outlet = outlet
         self._dialect = dialect
         self._parts = []
 
-    feed = _Gathering._gather
+    feed = _Gathering._gather  # pyright: ignore[reportAssignmentType]  # one call less a read
 
     def end(self) -> None:
         body = self._whole()
@@ -162,13 +152,10 @@ class PassedAnswer(_Read, _Gathering):
         self._outlet.complete(body)
 
 
-class PassedStream:
+class PassedStream(Relay):
     """A stream in the caller's own dialect: a meter looks, the bytes pass."""
 
     def __init__(self, outlet: Outlet, dialect: Dialect, *, wants_usage: bool, bill: Bill) -> None:
-        self.thinking = False
-        self.losses: tuple[str, ...] = ()
-        self.output_estimate = 0
         self._outlet = outlet
         self._chunk = outlet.chunk
         self._meter = dialect.meter(wants_usage)
@@ -180,24 +167,8 @@ class PassedStream:
         self._released = False
 
     @property
-    def content(self) -> bool:
-        return self._meter.content
-
-    @property
-    def usage(self) -> Usage | None:
-        return self._meter.usage
-
-    @property
-    def finish_reason(self) -> str:
-        return self._meter.finish_reason
-
-    @property
-    def upstream_id(self) -> str:
-        return self._meter.upstream_id
-
-    @property
-    def malformed(self) -> int:
-        return self._meter.malformed
+    def seen(self) -> Seen:
+        return self._meter
 
     def feed(self, data: bytes) -> None:
         meter = self._meter
@@ -277,8 +248,6 @@ def _usd(nanos: int) -> bytes:
 class Target(Protocol):
     """Where events go; of an upstream's answer it takes `bytes_max` at most."""
 
-    losses: tuple[str, ...]
-
     @property
     def bytes_max(self) -> float: ...
 
@@ -289,7 +258,6 @@ class Target(Protocol):
 class _Held:
     """Holds events until the first content, as every stream is held; then and from then on they are given."""
 
-    losses: tuple[str, ...] = ()
     bytes_max = math.inf
 
     def __init__(self) -> None:
@@ -334,8 +302,7 @@ class StreamTarget(_Held):
 
     def finish(self) -> None:
         last = self._encode([*self._held, End()])
-        self.losses = self._encoder.losses
-        self._outlet.complete(last)
+        self._outlet.complete(last, self._encoder.losses)
 
 
 class ObjectTarget(_Held):
@@ -355,7 +322,6 @@ class ObjectTarget(_Held):
 class ResponseTarget:
     """A `Response`, for a caller in the same process."""
 
-    losses: tuple[str, ...] = ()
     bytes_max = ANSWER_BYTES_MAX
 
     def __init__(self, outlet: Outlet) -> None:
@@ -380,8 +346,7 @@ class WholeTarget(ResponseTarget):
 
     def finish(self) -> None:
         built = self._dialect.encode_answer(self._fold.response(), self._context)
-        self.losses = built.losses
-        self._outlet.complete(built.body)
+        self._outlet.complete(built.body, built.losses)
 
 
 class Source(Protocol):
@@ -410,7 +375,7 @@ class WholeSource(_Gathering):
         return self._dialect.decode_answer(self._whole())
 
 
-class Events(_Read):
+class Events(Relay):
     """Any answer as events, from a `Source` to a `Target`."""
 
     def __init__(self, source: Source, target: Target) -> None:
@@ -419,14 +384,6 @@ class Events(_Read):
         self._ended = False
         self._size = 0
         self._held_max = ANSWER_BYTES_MAX if isinstance(source, WholeSource) else HELD_BYTES_MAX
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return self._target.losses
-
-    @property
-    def malformed(self) -> int:
-        return self._source.malformed
 
     def feed(self, data: bytes) -> None:
         if self._ended:
@@ -444,6 +401,7 @@ class Events(_Read):
             raise UpstreamCut("The upstream ended the answer without its terminal event.")
 
     def _take(self, events: list[Event]) -> None:
+        self.malformed = self._source.malformed
         passed: list[Event] = []
         for event in events:
             match event:

@@ -49,7 +49,7 @@ class Outlet:
     def objects(self, events: list[Event]) -> None:
         raise AssertionError
 
-    def complete(self, last: bytes | Response | list[Event]) -> None:
+    def complete(self, last: bytes | Response | list[Event], losses: tuple[str, ...] = ()) -> None:
         assert isinstance(last, bytes)
         self.last = last
 
@@ -134,8 +134,8 @@ def test_a_translated_stream_has_its_cost_too() -> None:
         relay.feed(piece)
     delta = next(event for event in outlet.events if event["type"] == "message_delta")
     assert delta["usage"]["cost"] == 0.000005
-    assert relay.usage is not None
-    assert relay.usage.cost_usd is None  # what the ledger keeps as the upstream's own word
+    assert relay.seen.usage is not None
+    assert relay.seen.usage.cost_usd is None  # what the ledger keeps as the upstream's own word
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_thinking_is_a_sign_of_life_and_no_content(frame: bytes, thinks: bool) -
     outlet = Outlet()
     relay = passed(outlet)
     outlet.feed(frame)
-    assert (relay.thinking, relay.content, outlet.released) == (thinks, False, b"")
+    assert (relay.thinking, relay.seen.content, outlet.released) == (thinks, False, b"")
 
 
 def test_nothing_is_released_before_content_and_nothing_false_after_a_cut() -> None:
@@ -198,7 +198,7 @@ def test_what_continues_a_text_is_passed_and_counted(monkeypatch: pytest.MonkeyP
     for piece in ANSWER[1:]:
         outlet.feed(piece)
     assert outlet.last == ANSWER[-1]
-    assert relay.malformed == 1
+    assert relay.seen.malformed == 1
 
 
 def test_usage_of_a_relay_is_the_upstreams_own() -> None:
@@ -206,7 +206,7 @@ def test_usage_of_a_relay_is_the_upstreams_own() -> None:
     relay = passed(outlet, nanos=7)
     for piece in ANSWER:
         outlet.feed(piece)
-    assert relay.usage == Usage(input_tokens=3, output_tokens=2)
+    assert relay.seen.usage == Usage(input_tokens=3, output_tokens=2)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_usage_of_a_relay_is_the_upstreams_own() -> None:
 )
 def test_all_that_a_model_says_is_counted(delta: Event) -> None:
     source: Any = SimpleNamespace(feed=lambda _: [delta], malformed=0)
-    target: Any = SimpleNamespace(add=lambda _: None, losses=())
+    target: Any = SimpleNamespace(add=lambda _: None, bytes_max=9)
     relay = Events(source, target)
     relay.feed(b"")
     assert relay.output_estimate == 11
