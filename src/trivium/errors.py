@@ -259,23 +259,19 @@ class UpstreamServerError(UpstreamError):
 
 # The four below come from an upstream that is there: no other time makes the same request right.
 class UpstreamNotFound(UpstreamError):
-    kind, status, retryable = "upstream_not_found", 404, False
-    exit_code = EXIT_FAILED
+    kind, status, retryable, exit_code = "upstream_not_found", 404, False, EXIT_FAILED
 
 
 class UpstreamContextLength(UpstreamError):
-    kind, status, retryable = "context_length_exceeded", 400, False
-    exit_code = EXIT_FAILED
+    kind, status, retryable, exit_code = "context_length_exceeded", 400, False, EXIT_FAILED
 
 
 class UpstreamRefused(UpstreamError):
-    kind, status, retryable = "content_policy_violation", 400, False
-    exit_code = EXIT_FAILED
+    kind, status, retryable, exit_code = "content_policy_violation", 400, False, EXIT_FAILED
 
 
 class UpstreamRejected(UpstreamError):
-    kind, status, retryable = "upstream_rejected", 400, False
-    exit_code = EXIT_FAILED
+    kind, status, retryable, exit_code = "upstream_rejected", 400, False, EXIT_FAILED
 
 
 class ConfigError(TriviumError):

@@ -27,6 +27,7 @@ from trivium.ledger import store as ledger
 from trivium.routing.names import AUTO
 from trivium.version import __version__
 
+_PROBED = {"refused:": "Give another key: trivium login", "could not be reached": "Find out what is between here and"}
 _ROOM_BYTES = 1_000_000_000
 _PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -98,12 +99,9 @@ def remedies(report: dict[str, Any]) -> list[str]:
             f"Read {report['config']['file']}; then: trivium config trust {report['config']['file']}",
         ),
         *(
-            (key.get("probe", "").startswith("refused"), f"Give another key: trivium login {key['provider']}")
+            (sign in key.get("probe", ""), f"{remedy} {key['provider']}")
             for key in report["keys"]
-        ),
-        *(
-            ("could not be reached" in key.get("probe", ""), f"Find out why {key['provider']} cannot be reached.")
-            for key in report["keys"]
+            for sign, remedy in _PROBED.items()
         ),
         (report["home"]["free_bytes"] < _ROOM_BYTES, f"Make room on the disk of {report['home']['path']}."),
         (report["ledger"]["trouble"] != "", f"Mend the ledger: {report['ledger']['trouble']}"),

@@ -9,7 +9,7 @@ from cyclopts import App
 
 from trivium.catalog.catalog import Catalog
 from trivium.catalog.resolve import endpoint as resolve
-from trivium.catalog.rows import Endpoint, LocalModel, Price, Provider
+from trivium.catalog.rows import Endpoint, LocalModel, Model, Price, Provider
 from trivium.cli.call import provider_named
 from trivium.cli.providers import words
 from trivium.cli.pull import offer_and_pull, puller_of
@@ -114,16 +114,19 @@ def facts_of(config: Config, catalog: Catalog, model: str) -> dict[str, Any]:
     manifest = puller_of(config).store.find(spelling)
     pullable = catalog.local_models.get(spelling)
     row = catalog.models.get(spelling) or catalog.model(prefix, rest) or catalog.model("local", spelling)
-    if row is None and manifest is None and pullable is None and rest and prefix in config.providers:
-        return _facts_at(config, catalog, config.providers[prefix], rest)
     if row is None and manifest is None and pullable is None:
-        raise NotFound(f"Nothing is known of a model `{model[:200]}`.", remedy="`trivium models --all` lists what is.")
+        if not rest or prefix not in config.providers:
+            remedy = "`trivium models --all` lists what is."
+            raise NotFound(f"Nothing is known of a model `{model[:200]}`.", remedy=remedy)
+        at = config.providers[prefix].row
+        context, can = catalog.context(at, rest), at.capabilities
+        row = Model(id=model, context=context, capabilities=can, spellings={prefix: rest})
     places = row.spellings.items() if row else ()
     own = config.models.get(model) or config.models.get(f"local/{spelling}")
     licence = (manifest and manifest.licence) or (pullable and pullable.licence)
     return {
         "model": row.id if row else spelling,
-        "name": row.name if row else spelling,
+        "name": (row and row.name) or spelling,
         "weights": (own and own.weights) or (row and row.weights) or (manifest and manifest.weights.digest),
         "family": (own and own.family) or (row and row.family),
         "context": (own and own.context)
@@ -136,34 +139,17 @@ def facts_of(config: Config, catalog: Catalog, model: str) -> dict[str, Any]:
         "on_this_machine": manifest is not None,
         "note": (row and row.note) or (pullable and pullable.note) or "",
         "providers": [
-            _priced(_endpoint(config, catalog, config.providers[at], name))
+            {"provider": at, "model": name, "price": endpoint.price, "price_unit": PRICE_UNIT}
             for at, name in places
             if at in config.providers and at != "local"
+            for endpoint in [_endpoint(config, catalog, config.providers[at], name)]
         ],
-    }
-
-
-def _facts_at(config: Config, catalog: Catalog, bound: BoundProvider, spelling: str) -> dict[str, Any]:
-    endpoint = _endpoint(config, catalog, bound, spelling)
-    return {
-        "model": endpoint.id,
-        "weights": endpoint.weights,
-        "family": endpoint.family,
-        "context": endpoint.context,
-        "capabilities": sorted(endpoint.capabilities),
-        "licence": None,
-        "providers": [_priced(endpoint)],
     }
 
 
 def _endpoint(config: Config, catalog: Catalog, bound: BoundProvider, spelling: str) -> Endpoint:
     override = config.models.get(f"{bound.row.id}/{spelling}")
     return resolve(catalog, bound.row, spelling, override=override, trusted_origin=bound.trusted_origin)
-
-
-def _priced(endpoint: Endpoint) -> dict[str, Any]:
-    price = {"price": endpoint.price, "price_unit": PRICE_UNIT}
-    return {"provider": endpoint.provider.id, "model": endpoint.model, **price}
 
 
 def provider_rows(config: Config, catalog: Catalog, providers: Iterable[BoundProvider]) -> list[dict[str, Any]]:

@@ -165,20 +165,11 @@ class Store:
                 move.replace(blob)
             outside = link if link is not None and not _hard_link(link, blob) else None
             found = (outside or blob).stat()
-            weights = Weights(
-                digest=digest,
-                size=found.st_size,
-                mtime_ns=found.st_mtime_ns,
-                path=str(outside) if outside else None,
-            )
-            known = self.find(name)
+            path, known = str(outside) if outside else None, self.find(name)
+            weights = Weights(digest=digest, size=found.st_size, mtime_ns=found.st_mtime_ns, path=path)
+            licence, by_path = licence or facts.licence, by_path and (known is None or known.by_path)
             manifest = Manifest(
-                name=name,
-                weights=weights,
-                facts=facts,
-                source=source,
-                licence=licence or facts.licence,
-                by_path=by_path and (known is None or known.by_path),
+                name=name, weights=weights, facts=facts, source=source, licence=licence, by_path=by_path
             )
             private.write(self.manifests / f"{name}.json", msgspec.json.encode(manifest))
         return manifest

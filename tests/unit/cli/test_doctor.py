@@ -73,6 +73,6 @@ def test_a_probe_that_cannot_be_made_says_why(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (first,) = [line for line in done.stdout.splitlines() if line.startswith("  primary: from ")]
     assert f"not tried: http://127.0.0.1:{port} could not be reached" in first
-    assert "  Find out why primary cannot be reached." in done.stdout
-    assert "why second" not in done.stdout
+    assert "  Find out what is between here and primary" in done.stdout
+    assert "and second" not in done.stdout
     assert "  second: from trivium.toml: not tried: no free call that tells is known." in done.stdout.splitlines()
