@@ -341,6 +341,25 @@ def test_two_workers_answer_and_a_killed_one_is_replaced(up: FakeUpstream) -> No
 
 
 @MANY
+@pytest.mark.parametrize("saved", ["broken", "valid"])
+def test_what_is_saved_without_a_reload_counts_for_no_replacement(up: FakeUpstream, saved: str) -> None:
+    with serve(settings(up, "old")) as served:
+        rewrite(served, settings(up, "new"))
+        good = served.config_file.read_text()
+        if saved == "broken":
+            served.config_file.write_text(f"workerz = 3\n{good}")
+        before = workers(served)
+        os.kill(min(before), signal.SIGKILL)
+        assert ask(served, "old").status == 200
+        assert ask(served, "new").status == 404
+        assert not workers(served) & before
+        assert served.log().count("is replaced") == 1
+        served.config_file.write_text(good)
+        reload_by_command(served)
+        until(lambda: ask(served, "new").status == 200, "a replacement does not take a new configuration")
+
+
+@MANY
 def test_workers_without_a_master_finish_and_end(up: FakeUpstream) -> None:
     with serve(settings(up), "--workers", "2") as served:
         with none_left(workers(served)):

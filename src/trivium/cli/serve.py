@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import sys
@@ -35,14 +36,13 @@ def serve(
     json
         Print one line of JSON with the addresses, once it listens.
     """
-    from trivium.server.fleet import Orders
     from trivium.server.master import serve as run_server
+    from trivium.server.override import read_config
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    file = str(Path(config).absolute()) if config is not None else None
-    run_server(
-        Orders(config=file, listen=listen, workers=workers, offline=offline), _started_json if json else _started
-    )
+    file = Path(config).absolute() if config is not None else None
+    read = functools.partial(read_config, file, listen, workers, offline=offline)
+    run_server(read, _started_json if json else _started)
 
 
 def _started(config: Config) -> None:

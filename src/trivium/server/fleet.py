@@ -2,8 +2,8 @@
 
 The first workers are forked before the master has a thread, which is quick and shares memory; later ones
 are spawned, because a process with threads must not fork. Each has a listening socket of its own that the
-master keeps open, so that a replacement inherits what queues there, and the reading end of a pipe that ends
-when the master does.
+master keeps open, so that a replacement inherits what queues there, the reading end of a pipe that ends
+when the master does, and the configuration that the master has checked: none reads it from the files.
 """
 
 from __future__ import annotations
@@ -20,38 +20,34 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-import msgspec
-
+from trivium.config.schema import Config
+from trivium.server import handover
 from trivium.telemetry.metrics import Sample
 from trivium.transport.platform import ignore_newcomers, signals_held
 
 log = logging.getLogger("trivium.master")
 
 QUICK_S = 2.0
-"""A worker that lives shorter than this is replaced after as long a pause, so that a crash loop costs little."""
+"""A worker that lives shorter than this, or cannot be started, is replaced after a pause that grows to as long, so
+that a crash loop costs little."""
 TOLD = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
 """The signals that a worker listens to, which wait until it can."""
 
 
-class Orders(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is told: how to read the configuration, and its two file descriptors."""
-
-    config: str | None
-    listen: str | None
-    workers: int | None
-    offline: bool
-    sock_fd: int = -1
-    life_fd: int = -1
+_Started = tuple[int, Callable[[], int]]
+"""A worker's process id, and what waits for its end: returns its exit code, or minus the signal."""
 
 
 class Fleet:
     """The workers that run, by process id; methods may be called from any thread.
 
-    `work` is a forked worker's whole life.
+    `work` is a forked worker's whole life, and returns its exit code.
     """
 
-    def __init__(self, orders: Orders, work: Callable[[socket.socket, int], None]) -> None:
-        self._orders = orders
+    def __init__(self, config: Config, work: Callable[[socket.socket, int], int]) -> None:
+        """Raises ConfigError, OSError."""
+        self.config_fd = handover.nameless()
+        handover.put(self.config_fd, config)
         self._work = work
         self._lock = threading.Lock()
         self._running: dict[int, socket.socket] = {}
@@ -75,8 +71,7 @@ class Fleet:
             os.close(self._life_write)
             for other in self._running.values():
                 other.close()
-            self._work(sock, self._life_read)
-            status = 0
+            status = self._work(sock, self._life_read)
         except Exception:  # the outermost boundary: what follows ends the process without a word
             log.exception("A worker failed.")
         finally:
@@ -84,42 +79,51 @@ class Fleet:
 
     def watch(self) -> None:
         """Begin to replace workers that end."""
-        for pid in list(self._running):
-            self._follow(pid, lambda pid=pid: os.waitpid(pid, 0))
+        for pid, sock in list(self._running.items()):
+            self.keep(sock, (pid, lambda pid=pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
 
-    def spawn(self, sock: socket.socket) -> None:
-        """Start a worker as a new program, unless nobody shall listen on `sock` any more."""
+    def keep(self, sock: socket.socket, worker: _Started | None = None) -> None:
+        """Keep a worker at `sock` until nobody shall listen there any more; without one, begin with a new program."""
+        threading.Thread(target=self._keep, args=(sock, worker), name="trivium-keeper", daemon=True).start()
+
+    def _keep(self, sock: socket.socket, worker: _Started | None) -> None:
+        pause_s = 0.0
+        while True:
+            began = time.monotonic()
+            try:
+                worker = worker or self._spawned(sock)
+                if worker is None:
+                    return
+            except OSError as error:
+                log.error("A worker cannot be started, which is tried again: %s", error)
+            else:
+                self._ended(sock, worker[0], worker[1]())
+                worker = None
+            pause_s = min(2 * pause_s + 0.25, QUICK_S) if time.monotonic() - began < QUICK_S else 0.0
+            time.sleep(pause_s)
+
+    def _spawned(self, sock: socket.socket) -> _Started | None:
+        """A worker as a new program; None if nobody shall listen on `sock` any more. Raises OSError."""
         with self._lock, signals_held(TOLD):
             if sock.fileno() < 0:
-                return
-            orders = msgspec.structs.replace(self._orders, sock_fd=sock.fileno(), life_fd=self._life_read)
+                return None
+            inherited = (sock.fileno(), self._life_read, self.config_fd)
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "trivium.server.worker_main", msgspec.json.encode(orders).decode()],
-                pass_fds=(sock.fileno(), self._life_read),
+                [sys.executable, "-P", "-m", "trivium.server.worker_main", *map(str, inherited)],
+                pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
             )
             self._running[process.pid] = sock
-        self._follow(process.pid, process.wait)
+        return process.pid, process.wait
 
-    def _follow(self, pid: int, wait: Callable[[], object]) -> None:
-        began = time.monotonic()
-
-        def follow() -> None:
-            wait()
-            self._ended(pid, time.monotonic() - began)
-
-        threading.Thread(target=follow, name=f"trivium-worker-{pid}", daemon=True).start()
-
-    def _ended(self, pid: int, lived_s: float) -> None:
+    def _ended(self, sock: socket.socket, pid: int, code: int) -> None:
         with self._lock:
-            sock = self._running.pop(pid)
+            del self._running[pid]
             self._bury(pid)
-        if sock.fileno() < 0:
-            return
-        log.warning("Worker %d ended and is replaced.", pid)
-        if lived_s < QUICK_S:
-            time.sleep(QUICK_S)
-        self.spawn(sock)
+            retired = sock.fileno() < 0
+        if not retired:
+            how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+            log.warning("Worker %d ended %s and is replaced.", pid, how)
 
     # ---- telling
 

@@ -18,10 +18,11 @@ from trivium.config.listen import split_address
 from trivium.config.schema import Config, Server
 from trivium.errors import ConfigError
 from trivium.gateway.control import Handler
+from trivium.server import handover
 from trivium.server.admin_thread import AdminThread
-from trivium.server.fleet import Fleet, Orders
+from trivium.server.fleet import Fleet
 from trivium.server.worker import Worker
-from trivium.server.worker_main import logged, reader, work
+from trivium.server.worker_main import live, logged
 from trivium.telemetry.metrics import Sample
 from trivium.transport.platform import PORTABLE, listen, on_signals, run
 
@@ -31,12 +32,11 @@ GRACE_S = 3.0
 """Beyond the drain time, before a worker that does not end is killed."""
 
 
-def serve(orders: Orders, started: Started) -> None:
-    """Serve until SIGTERM or SIGINT; a second one ends the drain too.
+def serve(read: Callable[[], Config], started: Started) -> None:
+    """Serve until SIGTERM or SIGINT; a second one ends the drain too. SIGHUP reads the configuration anew.
 
     Raises ConfigError if the configuration or an address cannot be used.
     """
-    read = reader(orders)
     config = read()
     check_home(config.home)
     admin = listening(config.server.admin, "admin")
@@ -44,12 +44,12 @@ def serve(orders: Orders, started: Started) -> None:
         run(_alone(config, read, admin, started))
         return
 
-    def worker(sock: socket.socket, life_fd: int) -> None:
+    def worker(sock: socket.socket, life_fd: int) -> int:
         admin.close()
-        run(work(config, read, sock, life_fd))
+        return live(sock, life_fd, fleet.config_fd)
 
     listening(config.server.listen, "listen").close()  # a shared port would join another server's in silence
-    fleet = Fleet(orders, worker)
+    fleet = Fleet(config, worker)
     sockets: list[socket.socket] = []
     for _ in range(config.server.workers):
         # Bound one by one, so that no worker holds the socket of a later one.
@@ -109,7 +109,7 @@ class Master:
         return {}
 
     def reload(self) -> None:
-        """Check the configuration here, then have every worker read it. Raises ConfigError; nothing changes then.
+        """Check the configuration here, then hand it to every worker. Raises ConfigError; nothing changes then.
 
         Only another address or number of workers starts workers; those that are no longer needed finish first.
         On the loop only, which keeps two at a time apart.
@@ -125,11 +125,12 @@ class Master:
                 *self._sockets[: config.server.workers],
                 *self._more(config, config.server.workers - before.workers),
             ]
+        handover.put(self._fleet.config_fd, config)  # the last that can fail
         old, self._sockets, self._config = self._sockets, fresh, config
         self._fleet.signal("SIGHUP")
         for sock in fresh:
             if sock not in old:
-                self._fleet.spawn(sock)
+                self._fleet.keep(sock)
         for sock in old:
             if sock not in fresh:
                 self._fleet.retire(sock)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import msgspec
 
 from trivium.config.listen import refusal
+from trivium.config.load import load
 from trivium.config.schema import Config
 from trivium.errors import ConfigError, UsageError
 
 WORKERS_MAX = 64
 
 
-def overridden(config: Config, listen: str | None, workers: int | None) -> Config:
-    """The configuration with `--listen` and `--workers`. Raises UsageError, ConfigError."""
+def read_config(file: Path | None, listen: str | None, workers: int | None, *, offline: bool) -> Config:
+    """The configuration as it is now, checked, with `--listen` and `--workers`. Raises UsageError, ConfigError."""
+    config = load(file=file, offline=offline, env=os.environ, cwd=Path.cwd())
     server = config.server
     if listen is not None:
         try:

@@ -9,15 +9,9 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-import msgspec
-
-from trivium.config.load import load
-from trivium.config.schema import Config
 from trivium.errors import TriviumError
-from trivium.server.fleet import Orders
-from trivium.server.override import overridden
+from trivium.server import handover
 from trivium.server.worker import Worker
 from trivium.transport.platform import ignore_newcomers, on_signals, run
 
@@ -27,16 +21,6 @@ COUNT_S = 1.0
 """How often the master is told what was counted."""
 ORPHAN_S = 30.0
 """How long a worker without a master may take to finish what is in flight."""
-
-
-def reader(orders: Orders) -> Callable[[], Config]:
-    """What reads the configuration as the master did."""
-
-    def read() -> Config:
-        found = load(file=orders.config, offline=orders.offline, env=os.environ, cwd=Path.cwd())
-        return overridden(found, orders.listen, orders.workers)
-
-    return read
 
 
 def logged(reload: Callable[[], None]) -> Callable[[], None]:
@@ -51,19 +35,21 @@ def logged(reload: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
-async def work(config: Config, read: Callable[[], Config], sock: socket.socket, life_fd: int) -> None:
+async def work(sock: socket.socket, life_fd: int, config_fd: int) -> None:
     """Serve until SIGTERM, or until the pipe `life_fd` ends because the master did; SIGUSR1 ends the drain as well.
 
-    A second SIGTERM does not: service managers send it to the master and to each of its workers.
+    A second SIGTERM does not: service managers send it to the master and to each of its workers. SIGHUP means that
+    there is another configuration at `config_fd`.
     """
     loop = asyncio.get_running_loop()
     stopping, hurry = asyncio.Event(), asyncio.Event()
+    config = handover.get(config_fd)
     drain_s = config.server.drain_s
     worker = Worker(config, [sock])
 
     def reload() -> None:
         nonlocal drain_s
-        fresh = read()
+        fresh = handover.get(config_fd)
         worker.reload(fresh)
         drain_s = fresh.server.drain_s
 
@@ -93,15 +79,24 @@ async def _count(worker: Worker) -> None:
         await asyncio.sleep(COUNT_S)
 
 
-def main() -> None:
-    """The entry of a spawned worker; its orders are the one argument."""
-    orders = msgspec.json.decode(sys.argv[1], type=Orders)
+def live(sock: socket.socket, life_fd: int, config_fd: int) -> int:
+    """A worker's whole life; returns its exit code."""
+    try:
+        run(work(sock, life_fd, config_fd))
+    except TriviumError as error:
+        log.error("A worker failed: %s", error)
+        return error.exit_code
+    return 0
+
+
+def main() -> int:
+    """The entry of a spawned worker; its arguments are the descriptors that `live` takes."""
+    sock_fd, life_fd, config_fd = map(int, sys.argv[1:])
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    read = reader(orders)
-    sock = socket.socket(fileno=orders.sock_fd)
+    sock = socket.socket(fileno=sock_fd)
     sock.setblocking(False)
-    run(work(read(), read, sock, orders.life_fd))
+    return live(sock, life_fd, config_fd)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
