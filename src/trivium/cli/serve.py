@@ -48,8 +48,9 @@ def serve(
 def _started(config: Config) -> None:
     from trivium.cli.reach import destinations, line
 
-    print(f"Trivium listens on http://{config.server.listen}/v1", file=sys.stderr)
     print(
+        *config.notes,
+        f"Trivium listens on http://{config.server.listen}/v1",
         "A prompt may go to:",
         *(f"  {line(place)}" for place in destinations(config)),
         sep="\n",
@@ -63,7 +64,12 @@ def _started_json(config: Config) -> None:
 
     from trivium.cli.reach import destinations
 
-    said = {"listen": config.server.listen, "admin": config.server.admin, "destinations": destinations(config)}
+    said = {
+        "listen": config.server.listen,
+        "admin": config.server.admin,
+        "destinations": destinations(config),
+        "notes": config.notes,
+    }
     print(msgspec.json.encode(said).decode(), flush=True)
 
 

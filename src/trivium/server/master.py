@@ -7,6 +7,7 @@ engines, the admin plane, the counters. Where processes cannot be forked, one pr
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,8 @@ import msgspec
 
 from trivium.config.home import check_home
 from trivium.config.listen import split_address
-from trivium.config.schema import Config, Server
-from trivium.errors import ConfigError
+from trivium.config.schema import Config
+from trivium.errors import ConfigError, TriviumError
 from trivium.gateway.control import Handler
 from trivium.server import handover
 from trivium.server.admin_thread import AdminThread
@@ -27,6 +28,8 @@ from trivium.telemetry.metrics import Sample
 from trivium.transport.platform import PORTABLE, listen, on_signals, run
 
 Started = Callable[[Config], None]
+
+log = logging.getLogger("trivium.master")
 
 GRACE_S = 3.0
 """Beyond the drain time, before a worker that does not end is killed."""
@@ -93,7 +96,7 @@ class Master:
 
         owner = Owner(self._config, {"metrics": self._counted, "reload": _on(loop, self.reload)})
         owner.start()
-        started(self._config)
+        _tell(started, self._config)
         plane = AdminThread(admin, self._fleet.samples)
         plane.start()
         await stopping.wait()
@@ -115,8 +118,8 @@ class Master:
         On the loop only, which keeps two at a time apart.
         """
         config = self._read()
+        _keep(self._config, config, "admin")
         before, fresh = self._config.server, self._sockets
-        _keep(before, config.server, "admin")
         if config.server.listen != before.listen:
             listening(config.server.listen, "listen").close()
             fresh = self._more(config, config.server.workers)
@@ -145,15 +148,28 @@ class _Counted(msgspec.Struct, frozen=True):
     samples: list[Sample]
 
 
-def _keep(before: Server, after: Server, *names: str) -> None:
+def _keep(before: Config, after: Config, *names: str) -> None:
     """Raises ConfigError where one of these keys has changed, which needs a new start."""
+    if before.trusted and not after.trusted:
+        raise ConfigError(
+            f"`{after.file}` has changed since it was trusted: its keys would guard nobody any more.",
+            remedy="`trivium config trust`, then reload.",
+        )
     for name in names:
-        if getattr(before, name) != getattr(after, name):
+        if getattr(before.server, name) != getattr(after.server, name):
             raise ConfigError(
                 f"`[server] {name}` cannot change while this server runs.",
                 remedy="Restart `trivium serve`, or put the old value back.",
                 key=f"server.{name}",
             )
+
+
+def _tell(started: Started, config: Config) -> None:
+    """Say that it serves; whoever cannot be told, or a place that cannot be named, ends no server."""
+    try:
+        started(config)
+    except (OSError, TriviumError) as error:
+        log.warning("What is served could not be said: %s", error)
 
 
 def _on(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> Handler:
@@ -177,7 +193,7 @@ async def _alone(config: Config, read: Callable[[], Config], admin: socket.socke
 
     def reload() -> None:
         fresh = read()
-        _keep(config.server, fresh.server, "listen", "workers", "admin")
+        _keep(config, fresh, "listen", "workers", "admin")
         worker.reload(fresh)
 
     def stop() -> None:
@@ -189,7 +205,7 @@ async def _alone(config: Config, read: Callable[[], Config], admin: socket.socke
     owner = Owner(config, {"reload": _on(loop, reload)})
     owner.start()
     await worker.start()
-    started(config)
+    _tell(started, config)
     plane = AdminThread(admin, worker.gateway.runtime.metrics.samples)
     plane.start()
     await stopping.wait()

@@ -53,11 +53,11 @@ class Worker:
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
+        self._ticking = loop.call_later(TICK_S, self._tick)  # first, so that whatever is raised ends no later one
         now = loop.time()
         for connection in list(self._connections):
             connection.expire(now)
         self.gateway.look_at_store()
-        self._ticking = loop.call_later(TICK_S, self._tick)
 
     def reload(self, config: Config) -> None:
         """Swap the configuration; requests in flight keep the one that they began with."""

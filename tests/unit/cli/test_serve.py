@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,38 @@ def test_one_line_of_json_says_where_it_listens(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert (said["listen"], said["admin"]) == (listen, admin)
     assert "provider" in said["destinations"][0]
+
+
+def test_what_does_not_count_is_said(tmp_path: Path) -> None:
+    """A file that was found here and not allowed: whoever wrote keys into it must know that they guard nobody."""
+    (tmp_path / "trivium.toml").write_text('[[keys]]\nname = "a"\nkey = "sk-1"\n')
+    words = command("serve", "--listen", f"127.0.0.1:{support.free_port()}")
+    env = support.environment(tmp_path)
+    process = subprocess.Popen(words, env=env, cwd=tmp_path, stdout=-1, stderr=-1, text=True)
+    assert process.stderr is not None
+    said = [process.stderr.readline() for _ in range(2)]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert "is not trusted" in said[0]
+    assert "keys" in said[1]
+
+
+def test_nobody_who_listens_to_what_it_says_is_needed(tmp_path: Path) -> None:
+    listen = f"127.0.0.1:{support.free_port()}"
+    (tmp_path / "test.toml").write_text(f'[server]\nadmin = "127.0.0.1:{support.free_port()}"\n')
+    words = command("serve", "--config", "test.toml", "--listen", listen, "--json")
+    reading, writing = os.pipe()
+    os.close(reading)
+    env = support.environment(tmp_path)
+    with subprocess.Popen(words, env=env, cwd=tmp_path, stdout=writing, stderr=subprocess.DEVNULL) as process:
+        os.close(writing)
+        end = time.monotonic() + 20
+        while support._status(int(listen.rpartition(":")[2]), "/health") != 200 and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
 
 
 @pytest.mark.parametrize(
@@ -57,7 +91,7 @@ def test_help_is_help(tmp_path: Path) -> None:
 def test_the_reader_of_the_words_stays_in_no_process_that_serves(tmp_path: Path) -> None:
     loud = (
         "import sys, trivium.server.master as master\n"
-        "master.serve = lambda orders, started: print(orders.workers, orders.config, *sys.modules, sep='\\n')\n"
+        "master.serve = lambda read, started: print(read.args[2], read.args[0], *sys.modules, sep='\\n')\n"
         "from trivium.cli.main import main\n"
         "main()"
     )
