@@ -15,7 +15,7 @@ from trivium.cli.pull import offer_and_pull
 from trivium.cli.terminal import duration, interactive, note, write
 from trivium.client import Trivium
 from trivium.config import shipped
-from trivium.config.home import paths
+from trivium.config.home import Paths
 from trivium.config.schema import Config
 from trivium.engines.gguf import GGUFError
 from trivium.engines.store import Store
@@ -146,7 +146,7 @@ def is_demo(config: Config, endpoint: str) -> bool:
     engine = config.engines.get(name)
     name = engine.model if engine else name
     rows = shipped.catalog().local_models
-    manifest = Store(paths(config.home).models).find(name)
+    manifest = Store(Paths(config.home).models).find(name)
     row = rows.get(name)
     if manifest is not None:
         row = next((r for r in rows.values() if manifest.weights.digest == f"sha256:{r.sha256}"), None)
@@ -161,7 +161,7 @@ def model_named(config: Config, model: str) -> str:
             raise UsageError(f"There is no file `{model}`.", remedy="Name an existing .gguf file, or `provider/model`.")
         return model
     try:
-        return f"local/{Store(paths(config.home).models).add_file(path, by_path=True).name}"
+        return f"local/{Store(Paths(config.home).models).add_file(path, by_path=True).name}"
     except (GGUFError, OSError) as error:
         raise UsageError(f"`{model}` cannot be used: {error}.", remedy="Name a whole .gguf file.") from error
 

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from trivium.cli.answer import MaxTokens, about, bound, bring_model, described, model_named, streamed, whole
 from trivium.cli.terminal import OPTIONS, Options, from_stdin, note, print_error, print_json, tell
 from trivium.client import Trivium
-from trivium.config.home import make_private, paths
+from trivium.config.home import Paths, make_private
 from trivium.config.raw import DataClassWord
 from trivium.config.schema import Config
 from trivium.engines.store import Store
@@ -174,7 +174,7 @@ HELP = """\
 
 def models(config: Config) -> list[str]:
     """Names that can be talked to: `auto`, routes, aliases, engines, the store, and default models with a key."""
-    store = Store(paths(config.home).models)
+    store = Store(Paths(config.home).models)
     local = [f"local/{name}" for name in (*config.engines, *(manifest.name for manifest in store.list()))]
     remote = [
         f"{id_}/{bound.row.default_model}"

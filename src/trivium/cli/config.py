@@ -12,7 +12,7 @@ from cyclopts import App
 from trivium.cli.data import ask_owner, owned
 from trivium.cli.terminal import OPTIONS, Options, print_json, tell
 from trivium.config import trust as trusted
-from trivium.config.home import home_of, paths
+from trivium.config.home import Paths, home_of
 from trivium.config.load import FILE_NAME, load
 from trivium.config.schema import Config
 from trivium.config.toml import read
@@ -34,7 +34,7 @@ def check(file: Path | None = None, *, options: Options = OPTIONS) -> None:
     whole = config if config.trusted else load(file=config.file, env=os.environ, cwd=Path.cwd())
     for index, engine in enumerate(whole.engines.values()):
         path = engine.model.removeprefix("file:")
-        is_file = path.endswith(".gguf") and ":" not in path and Store(paths(whole.home).models).find(path) is None
+        is_file = path.endswith(".gguf") and ":" not in path and Store(Paths(whole.home).models).find(path) is None
         if is_file and not Path(path).expanduser().is_file():
             file = whole.file or Path(FILE_NAME)
             message = f"the engine `{engine.id}` has no model: there is no file `{path}`"

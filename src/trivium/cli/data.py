@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from trivium.config.home import check_home, paths
+from trivium.config.home import Paths, check_home
 from trivium.config.quantity import seconds
 from trivium.config.schema import Config
 from trivium.errors import UsageError
@@ -20,7 +20,7 @@ from trivium.transport.platform import FileLock
 
 def owned(config: Config) -> bool:
     """Whether some program owns the home now."""
-    where = paths(config.home).run / "owner.lock"
+    where = Paths(config.home).run / "owner.lock"
     if not where.exists():
         return False
     lock = FileLock(where)
@@ -34,7 +34,7 @@ def ask_owner(config: Config, op: str, **arguments: object) -> Any:
     """One question to the owner of the home; raises what it answers, or Unavailable."""
 
     async def ask() -> Any:
-        control = Control(paths(config.home).run / "control.sock")
+        control = Control(Paths(config.home).run / "control.sock")
         try:
             return await control.call(op, **arguments)
         finally:
@@ -75,7 +75,7 @@ def ledger(config: Config) -> Generator[Store]:
         ask_owner(config, "load")
     finally:
         owner.close()
-    store = Store.open(config.ledger.url or paths(config.home).ledger)
+    store = Store.open(config.ledger.url or Paths(config.home).ledger)
     try:
         yield store
     finally:

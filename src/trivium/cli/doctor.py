@@ -15,7 +15,7 @@ from trivium.cli.call import check_key
 from trivium.cli.data import owned
 from trivium.cli.explain import plan_of, request_of
 from trivium.cli.terminal import OPTIONS, Options, print_json, size
-from trivium.config.home import paths
+from trivium.config.home import Paths
 from trivium.config.schema import Config
 from trivium.engines.store import Store
 from trivium.errors import LedgerUnavailable, TriviumError
@@ -73,7 +73,7 @@ def examine(config: Config) -> dict[str, Any]:
         "environment": [n for n in (*_PROXY_NAMES, *_CA_NAMES) if os.environ.get(n) or os.environ.get(n.upper())],
         "engine": {
             "xllamacpp": importlib.util.find_spec("xllamacpp") is not None,
-            "models": [manifest.name for manifest in Store(paths(config.home).models).list()],
+            "models": [manifest.name for manifest in Store(Paths(config.home).models).list()],
         },
         "servers": servers,
         "destinations": reach.destinations(config),
@@ -161,9 +161,9 @@ def _free(home: Path) -> int:
 
 
 def _ledger(config: Config) -> dict[str, str]:
-    where = config.ledger.url or str(paths(config.home).ledger)
+    where = config.ledger.url or str(Paths(config.home).ledger)
     trouble = ""
-    if config.ledger.url or paths(config.home).ledger.exists():
+    if config.ledger.url or Paths(config.home).ledger.exists():
         try:
             ledger.Store.open(where).close()
         except LedgerUnavailable as error:

@@ -9,7 +9,7 @@ from cyclopts import App
 
 from trivium.cli.data import ask_owner, owned
 from trivium.cli.terminal import OPTIONS, Options, print_rows, size, tell
-from trivium.config.home import paths
+from trivium.config.home import Paths
 from trivium.config.schema import Config
 from trivium.engines.store import Store
 from trivium.engines.supervisor import EngineStatus
@@ -45,7 +45,7 @@ def status(config: Config) -> list[EngineStatus]:
     told: Any = ask_owner(config, "engines") if owned(config) else []
     running = {engine.id: engine for engine in msgspec.convert(told, list[EngineStatus])}
     could = {engine.id: engine.model for engine in config.engines.values()}
-    could |= {manifest.name: manifest.name for manifest in Store(paths(config.home).models).list()}
+    could |= {manifest.name: manifest.name for manifest in Store(Paths(config.home).models).list()}
     idle = {id_: EngineStatus(id=id_, model=model, state="stopped") for id_, model in could.items()}
     return list((idle | running).values())
 

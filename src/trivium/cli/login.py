@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from trivium.cli.call import check_key, provider_named
 from trivium.cli.terminal import OPTIONS, Options, from_stdin, note, print_json
 from trivium.config import credentials, shipped
-from trivium.config.home import paths
+from trivium.config.home import Paths
 from trivium.config.origin import origin_of
 from trivium.errors import AuthenticationFailed, UsageError
 
@@ -49,7 +49,7 @@ def login(
         )
     said = "" if works else f"It was not tried: {why}"
     place = credentials.save(config.home, provider, key, origin_of(row.base_url))
-    where = "the system's keyring" if place == "keyring" else str(paths(config.home).credentials)
+    where = "the system's keyring" if place == "keyring" else str(Paths(config.home).credentials)
     if options.json:
         print_json({"provider": provider, "kept_in": place, "checked": not said, "note": said})
         return

@@ -7,7 +7,7 @@ import shlex
 
 from trivium.cli.terminal import confirm, err, interactive, note, size
 from trivium.config import shipped
-from trivium.config.home import paths
+from trivium.config.home import Paths
 from trivium.config.schema import Config
 from trivium.engines.gguf import GGUFError
 from trivium.engines.pull import Offer, Puller, describe, pull
@@ -17,7 +17,7 @@ from trivium.errors import UsageError
 
 def puller_of(config: Config) -> Puller:
     return Puller(
-        store=Store(paths(config.home).models),
+        store=Store(Paths(config.home).models),
         rows=shipped.catalog().local_models,
         env=os.environ,
         offline=config.offline,

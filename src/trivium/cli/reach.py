@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from trivium.config.home import paths
+from trivium.config.home import Paths
 from trivium.config.schema import BoundProvider, Config
 from trivium.transport.address import refused_name
 from trivium.transport.proxy import Proxies
@@ -60,7 +60,7 @@ def _facts(place: Destination) -> Iterable[str]:
 
 def _reached(config: Config, bound: BoundProvider) -> bool:
     if not bound.row.base_url:
-        return bool(config.engines) or any((paths(config.home).models / "manifests").glob("*.json"))
+        return bool(config.engines) or any((Paths(config.home).models / "manifests").glob("*.json"))
     return refusal(config, bound) is None
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from trivium.catalog.catalog import Catalog
-from trivium.config.home import paths
+from trivium.config.home import Paths
 from trivium.config.private import read, write
 from trivium.errors import UsageError
 from trivium.types.secret import Secret
@@ -55,7 +55,7 @@ def save(home: Path, provider_id: str, key: str, origin: str) -> Place:
     entries = _load(home)
     place: Place = "keyring" if _keyring_set(_account(home, provider_id), key) else "file"
     entries[provider_id] = _Entry(origin, None if place == "keyring" else key)
-    write(paths(home).credentials, msgspec.json.encode(entries))
+    write(Paths(home).credentials, msgspec.json.encode(entries))
     return place
 
 
@@ -77,7 +77,7 @@ def remove(home: Path, provider_id: str) -> bool:
         return False
     if entry.key is None:
         _keyring(lambda ring: ring.delete_password(_SERVICE, _account(home, provider_id)))
-    write(paths(home).credentials, msgspec.json.encode(entries))
+    write(Paths(home).credentials, msgspec.json.encode(entries))
     return True
 
 
@@ -91,7 +91,7 @@ def _account(home: Path, provider_id: str) -> str:
 
 
 def _load(home: Path) -> dict[str, _Entry]:
-    return read(paths(home).credentials, dict[str, _Entry]) or {}
+    return read(Paths(home).credentials, dict[str, _Entry]) or {}
 
 
 def _keyring_set(account: str, key: str) -> bool:

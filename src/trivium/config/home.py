@@ -6,22 +6,21 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
-
 from trivium.errors import ConfigError
 
 
-class Paths(msgspec.Struct, frozen=True, kw_only=True):
+class Paths:
     """Where each kind of state lives under a home."""
 
-    journal: Path
-    run: Path
-    models: Path
-    ledger: Path
-    logs: Path
-    secret: Path
-    credentials: Path
-    trusted: Path
+    def __init__(self, home: Path) -> None:
+        self.journal = home / "journal"
+        self.run = home / "run"
+        self.models = home / "models"
+        self.ledger = home / "ledger.db"
+        self.logs = home / "logs"
+        self.secret = home / "secret"
+        self.credentials = home / "credentials.json"
+        self.trusted = home / "trusted.json"
 
 
 def home_of(env: Mapping[str, str]) -> Path:
@@ -36,19 +35,6 @@ def config_folder(env: Mapping[str, str]) -> Path:
     return _xdg(env, "XDG_CONFIG_HOME", ".config")
 
 
-def paths(home: Path) -> Paths:
-    return Paths(
-        journal=home / "journal",
-        run=home / "run",
-        models=home / "models",
-        ledger=home / "ledger.db",
-        logs=home / "logs",
-        secret=home / "secret",
-        credentials=home / "credentials.json",
-        trusted=home / "trusted.json",
-    )
-
-
 def make_private(folder: Path) -> Path:
     """The folder, made if it is missing, for its owner only (0700)."""
     if not folder.is_dir():
@@ -59,9 +45,9 @@ def make_private(folder: Path) -> Path:
 
 def check_home(home: Path) -> None:
     """Raises ConfigError for a home that cannot be written."""
-    trial = paths(home).run / f".{os.getpid()}"
+    trial = Paths(home).run / f".{os.getpid()}"
     try:
-        make_private(paths(home).journal)
+        make_private(Paths(home).journal)
         make_private(trial.parent)
         trial.touch()
         trial.unlink()

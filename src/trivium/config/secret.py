@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from trivium.config.home import paths
+from trivium.config.home import Paths
 from trivium.config.private import write_once
 from trivium.errors import ConfigError
 
@@ -29,7 +29,7 @@ def root_secret(home: Path, env: Mapping[str, str]) -> bytes:
     """
     if given := env.get("TRIVIUM_SECRET", "").strip():
         return _long_enough(given.encode(), "$TRIVIUM_SECRET")
-    path = paths(home).secret
+    path = Paths(home).secret
     try:
         data = path.read_bytes() if path.exists() else write_once(path, secrets.token_hex(32).encode())
     except OSError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from trivium.config.home import paths
+from trivium.config.home import Paths
 from trivium.config.private import read, write
 
 
@@ -41,8 +41,8 @@ def _digest(data: bytes) -> str:
 
 
 def _load(home: Path) -> dict[str, str]:
-    return read(paths(home).trusted, dict[str, str]) or {}  # nothing readable allows nothing
+    return read(Paths(home).trusted, dict[str, str]) or {}  # nothing readable allows nothing
 
 
 def _save(home: Path, allowed: dict[str, str]) -> None:
-    write(paths(home).trusted, msgspec.json.format(msgspec.json.encode(allowed), indent=2))
+    write(Paths(home).trusted, msgspec.json.format(msgspec.json.encode(allowed), indent=2))

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from trivium.config import shipped
-from trivium.config.home import paths
+from trivium.config.home import Paths
 from trivium.config.schema import Config, Engine
 from trivium.engines.store import Store
 from trivium.engines.supervisor import Supervisor
@@ -19,7 +19,7 @@ class Engines:
     """A supervisor behind the control socket. Must be made on the owner's loop."""
 
     def __init__(self, config: Config) -> None:
-        store = Store(paths(config.home).models)
+        store = Store(Paths(config.home).models)
         self._supervisor = Supervisor(config.engines, store, config.home, known=shipped.catalog().local_models)
 
     def handlers(self) -> dict[str, Handler]:

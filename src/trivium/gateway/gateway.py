@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from trivium.config import shipped
-from trivium.config.home import check_home, paths
+from trivium.config.home import Paths, check_home
 from trivium.config.schema import Config
 from trivium.gateway import pipeline
 from trivium.gateway.control import Control
@@ -33,7 +33,7 @@ def local_models(config: Config) -> tuple[str, ...]:
     """Names of the models that the store can run, oldest first."""
     from trivium.engines.store import Store
 
-    return tuple(manifest.name for manifest in Store(paths(config.home).models).list())
+    return tuple(manifest.name for manifest in Store(Paths(config.home).models).list())
 
 
 def snapshot_of(config: Config, found: Iterable[Found] = ()) -> Snapshot:
@@ -48,7 +48,7 @@ class Gateway:
     def __init__(self, config: Config, *, own: bool = True) -> None:
         """Must be called with the loop running that will serve."""
         loop = asyncio.get_running_loop()
-        where = paths(config.home)
+        where = Paths(config.home)
         check_home(config.home)
         self.owner: Owner | None = None
         if own:

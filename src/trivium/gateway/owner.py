@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from trivium.config.home import make_private, paths
+from trivium.config.home import Paths, make_private
 from trivium.config.schema import Config
 from trivium.errors import TriviumError
 from trivium.gateway.control import Handler, serve_control
@@ -89,7 +89,7 @@ class LedgerThread:
 
     def _open(self) -> tuple[Store, Loader]:
         """The store, however long it takes: each look at the journals tries again, and they wait meanwhile."""
-        where = paths(self._config.home)
+        where = Paths(self._config.home)
         make_private(where.journal)
         url = self._config.ledger.url or where.ledger
         store = Store.open(url)
@@ -150,7 +150,7 @@ class Owner:
         self._loop = asyncio.get_running_loop()
         closing = self._closing = asyncio.Event()
         self._ready.set()
-        run = make_private(paths(self.config.home).run)
+        run = make_private(Paths(self.config.home).run)
         lock = FileLock(run / "owner.lock")
         while not closing.is_set():
             try:
@@ -168,7 +168,7 @@ class Owner:
         engines = Engines(self.config)
         handlers = {**_ledger_handlers(ledger), **engines.handlers(), **self._more}
         try:
-            server = await serve_control(paths(self.config.home).run / "control.sock", handlers)
+            server = await serve_control(Paths(self.config.home).run / "control.sock", handlers)
             try:
                 await closing.wait()
             finally:

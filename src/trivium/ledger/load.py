@@ -42,16 +42,12 @@ _5, _11, _12, _16, _17, _18 = (", ".join("?" * width) for width in (5, 11, 12, 1
 _ADD_ANSWER = f"INSERT OR IGNORE INTO answer VALUES ({_18})"  # noqa: S608
 _ADD_ATTEMPT = f"REPLACE INTO attempt_fact VALUES ({_16})"  # noqa: S608
 _ADD_REQUEST = f"REPLACE INTO request_fact VALUES ({_5})"  # noqa: S608
-_ADD_KIND: dict[Table, str] = {
-    "attempt": f"INSERT OR IGNORE INTO attempt_kind VALUES (NULL, {_11})",  # noqa: S608
-    "request": f"INSERT OR IGNORE INTO request_kind VALUES (NULL, {_12})",  # noqa: S608
+_KEPT = "ON CONFLICT DO UPDATE SET key = key RETURNING kind"
+_KIND: dict[Table, str] = {
+    "attempt": f"INSERT INTO attempt_kind VALUES (NULL, {_11}) {_KEPT}",  # noqa: S608
+    "request": f"INSERT INTO request_kind VALUES (NULL, {_12}) {_KEPT}",  # noqa: S608
 }
-_FIND_KIND: dict[Table, str] = {
-    "attempt": f"""SELECT kind FROM attempt_kind WHERE (endpoint, provider, model, access, price_version, key,
-        ended, error, upstream_status, estimated, finish_reason) = ({_11})""",  # noqa: S608
-    "request": f"""SELECT kind FROM request_kind WHERE (requested_model, dialect, key, data_class, stream, status,
-        error, attempts, endpoint, fallback, dropped, tags) = ({_12})""",  # noqa: S608
-}
+"""Finds the number of a kind, or gives it one."""
 _ADD_DAILY = f"""INSERT INTO daily VALUES ({_17})
     ON CONFLICT (day, model, provider, access, key) DO UPDATE SET
     requests = requests + excluded.requests, errors = errors + excluded.errors,
@@ -178,8 +174,7 @@ class Loader:
         """The number of a kind, which it gets when it is first seen."""
         number = self._kinds.get((table, kind))
         if number is None:
-            self._store.writer.execute(_ADD_KIND[table], kind)
-            number = int(self._store.writer.execute(_FIND_KIND[table], kind).fetchone()[0])
+            number = int(self._store.writer.execute(_KIND[table], kind).fetchone()[0])
             if len(self._kinds) >= _KINDS_MAX:
                 self._kinds.clear()
             self._kinds[table, kind] = number
