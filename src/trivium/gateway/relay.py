@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
@@ -255,7 +256,7 @@ class Target(Protocol):
     def finish(self) -> None: ...
 
 
-class _Held:
+class _Held(ABC):
     """Holds events until the first content, as every stream is held; then and from then on they are given."""
 
     bytes_max = math.inf
@@ -271,8 +272,8 @@ class _Held:
             held, self._held = self._held, []
             self._give(held, first=first)
 
-    def _give(self, events: list[Event], *, first: bool) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _give(self, events: list[Event], *, first: bool) -> None: ...
 
 
 class StreamTarget(_Held):
