@@ -12,7 +12,7 @@ DAY_S = 86_400
 class DailyBudget:
     """A bound in nano-dollars a day, or None for no bound."""
 
-    __slots__ = ("_day", "_open", "_since", "_spent", "known", "limit_nanos", "since_nanos")
+    __slots__ = ("_day", "_open", "_spent", "known", "limit_nanos", "since_nanos")
 
     def __init__(self, limit_nanos: int | None) -> None:
         self.limit_nanos = limit_nanos

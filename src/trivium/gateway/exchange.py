@@ -221,7 +221,6 @@ class Exchange(msgspec.Struct, eq=False):
 def opened(runtime: Runtime, sink: WireSink | ObjectSink, dialect: Dialect | None, body: bytes, wish: Wish) -> Exchange:
     """A request that has arrived."""
     snapshot, time_ms, now = runtime.snapshot, time_ns() // 1_000_000, runtime.now()
-    least = snapshot.config.policy.data_class
     exchange = Exchange(
         runtime,
         snapshot,
@@ -235,7 +234,7 @@ def opened(runtime: Runtime, sink: WireSink | ObjectSink, dialect: Dialect | Non
         now,
         now,
         len(body) // BYTES_PER_TOKEN,
-        max(least, wish.data_class),
+        max(wish.data_class, snapshot.config.policy.data_class),
         wish.strict,
         wish.timeout_s,
     )
