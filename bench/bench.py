@@ -340,7 +340,8 @@ def machine() -> dict:
         "cpu": models[0] if models else platform.machine(),
         "cores": os.cpu_count(),
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        # How it was built matters: one without profile-guided optimisation is some 10 % slower.
+        "python": f"{platform.python_version()} of {Path(sys.executable).resolve().parent}",
     }
 
 
