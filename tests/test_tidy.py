@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "trivium"
 
-TOTAL_LINES = 25_000
+TOTAL_LINES = 31_000
+"""ADR 0010: the goal is 25,000; six dialects and retrieval are found to need this."""
 FILE_LINES = 600
 FUNCTION_LINES = 100
 

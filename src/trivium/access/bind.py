@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from urllib.parse import quote
 
 import msgspec
 
 from trivium.access.quirks import QUIRKS, Quirk
 from trivium.catalog.rows import Endpoint, Timeouts
-from trivium.dialects import get as dialect_named
 from trivium.dialects.base import Dialect
 from trivium.transport.upstream import Upstream
 from trivium.types.origin import Origin, parse_origin
@@ -28,13 +27,15 @@ _CONSTANT = {"content-type": "application/json", "accept-encoding": "identity"}
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
-    """How to reach an endpoint. `head` is the request's head up to the value of `content-length`; `replaceable` are
-    the starts of further header lines and the lines, each sent unless the caller's own line begins like it."""
+    """How to reach an endpoint in one dialect. `head` is the request's head up to the value of `content-length`, and
+    `stream_head` that of a request for a stream; `replaceable` are the starts of further header lines and the lines,
+    each sent unless the caller's own line begins like it."""
 
     endpoint: Endpoint
     dialect: Dialect
     upstream: Upstream
     head: bytes
+    stream_head: bytes
     replaceable: tuple[tuple[bytes, bytes], ...]
     quirks: tuple[Quirk, ...]
     credential: Secret | None = None
@@ -48,24 +49,25 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
         cut = next((size for size in range(len(key) - 1, 3, -1) if text.endswith(key[:size])), 0)
         return f"{text[:-cut]}[our key]" if cut else text
 
-    def payload(self, body: bytes, extra: bytes = b"") -> bytes:
-        """A whole request. `extra` holds the caller's header lines, complete, by lower-case names."""
+    def payload(self, body: bytes, extra: bytes = b"", *, stream: bool = False) -> bytes:
+        """A request, of a `stream` or not. `extra` holds the caller's header lines, complete, by lower-case names."""
         for quirk in self.quirks:
             body = quirk(body)
         for start, line in self.replaceable:
             if start not in b"\n" + extra:
                 extra += line
-        return b"%b%d\r\n%b\r\n%b" % (self.head, len(body), extra, body)
+        return b"%b%d\r\n%b\r\n%b" % (self.stream_head if stream else self.head, len(body), extra, body)
 
 
-def bind(endpoint: Endpoint, credential: Secret | None, timeouts: Timeouts, *, base_url: str = "") -> Binding:
-    """Bind an endpoint to its origin and credential.
+def bind(
+    endpoint: Endpoint, credential: Secret | None, timeouts: Timeouts, dialect: Dialect, *, base_url: str = ""
+) -> Binding:
+    """Bind an endpoint to its origin and credential, and to one of the dialects that it speaks.
 
     `base_url` is given for endpoints whose address is only known at run time (engines). Raises ConfigError
     for a URL that `parse_origin` refuses.
     """
     row = endpoint.provider
-    dialect = dialect_named(row.dialect)
     base = base_url or row.base_url
     origin = parse_origin(base)
     local = endpoint.access == "local"
@@ -73,6 +75,7 @@ def bind(endpoint: Endpoint, credential: Secret | None, timeouts: Timeouts, *, b
     constant = {**_CONSTANT, **dialect.headers, **{name.lower(): value for name, value in row.headers.items()}}
     lines = {name.encode(): f"{name}: {value}\r\n".encode("latin-1") for name, value in constant.items()}
     replaceable = tuple((b"\n%b:" % name, lines.pop(name)) for name in dialect.forwarded if name in lines)
+    headers = b"".join(lines.values())
     return Binding(
         endpoint=endpoint,
         dialect=dialect,
@@ -85,15 +88,17 @@ def bind(endpoint: Endpoint, credential: Secret | None, timeouts: Timeouts, *, b
             connect_s=timeouts.connect_s or (CONNECT_S_LOCAL if local else CONNECT_S_REMOTE),
             tls_s=timeouts.tls_s or (TLS_S_LOCAL if local else TLS_S_REMOTE),
         ),
-        head=_head(origin, dialect.path, auth, credential, lines.values()),
+        head=_head(origin, dialect.path, endpoint.model, auth, credential, headers),
+        stream_head=_head(origin, dialect.stream_path or dialect.path, endpoint.model, auth, credential, headers),
         replaceable=replaceable,
-        quirks=tuple(QUIRKS[name] for name in row.quirks),
+        quirks=tuple(QUIRKS[name] for name in row.quirks) if dialect.name == row.dialect else (),
         credential=credential,
     )
 
 
-def _head(origin: Origin, path: str, auth: str, credential: Secret | None, lines: Iterable[bytes]) -> bytes:
-    start = f"POST {origin.path}{path} HTTP/1.1\r\nhost: {origin.authority}\r\n"
+def _head(origin: Origin, path: str, model: str, auth: str, credential: Secret | None, headers: bytes) -> bytes:
+    place = path.replace("{model}", quote(model, safe="/:@"))
+    start = f"POST {origin.path}{place} HTTP/1.1\r\nhost: {origin.authority}\r\n"
     if credential is not None and credential:
         start += _AUTH[auth].format(credential.reveal())
-    return start.encode("latin-1") + b"".join(lines) + b"content-length: "
+    return b"%b%bcontent-length: " % (start.encode("latin-1"), headers)

@@ -88,6 +88,8 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     name: str = ""
     access: Access = "direct"
     dialect: DialectName = "openai_chat"
+    dialects: tuple[DialectName, ...] = ()
+    """Others that it speaks under the same base URL: their callers' bytes pass."""
     base_url: str = ""
     """With the version segment (`…/v1`), without a trailing slash."""
     auth: AuthForm = "bearer"
@@ -190,3 +192,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def access(self) -> Access:
         return self.provider.access
+
+    @property
+    def dialects(self) -> tuple[str, ...]:
+        """All that it is said to speak, the preferred one first."""
+        return (self.provider.dialect, *self.provider.dialects)

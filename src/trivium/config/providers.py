@@ -27,8 +27,8 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
 # What a model on an unknown server may be tried with; the server's own refusal is passed on.
 _USUAL: tuple[Capability, ...] = ("tools", "json_schema", "json_object", "logprobs", "n")
-_PLAIN = ("name", "access", "dialect", "auth", "default_model", "region", "jurisdiction", "capabilities", "headers",
-          "quirks", "models_path", "key_check", "stream_usage", "upstream_stream")  # fmt: skip
+_PLAIN = ("name", "access", "dialect", "dialects", "auth", "default_model", "region", "jurisdiction", "capabilities",
+          "headers", "quirks", "models_path", "key_check", "stream_usage", "upstream_stream")  # fmt: skip
 
 
 def bind(

@@ -78,6 +78,7 @@ class Provider(Table, frozen=True, kw_only=True):
     name: str | None = None
     access: Access | None = None
     dialect: DialectName | None = None
+    dialects: tuple[DialectName, ...] | None = None
     base_url: str | None = None
     auth: AuthForm | None = None
     api_key: str | None = None

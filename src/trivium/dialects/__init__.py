@@ -5,14 +5,33 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 
-from trivium.dialects.base import Dialect
+from trivium.dialects.base import Dialect, Operation
 
 _NAMES = frozenset({"openai_chat", "anthropic_messages"})
+_KIN: dict[str, tuple[str, ...]] = {}
+"""What a server that speaks a dialect has beside it, under the same base URL."""
 
 
 @cache
 def get(name: str) -> Dialect:
-    """The dialect of that name, loaded on first use. Raises ValueError for a name that is none, or not built yet."""
+    """The dialect of that name, loaded on first use. Raises ValueError for a name that is none."""
     if name in _NAMES:
         return import_module(f"{__name__}.{name}").DIALECT
     raise ValueError(f"there is no dialect `{name}`")
+
+
+@cache
+def spoken(named: tuple[str, ...]) -> tuple[Dialect, ...]:
+    """All dialects of a server of which some are named, in the order in which it should be asked in them."""
+    return tuple(get(name) for dialect in named for name in (dialect, *_KIN.get(dialect, ())))
+
+
+def suited(named: tuple[str, ...], caller: Dialect | None, operation: Operation) -> Dialect | None:
+    """The dialect to ask a server in: its caller's own if the server speaks that, else its first for the operation.
+
+    None: it does not offer the operation.
+    """
+    dialects = spoken(named)
+    if caller in dialects:
+        return caller
+    return next((dialect for dialect in dialects if dialect.operation == operation), None)

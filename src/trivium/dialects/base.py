@@ -13,7 +13,7 @@ A dialect is used in three ways:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -22,6 +22,16 @@ from trivium.types.event import Event
 from trivium.types.request import Request
 from trivium.types.response import Response
 from trivium.types.usage import Usage
+
+Operation = Literal["chat", "embed", "rerank"]
+"""What is asked of a model; dialects of one operation can be translated into each other."""
+
+
+class Addressed(msgspec.Struct, frozen=True):
+    """What a request's path says, in the dialects whose bodies do not (Gemini's)."""
+
+    model: str
+    stream: bool
 
 
 class Twin(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -164,6 +174,14 @@ class Media(msgspec.Struct, frozen=True):
     """Of base64 and data URLs inside the messages, as they were written."""
 
 
+class Peek(Protocol):
+    def __call__(self, body: bytes, addressed: Addressed | None = None, /) -> Head: ...
+
+
+class ParseRequest(Protocol):
+    def __call__(self, body: bytes, addressed: Addressed | None = None, /) -> Request: ...
+
+
 class PassRequest(Protocol):
     def __call__(
         self, body: bytes, head: Any, model: str, *, stream: bool | None = None, ask_usage: bool = False
@@ -174,19 +192,23 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """One wire format. Every field is a pure function or a constant."""
 
     name: str
+    operation: Operation = "chat"
     path: str
-    """Under a provider's `base_url`, which holds the version segment."""
+    """Under a provider's `base_url`, which holds the version segment; `{model}` stands for the model's name."""
+    stream_path: str | None = None
+    """Where streams are asked for, if that is a place of its own."""
     stream_type: bytes = b"text/event-stream"
     keep_alive: bytes = b": keep-alive\n\n"
+    """What a caller is sent while it waits; empty: its head at the most, since the wire has no word for it."""
     headers: Mapping[str, str] = {}
     """Constant request headers towards an upstream (`anthropic-version`)."""
     forwarded: frozenset[bytes] = frozenset()
     """Lower-case names of a caller's headers that go on to an upstream of the same dialect (`anthropic-beta`), in the
     place of a constant of that name: what is passed means what its sender's version says."""
 
-    peek: Callable[[bytes], Head]
+    peek: Peek
     """Raises InvalidRequest with what is wrong, where, and what to do; also for a second `model` key."""
-    parse_request: Callable[[bytes], Request]
+    parse_request: ParseRequest
     """Raises InvalidRequest naming the field's path."""
     build_request: Callable[[Request], Built]
     """For an upstream; `request.model` is already its spelling. With `stream`, usage is asked for."""

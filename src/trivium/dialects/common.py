@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from trivium.dialects.base import Twin
+from trivium.dialects.base import Addressed, Twin
 from trivium.errors import (
     InvalidRequest,
     UpstreamAuthError,
@@ -152,7 +152,7 @@ class HeadDecoder(Generic[H]):
         self._head = head
         self._idle: list[_Counting[H]] = []
 
-    def __call__(self, body: bytes) -> H:
+    def __call__(self, body: bytes, _addressed: Addressed | None = None, /) -> H:
         """The head. Raises InvalidRequest with what is wrong, where, and what to do."""
         counting = self._idle.pop() if self._idle else _Counting(self._head)
         try:

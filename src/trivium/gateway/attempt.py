@@ -129,14 +129,14 @@ class Attempt(msgspec.Struct, eq=False):
             ask = self.stream and row.stream_usage and not exchange.wants_usage
             stream = True if self.stream and not exchange.stream else None
             body = dialect.pass_request(exchange.body, exchange.head, self.endpoint.model, stream=stream, ask_usage=ask)
-            return self.binding.payload(body, exchange.wish.forwarded)
+            return self.binding.payload(body, exchange.wish.forwarded, stream=self.stream)
         request = msgspec.structs.replace(
             exchange.canonical(), model=self.endpoint.model, stream=self.stream, include_usage=row.stream_usage
         )
         built = dialect.build_request(request)
         exchange.refuse_losses(built.losses)
         self._losses = built.losses
-        return self.binding.payload(built.body)
+        return self.binding.payload(built.body, stream=self.stream)
 
     def send(self) -> None:
         """Take a connection and send; the pool checks the data class again."""

@@ -147,7 +147,7 @@ class Exchange(msgspec.Struct, eq=False):
         if self.request is None:
             if self.dialect is None:
                 raise InternalError("An in-process exchange began without its request.")
-            self.request = self.dialect.parse_request(self.body)
+            self.request = self.dialect.parse_request(self.body, self.wish.addressed)
         return self.request
 
     def refuse_losses(self, losses: tuple[str, ...]) -> None:
@@ -170,11 +170,11 @@ class Exchange(msgspec.Struct, eq=False):
 
     def comfort(self, comment: bytes) -> None:
         """A sign of life to a caller who waits; it commits the head, but nothing of the answer."""
-        if self.head_sent:
-            self.wire.chunk(comment)
-        else:
+        if not self.head_sent:
             self.head_sent = True
             self.wire.begin(self, comment)
+        elif comment:
+            self.wire.chunk(comment)
 
     def on_caller_writable(self, *, writable: bool) -> None:
         """Back-pressure: what a slow caller does not take is not read from the upstream."""

@@ -87,7 +87,7 @@ def enter(exchange: Exchange) -> None:
 
 def admit(exchange: Exchange, dialect: Dialect) -> None:
     """Read the head of the body and what it says about the rules. Raises InvalidRequest."""
-    head = exchange.head = dialect.peek(exchange.body)
+    head = exchange.head = dialect.peek(exchange.body, exchange.wish.addressed)
     exchange.model = head.model
     exchange.stream = head.stream
     exchange.wants_usage = head.wants_usage
@@ -148,7 +148,7 @@ def plan(exchange: Exchange) -> None:
     exchange.plan = found
     if not found.endpoints:
         raise no_endpoint(found)
-    leg = exchange.leg = exchange.snapshot.leg(found, 0)
+    leg = exchange.leg = exchange.snapshot.leg(found, 0, exchange.dialect)
     total_s, asked_s = leg.limits.total_s, exchange.timeout_s
     exchange.deadline = exchange.started + (total_s if asked_s is None else min(total_s, asked_s))
     if found.passed_over is not None:
@@ -182,7 +182,7 @@ def attempt(exchange: Exchange) -> None:
         return
     binding = leg.binding
     if leg.endpoint.engine is not None:
-        binding = runtime.engine(leg.endpoint.engine)
+        binding = runtime.engine(leg.endpoint.engine, leg.dialect)
     if binding is None:
         exchange.backoff = runtime.start_engine(leg.endpoint, exchange, engine_ready)
         return
@@ -198,7 +198,7 @@ def go_to(exchange: Exchange, chosen: Plan, position: int) -> Leg:
     """Make another endpoint of the plan the current one."""
     exchange.position = position
     exchange.tries = 0
-    leg = exchange.leg = exchange.snapshot.leg(chosen, position)
+    leg = exchange.leg = exchange.snapshot.leg(chosen, position, exchange.dialect)
     return leg
 
 

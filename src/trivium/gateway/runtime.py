@@ -18,6 +18,8 @@ import msgspec
 from trivium.access.bind import Binding
 from trivium.catalog.rows import Endpoint
 from trivium.config.schema import Engine
+from trivium.dialects import spoken
+from trivium.dialects.base import Dialect
 from trivium.errors import (
     Draining,
     InternalError,
@@ -113,7 +115,7 @@ class Runtime:
         self.ending: TriviumError | None = None
         """Set once requests in flight may finish no more."""
         self._breakers: dict[str, BreakerState] = {}
-        self._engines: dict[str, Binding] = {}
+        self._engines: dict[str, dict[str, Binding]] = {}
         self._used: set[str] = set()
         self._sends: list[Attempt] = []
         self._ends: list[Exchange] = []
@@ -198,10 +200,10 @@ class Runtime:
         if state is not None:
             state.sent(self.now())
 
-    def engine(self, engine: str) -> Binding | None:
-        """How to reach an engine; None if it is not known to run."""
+    def engine(self, engine: str, dialect: Dialect) -> Binding | None:
+        """How to reach an engine in a dialect; None if it is not known to run."""
         self._used.add(engine)
-        return self._engines.get(engine)
+        return self._engines.get(engine, {}).get(dialect.name)
 
     def before_auto(self, *, rests_on_found: bool) -> asyncio.Task[None] | None:
         """What a request for `auto` waits for where this process has never found it out: what was spent today, and, if
@@ -230,7 +232,11 @@ class Runtime:
             engine = endpoint.engine or ""
             try:
                 running = await self.owner.ensure(engine, exchange.snapshot.config.engines.get(engine))
-                self._engines[engine] = exchange.snapshot.bind(endpoint, Secret(running.api_key), running.base_url)
+                key, snapshot = Secret(running.api_key), exchange.snapshot
+                self._engines[engine] = {
+                    dialect.name: snapshot.bind(endpoint, key, dialect, running.base_url)
+                    for dialect in spoken(endpoint.dialects)
+                }
             except TriviumError as error:
                 ready(exchange, error)
             except Exception as error:

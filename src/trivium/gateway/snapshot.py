@@ -14,7 +14,9 @@ from trivium.catalog.parse import Catalog
 from trivium.catalog.resolve import endpoint as resolve_endpoint
 from trivium.catalog.rows import Endpoint, Timeouts
 from trivium.config.schema import Config
-from trivium.errors import ConfigError, NotFound
+from trivium.dialects import suited
+from trivium.dialects.base import Dialect, Operation
+from trivium.errors import ConfigError, NoEndpoint, NotFound
 from trivium.ledger.record import Place, packed
 from trivium.policy.key import Key
 from trivium.routing.names import AUTO, LOCAL
@@ -49,6 +51,8 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     place: Place
     packed_place: msgspec.Raw
+    dialect: Dialect
+    """In which it is asked."""
     binding: Binding | None
     """None: an engine, which has an address once it runs."""
     limits: Limits
@@ -70,9 +74,9 @@ class Snapshot:
         self.catalog = catalog
         self.local_models = local_models
         self._endpoints: dict[str, Candidate] = {}
-        self._bindings: dict[str, Binding] = {}
+        self._bindings: dict[tuple[str, str], Binding] = {}
         self._plans: dict[tuple[Any, ...], Plan] = {}
-        self._legs: dict[tuple[str, str, bool], Leg] = {}
+        self._legs: dict[tuple[str, str, bool, str], Leg] = {}
 
     # ---- names to endpoints
 
@@ -211,18 +215,19 @@ class Snapshot:
 
     # ---- what an attempt needs
 
-    def binding(self, endpoint: Endpoint) -> Binding:
+    def binding(self, endpoint: Endpoint, dialect: Dialect) -> Binding:
         """How to reach an endpoint whose address is configured. Raises ConfigError for one that cannot be used."""
-        found = self._bindings.get(endpoint.id)
+        name = (endpoint.id, dialect.name)
+        found = self._bindings.get(name)
         if found is None:
             bound = self.config.providers[endpoint.provider.id]
-            found = self.bind(endpoint, bound.credential)
-            _remember(self._bindings, endpoint.id, found)
+            found = self.bind(endpoint, bound.credential, dialect)
+            _remember(self._bindings, name, found)
         return found
 
-    def bind(self, endpoint: Endpoint, credential: Secret | None, base_url: str = "") -> Binding:
+    def bind(self, endpoint: Endpoint, credential: Secret | None, dialect: Dialect, base_url: str = "") -> Binding:
         try:
-            return bind(endpoint, credential, self._timeouts(endpoint, Timeouts()), base_url=base_url)
+            return bind(endpoint, credential, self._timeouts(endpoint, Timeouts()), dialect, base_url=base_url)
         except KeyError as error:
             raise ConfigError(f"`{endpoint.id}` needs the quirk {error}, which there is not.") from error
 
@@ -232,19 +237,26 @@ class Snapshot:
         chosen = {name: next((v for s in scopes if (v := getattr(s, name)) is not None), None) for name in _TIMEOUTS}
         return Timeouts(**chosen)
 
-    def leg(self, plan: Plan, position: int) -> Leg:
-        """What an attempt at the plan's endpoint number `position` needs. Raises ConfigError."""
+    def leg(self, plan: Plan, position: int, caller: Dialect | None = None, operation: Operation = "chat") -> Leg:
+        """What an attempt at the plan's endpoint number `position` needs, for a caller's dialect or an operation.
+
+        Raises ConfigError, NoEndpoint.
+        """
         endpoint = plan.endpoints[position]
         alone = position + 1 == len(plan.endpoints)
-        place = (plan.route.name, endpoint.id, alone)
+        place = (plan.route.name, endpoint.id, alone, operation if caller is None else caller.name)
         found = self._legs.get(place)
         if found is None:
+            dialect = suited(endpoint.dialects, caller, operation if caller is None else caller.operation)
+            if dialect is None:
+                raise NoEndpoint(f"`{endpoint.id}` does not offer this.", remedy="Choose another model.")
             upstream_stream = plan.route.upstream_stream or endpoint.provider.upstream_stream
             found = Leg(
                 endpoint=endpoint,
                 place=(at := _place(endpoint)),
                 packed_place=packed(at),
-                binding=None if endpoint.engine else self.binding(endpoint),
+                dialect=dialect,
+                binding=None if endpoint.engine else self.binding(endpoint, dialect),
                 limits=self._limits(plan.route, endpoint, alone=alone),
                 streams=upstream_stream == "always",
             )

@@ -6,6 +6,7 @@ import re
 
 import msgspec
 
+from trivium.dialects.base import Addressed
 from trivium.errors import InvalidRequest
 from trivium.policy.key import Key
 from trivium.types.data import DATA_CLASSES, DataClass
@@ -24,6 +25,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     forwarded: bytes = b""
     """Header lines of the caller that go on to an upstream of the same dialect."""
+    addressed: Addressed | None = None
 
 
 def data_class_of(word: str) -> DataClass:

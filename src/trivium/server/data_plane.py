@@ -58,7 +58,6 @@ class DataPlane:
     def __init__(self, gateway: Gateway, env: Mapping[str, str]) -> None:
         self._gateway = gateway
         self._runtime = gateway.runtime
-        self._places = paths.table()
         self._env = env
         self.configure(gateway.runtime.snapshot.config)
 
@@ -88,11 +87,11 @@ class DataPlane:
                 if gathers:
                     runtime.gathered()
             return
-        path, _, _ = head.target.partition(b"?")
-        place = self._places.get(path)
-        dialect = place.dialect if place else dialect_named(paths.dialect_of(path))
-        extra = b""
+        path, _, query = head.target.partition(b"?")
+        dialect, extra = dialect_named(paths.dialect_of(path)), b""
         try:
+            place = paths.find(path, query)
+            dialect = place.dialect if place else dialect
             if self._hosts is not None:
                 check_host(head.fields, self._hosts)
             extra = cors_of(head.fields, self._origins)
@@ -131,11 +130,11 @@ class DataPlane:
             allowed = b", ".join(place.methods).decode()
             raise MethodNotAllowed(f"`{path.decode('latin-1')}` takes {allowed}.", remedy=f"Use {allowed}.")
         if place.kind == "generate":
-            self._generate(connection, head, body, place.dialect, key, cors)
+            self._generate(connection, head, body, place, key, cors)
         elif place.kind == "models":
             self._models(connection, head.fields, key, cors)
         else:
-            self._plan(connection, head, body, place.dialect, key, cors)
+            self._plan(connection, head, body, place, key, cors)
 
     def refuse(self, connection: CallerConnection, target: bytes, status: int, message: str) -> None:
         path, _, _ = target.partition(b"?")
@@ -146,13 +145,13 @@ class DataPlane:
     # ---- the kinds of request
 
     def _generate(
-        self, connection: CallerConnection, head: Head, body: bytes, dialect: Dialect, key: Key | None, cors: bytes
+        self, connection: CallerConnection, head: Head, body: bytes, place: paths.Place, key: Key | None, cors: bytes
     ) -> None:
-        expires_s = key.expires_s if key else None
-        head.note = Admission(self._guard, dialect, self._wish(head.fields, dialect, key), expires_s, cors)
+        expires_s, wish = key.expires_s if key else None, self._wish(head.fields, place, key)
+        head.note = Admission(self._guard, place.dialect, wish, expires_s, cors)
         self.handle(connection, head, body)
 
-    def _wish(self, fields: Fields, dialect: Dialect, key: Key | None) -> Wish:
+    def _wish(self, fields: Fields, place: paths.Place, key: Key | None) -> Wish:
         """What headers and key ask for. Raises InvalidRequest, UnsupportedMediaType."""
         kind = fields.get(b"content-type", b"")
         if not kind.lower().startswith(b"application/json"):
@@ -168,7 +167,10 @@ class DataPlane:
             data_class=least if asked is None else max(least, data_class_of(asked)),
             strict=strict_of(told.get(b"x-trivium-strict", "0")),
             timeout_s=None if timeout is None else timeout_of(timeout),
-            forwarded=b"".join(b"%b: %b\r\n" % (name, fields[name]) for name in dialect.forwarded if name in fields),
+            forwarded=b"".join(
+                b"%b: %b\r\n" % (name, fields[name]) for name in place.dialect.forwarded if name in fields
+            ),
+            addressed=place.addressed,
         )
 
     def _models(self, connection: CallerConnection, fields: Fields, key: Key | None, cors: bytes) -> None:
@@ -177,9 +179,9 @@ class DataPlane:
         connection.whole(200, JSON + cors, dialect.models_answer(model_rows(self._runtime.snapshot, key)))
 
     def _plan(
-        self, connection: CallerConnection, head: Head, body: bytes, dialect: Dialect, key: Key | None, cors: bytes
+        self, connection: CallerConnection, head: Head, body: bytes, place: paths.Place, key: Key | None, cors: bytes
     ) -> None:
-        wish = self._wish(head.fields, dialect, key)
+        wish, dialect = self._wish(head.fields, place, key), place.dialect
         more = dialect.peek(body).models
         parsed = dialect.parse_request(body)
         connection.whole(200, JSON + cors, msgspec.json.encode(view(self._runtime.snapshot, parsed, wish, more)))

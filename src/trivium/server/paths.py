@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import msgspec
 
 from trivium.dialects import get as dialect_named
-from trivium.dialects.base import Dialect
+from trivium.dialects.base import Addressed, Dialect
 
 GENERATE = {
     b"/v1/chat/completions": "openai_chat",
     b"/openai/v1/chat/completions": "openai_chat",
     b"/v1/messages": "anthropic_messages",
 }
-"""POST: one generation in the path's dialect."""
+"""POST: one request to a model in the path's dialect."""
 MODELS = frozenset((b"/v1/models", b"/openai/v1/models"))
 PLAN = b"/v1/plan"
 HEALTH, READY = b"/health", b"/ready"
 
 DOUBLED = b"/v1/v1/"
+
+_PREFIXES = ((b"/v1/messages", "anthropic_messages"), (b"/messages", "anthropic_messages"))
+"""The dialects in which paths are refused that do not exist; of all others it is OpenAI's."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -26,10 +31,12 @@ class Place(msgspec.Struct, frozen=True):
     kind: str
     dialect: Dialect
     methods: tuple[bytes, ...]
+    addressed: Addressed | None = None
 
 
+@cache
 def table() -> dict[bytes, Place]:
-    """Every path of the data plane."""
+    """Every path of the data plane that is always the same."""
     openai = dialect_named("openai_chat")
     places = {path: Place("generate", dialect_named(name), (b"POST",)) for path, name in GENERATE.items()}
     places |= {path: Place("models", openai, (b"GET", b"HEAD")) for path in MODELS}
@@ -40,7 +47,12 @@ def table() -> dict[bytes, Place]:
     return places
 
 
+def find(path: bytes, _query: bytes) -> Place | None:
+    """What is at a path. Raises InvalidRequest for a query that it cannot serve."""
+    return table().get(path)
+
+
 def dialect_of(path: bytes) -> str:
     """The dialect in which a path that does not exist is refused."""
     path = path.removeprefix(DOUBLED[:-1])
-    return "anthropic_messages" if path.startswith((b"/v1/messages", b"/messages")) else "openai_chat"
+    return next((name for prefix, name in _PREFIXES if path.startswith(prefix)), "openai_chat")

@@ -8,6 +8,7 @@ from trivium.access.bind import Binding, bind
 from trivium.catalog.catalog import Catalog, PriceBook
 from trivium.catalog.resolve import endpoint
 from trivium.catalog.rows import DialectName, Provider, Timeouts
+from trivium.dialects import get
 from trivium.types.secret import Secret
 
 CATALOG = Catalog(providers={}, models={}, local_models={}, prices=PriceBook("v", "", {}, {}), spellings={})
@@ -15,7 +16,7 @@ CATALOG = Catalog(providers={}, models={}, local_models={}, prices=PriceBook("v"
 
 def bound(headers: dict[str, str] | None = None, dialect: DialectName = "anthropic_messages") -> Binding:
     row = Provider(id="maker", base_url="https://maker.test/v1", dialect=dialect, headers=headers or {})
-    return bind(endpoint(CATALOG, row, "m"), Secret("key"), Timeouts())
+    return bind(endpoint(CATALOG, row, "m"), Secret("key"), Timeouts(), get(dialect))
 
 
 def sent(binding: Binding, extra: bytes = b"") -> dict[str, str]:
@@ -61,7 +62,7 @@ def test_a_configured_header_replaces_a_constant_however_it_is_written() -> None
 @pytest.mark.parametrize("left", [4, 7, 15, 16])
 def test_no_part_of_a_credential_is_left_by_a_cut(left: int) -> None:
     row = Provider(id="maker", base_url="https://maker.test/v1")
-    binding = bind(endpoint(CATALOG, row, "m"), Secret("sk-0123456789abc"), Timeouts())
+    binding = bind(endpoint(CATALOG, row, "m"), Secret("sk-0123456789abc"), Timeouts(), get("openai_chat"))
     said = binding.censored("Bad key: " + "sk-0123456789abc"[:left])
     assert said == "Bad key: [our key]"
     assert binding.censored("sk-0123456789abc is bad, sk- are good") == "[our key] is bad, sk- are good"

@@ -12,6 +12,7 @@ import pytest
 from trivium.catalog.rows import Endpoint
 from trivium.config import shipped
 from trivium.config.load import load
+from trivium.dialects import get
 from trivium.errors import ConfigError, NotFound
 from trivium.gateway import snapshot as module
 from trivium.gateway.snapshot import Limits, Snapshot, facts_of
@@ -289,7 +290,7 @@ def test_a_quirk_that_there_is_not(make: Make) -> None:
     assert isinstance(small, Endpoint)
     odd = msgspec.structs.replace(small, provider=msgspec.structs.replace(small.provider, quirks=("odd",)))
     with pytest.raises(ConfigError, match="odd"):
-        snapshot.bind(odd, None)
+        snapshot.bind(odd, None, get("openai_chat"))
 
 
 def test_a_rejection_is_remembered_as_one(make: Make) -> None:

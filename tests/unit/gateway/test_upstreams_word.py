@@ -63,6 +63,7 @@ def test_our_key_is_not_quoted() -> None:
         dialect=None,  # type: ignore[arg-type]
         upstream=None,  # type: ignore[arg-type]
         head=b"",
+        stream_head=b"",
         replaceable=(),
         quirks=(),
         credential=Secret("sk-0123456789abcdef"),

@@ -13,6 +13,7 @@ import msgspec
 from trivium.dialects.anthropic_messages.build import SERVICE_TIERS
 from trivium.dialects.anthropic_messages.head import peek
 from trivium.dialects.anthropic_messages.wire import REASONING_FORMAT, WireCitation, citation_of
+from trivium.dialects.base import Addressed
 from trivium.dialects.common import Json, check_size, invalid
 from trivium.dialects.request import BodyReader, missing
 from trivium.errors import InvalidRequest
@@ -357,7 +358,7 @@ def _tool_choice(wire: _Choice) -> ToolChoice:
     return ToolChoice("required" if wire.type == "any" else wire.type)
 
 
-def parse_request(body: bytes) -> Request:
+def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Request:
     """The canonical request. Raises InvalidRequest naming the field's path."""
     check_size(peek(body).messages)
     return _Reader(*_read(body)).request()

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from trivium.dialects.base import Addressed
 from trivium.dialects.common import check_size
 from trivium.dialects.openai_chat.head import peek
 from trivium.dialects.openai_chat.wire import (
@@ -35,7 +36,7 @@ _DEFAULT_CACHE = "5m"
 ContentPart = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 
 
-def parse_request(body: bytes) -> Request:
+def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Request:
     """Read a whole request. Raises InvalidRequest naming the field's path."""
     check_size(peek(body).messages)
     wire, extra = _read(body)
