@@ -42,8 +42,8 @@ LONG_FUNCTIONS: dict[str, str] = {}
 PROVIDERS_NAMED: dict[str, dict[str, str]] = {
     "": {"metadata.google.internal": "the name of a metadata service, which is blocked"},
     "dialects/anthropic_messages": {"anthropic": "the dialect's headers and values carry its vendor's name"},
-    "server/paths.py": {"openai": "a path under which its vendor's callers expect the dialect"},
-    "server/data_plane.py": {"anthropic": "its callers are known by a header of that name"},
+    "gateway/paths.py": {"openai": "a path under which its vendor's callers expect the dialect"},
+    "gateway/surface.py": {"anthropic": "its callers are known by a header of that name"},
     "engines/hub.py": {"huggingface": "the hub that `hf:` means, a place of models rather than a provider of answers"},
 }
 """Start of a path under `src/trivium` → a text that may name a provider there → why."""

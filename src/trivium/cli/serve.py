@@ -77,5 +77,5 @@ def load() -> None:
     """Load what a server needs, before it can be told how to serve."""
     for name in ("server.master", "config.resolve", "config.toml"):
         importlib.import_module(f"trivium.{name}")
-    importlib.import_module("trivium.server.paths").table()
+    importlib.import_module("trivium.gateway.paths").table()
     importlib.import_module("trivium.config.shipped").catalog()

@@ -7,10 +7,13 @@ import re
 import msgspec
 
 from trivium.dialects.base import Addressed
-from trivium.errors import InvalidRequest
+from trivium.errors import InvalidRequest, UnsupportedMediaType
+from trivium.gateway.paths import Place
 from trivium.policy.key import Key
+from trivium.transport.server import Fields
 from trivium.types.data import DATA_CLASSES, DataClass
 
+_SPECIAL = (b"x-trivium-data-class", b"x-trivium-strict", b"x-trivium-timeout")
 _TIMEOUT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s|m)?", re.ASCII)
 _UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0}
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no")
@@ -26,6 +29,26 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     forwarded: bytes = b""
     """Header lines of the caller that go on to an upstream of the same dialect."""
     addressed: Addressed | None = None
+
+
+def wish_of(fields: Fields, place: Place, key: Key | None) -> Wish:
+    """What headers and key ask for. Raises InvalidRequest, UnsupportedMediaType."""
+    kind = fields.get(b"content-type", b"")
+    if not kind.lower().startswith(b"application/json"):
+        raise UnsupportedMediaType(
+            f"The body is `{kind[:60].decode('latin-1') or 'of no stated type'}`, not JSON.",
+            remedy="Send `content-type: application/json`.",
+        )
+    asked, strict, timeout = (fields[name].decode("latin-1") if name in fields else None for name in _SPECIAL)
+    least = key.data_class if key else DataClass.ANY
+    return Wish(
+        key=key,
+        data_class=least if asked is None else max(least, data_class_of(asked)),
+        strict=strict is not None and strict_of(strict),
+        timeout_s=None if timeout is None else timeout_of(timeout),
+        forwarded=b"".join(b"%b: %b\r\n" % (name, fields[name]) for name in place.dialect.forwarded if name in fields),
+        addressed=place.addressed,
+    )
 
 
 def data_class_of(word: str) -> DataClass:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trivium.config.load import load
+from trivium.gateway import pipeline
 from trivium.gateway.gateway import Gateway
 from trivium.gateway.wish import Wish
 from trivium.server import data_plane, guard
@@ -280,7 +281,7 @@ def test_an_error_of_ours_ends_one_request(make: Make, monkeypatch: pytest.Monke
 
     for _ in range(2):  # at first sight, and once remembered
         with monkeypatch.context() as patch:
-            patch.setattr(data_plane.pipeline, "plan", broken)
+            patch.setattr(pipeline, "plan", broken)
             assert plane.ask(**USUAL)[0] == 500
         assert plane.ask(**USUAL)[0] == 404
     assert len(defects) == 2

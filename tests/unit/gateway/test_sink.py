@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivium.server.sink import field
+from trivium.gateway.sink import field
 
 
 @given(st.text())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from functools import cache
 
 import msgspec
 
 from trivium.dialects import get as dialect_named
 from trivium.dialects.base import Addressed, Dialect
+from trivium.errors import MethodNotAllowed, NotFound
 
 GENERATE = {
     b"/v1/chat/completions": "openai_chat",
@@ -56,3 +58,24 @@ def dialect_of(path: bytes) -> str:
     """The dialect in which a path that does not exist is refused."""
     path = path.removeprefix(DOUBLED[:-1])
     return next((name for prefix, name in _PREFIXES if path.startswith(prefix)), "openai_chat")
+
+
+def checked(place: Place | None, path: bytes, method: bytes) -> Place:
+    """The place that was found, if it takes the method. Raises NotFound, MethodNotAllowed."""
+    if place is None:
+        raise _not_found(path)
+    if method not in place.methods:
+        allowed = b", ".join(place.methods).decode()
+        raise MethodNotAllowed(f"`{path.decode('latin-1')}` takes {allowed}.", remedy=f"Use {allowed}.")
+    return place
+
+
+def _not_found(path: bytes) -> NotFound:
+    shown = urllib.parse.quote(path[:200].decode("latin-1"), safe="/:")
+    if path.startswith(DOUBLED):
+        return NotFound(
+            f"There is no `{shown}`: the version segment is doubled.",
+            remedy="A base URL that already ends in `/v1` must not be given where the client adds it.",
+        )
+    known = ", ".join(f"`{known.decode()}`" for known in table())
+    return NotFound(f"There is no `{shown}`.", remedy=f"There are {known}.")

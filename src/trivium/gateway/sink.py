@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Protocol
 
 from trivium.dialects.base import Dialect
 from trivium.errors import ClientGone, TriviumError, UpstreamError
 from trivium.gateway import pipeline
 from trivium.gateway.exchange import Exchange
-from trivium.transport.server import CallerConnection
+from trivium.transport.server import Stream
 
 JSON = b"content-type: application/json\r\n"
 _HEAD = b"%bx-request-id: %b\r\nrequest-id: %b\r\n%bx-trivium-attempts: %d\r\n"
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]|%")
+
+
+class Connection(Protocol):
+    """Where an answer goes: a caller's connection, or what stands for one in the same process."""
+
+    stream: Stream | None
+
+    def whole(self, status: int, head: bytes, body: bytes) -> None: ...
+    def begin(self, status: int, head: bytes, first: bytes) -> None: ...
+    def chunk(self, data: bytes) -> None: ...
+    def end(self, last: bytes) -> None: ...
+    def cut(self, last: bytes) -> None: ...
 
 
 def field(text: str) -> bytes:
@@ -35,7 +48,7 @@ class HttpSink:
 
     __slots__ = ("_connection", "_cors", "_exchange", "chunk")
 
-    def __init__(self, connection: CallerConnection, cors: bytes) -> None:
+    def __init__(self, connection: Connection, cors: bytes) -> None:
         self._connection = connection
         self.chunk = connection.chunk
         self._cors = cors
@@ -103,9 +116,7 @@ class HttpSink:
         return head
 
 
-def refuse(
-    connection: CallerConnection, dialect: Dialect, error: TriviumError, request_id: str, extra: bytes = b""
-) -> None:
+def refuse(connection: Connection, dialect: Dialect, error: TriviumError, request_id: str, extra: bytes = b"") -> None:
     """Answer with an error in a dialect's envelope and under its status."""
     identity = request_id.encode()
     head = b"%b%bx-request-id: %b\r\nrequest-id: %b\r\n" % (JSON, extra, identity, identity)

@@ -1,0 +1,57 @@
+"""The surface: what is served at a place of the data plane, to whoever has a connection or something like it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trivium.dialects import get as dialect_named
+from trivium.dialects.base import Dialect
+from trivium.gateway import pipeline
+from trivium.gateway.explain import view
+from trivium.gateway.models import model_rows
+from trivium.gateway.paths import Place
+from trivium.gateway.runtime import Runtime
+from trivium.gateway.sink import JSON, Connection, HttpSink
+from trivium.gateway.wish import Wish, wish_of
+from trivium.policy.key import Key
+from trivium.transport.server import Fields
+
+
+def serve(
+    runtime: Runtime,
+    connection: Connection,
+    place: Place,
+    fields: Fields,
+    body: bytes,
+    key: Key | None = None,
+    extra: bytes = b"",
+) -> None:
+    """Answer a request at a place; `extra` are header lines of every answer. Raises TriviumError."""
+    match place.kind:
+        case "generate":
+            generate(runtime, connection, place.dialect, body, wish_of(fields, place, key), extra)
+        case "models":
+            dialect = dialect_named("anthropic_messages" if b"anthropic-version" in fields else "openai_chat")
+            connection.whole(200, JSON + extra, dialect.models_answer(model_rows(runtime.snapshot, key)))
+        case "plan":
+            wish, dialect = wish_of(fields, place, key), place.dialect
+            more = dialect.peek(body).models
+            found = view(runtime.snapshot, dialect.parse_request(body), wish, more)
+            connection.whole(200, JSON + extra, msgspec.json.encode(found))
+        case "ready" if runtime.draining:
+            connection.whole(503, JSON, b'{"status":"draining"}')
+        case _:
+            connection.whole(200, JSON, b'{"status":"ok"}')
+
+
+def generate(
+    runtime: Runtime, connection: Connection, dialect: Dialect, body: bytes, wish: Wish, extra: bytes = b""
+) -> None:
+    """One request to a model, in its caller's dialect."""
+    sink = HttpSink(connection, extra)
+    gathers = not runtime.exchanges and runtime.gather()
+    try:
+        sink.follow(pipeline.begin(runtime, sink, dialect, body, wish))
+    finally:
+        if gathers:
+            runtime.gathered()
