@@ -13,7 +13,7 @@ A dialect is used in three ways:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -119,6 +119,34 @@ class StreamEncoder(Protocol):
     @property
     def losses(self) -> tuple[str, ...]:
         """What has been dropped so far."""
+        ...
+
+
+@runtime_checkable
+class TextSource(Protocol):
+    """A decoder of a stream whose plainest frames need not be decoded."""
+
+    malformed: int
+    place: tuple[int, int] | None
+    """Choice and block of the text that the next bytes may continue; None: they must be decoded."""
+
+    def feed(self, data: bytes) -> list[Event]: ...
+    def close(self) -> list[Event]: ...
+    def texts(self, data: bytes) -> list[bytes]:
+        """The insides of the JSON strings by which `data` continues that text; none if it says anything else."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """An encoder whose plainest frames are a JSON text between two constant pieces."""
+
+    def around(self, choice: int, block: int) -> tuple[bytes, bytes] | None:
+        """These pieces, for a text that continues a choice and block; None where that asks for more than one frame."""
+        ...
+
+    def wrote(self, text: bytes) -> None:
+        """Such a text was written between the pieces that `around` gave last."""
         ...
 
 

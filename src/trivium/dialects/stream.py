@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import msgspec
 
 from trivium.errors import TriviumError, UpstreamError, UpstreamProtocolError
-from trivium.types.event import End, Event, Failure, Ping
+from trivium.types.event import End, Event, Failure, Ping, TextDelta
 from trivium.types.usage import Usage
 from trivium.wire.json import BROKEN
 from trivium.wire.sse import Frame, FrameCutter, LimitExceeded, SSEParser, Template
@@ -14,13 +17,22 @@ from trivium.wire.sse import Frame, FrameCutter, LimitExceeded, SSEParser, Templ
 class SSEDecoder(ABC):
     """Reads one stream of server-sent events; a dialect says what a frame means and when its answer is whole.
 
-    Broken frames are skipped and counted; comments are signs of life.
+    Broken frames are skipped and counted; comments are signs of life. Most frames only continue a text: one that was
+    read is the template of those from which the text can be taken as it is written (`texts`).
     """
+
+    TEXT: ClassVar[bytes] = b""
+    """What stands before the text in such a frame (`b'"content":"'`); empty: none is that plain."""
+    PADDING: ClassVar[bytes] = b""
+    """As in `Template`."""
 
     def __init__(self) -> None:
         self._parser = SSEParser()
         self._over = False
+        self._template = Template(self.PADDING)
         self.malformed = 0
+        self.place: tuple[int, int] | None = None
+        """Choice and block of the text that `texts` continue; None while there is none."""
 
     def feed(self, data: bytes) -> list[Event]:
         """The events of these bytes, none after the end or a failure. Raises UpstreamProtocolError for a huge frame."""
@@ -32,14 +44,37 @@ class SSEDecoder(ABC):
         except LimitExceeded as error:
             raise _unreadable(error) from None
         events: list[Event] = [Ping()] if self._parser.comments > comments else []
+        said: list[Event] = []
         for frame in frames:
             try:
-                events += self._frame(frame)
+                said = self._frame(frame)
+                events += said
             except BROKEN:
+                said = []
                 self.malformed += 1
             if self._over:
                 break
+        if self.TEXT:
+            self._learn(said)
         return events
+
+    def _learn(self, said: list[Event]) -> None:
+        """Take the last frame as the template, if a text is all that it said."""
+        self.place = None
+        event = said[0] if len(said) == 1 else None
+        if type(event) is TextDelta and (text := self._template.learn(self._parser.last, self.TEXT)):
+            try:
+                if msgspec.json.decode(b'"%b"' % text) == event.text:
+                    self.place = (event.choice, event.block)
+            except BROKEN:
+                pass
+
+    def texts(self, data: bytes) -> list[bytes]:
+        """The insides of the JSON strings by which `data` continues the text at `place`; none if it does more."""
+        if self.place is None:
+            return []
+        texts = self._template.texts(data)
+        return texts if data.isascii() or _is_utf8(data) else []
 
     def close(self) -> list[Event]:
         """`End` where only the marker is missing; nothing where the stream was cut."""
@@ -123,6 +158,14 @@ class SSEMeter(ABC):
 
 def _none(_data: bytes) -> int:
     return 0
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _unreadable(error: LimitExceeded) -> UpstreamProtocolError:

@@ -40,6 +40,7 @@ from trivium.gateway.relay import (
     Target,
     WholeSource,
     WholeTarget,
+    translated,
 )
 from trivium.gateway.snapshot import Leg
 from trivium.ledger.record import Outcome, Reserved, Settled
@@ -237,7 +238,8 @@ class Attempt(msgspec.Struct, eq=False):
             if streamed:
                 return PassedStream(self, dialect, wants_usage=exchange.wants_usage, bill=self.bill)
             return PassedAnswer(self, dialect)
-        return Events(dialect.decoder() if streamed else WholeSource(dialect), self._target())
+        target, source = self._target(), dialect.decoder() if streamed else WholeSource(dialect)
+        return translated(self, source, target) if isinstance(target, StreamTarget) else Events(source, target)
 
     def _target(self) -> Target:
         exchange = self.exchange

@@ -19,7 +19,7 @@ from typing import Protocol
 
 import msgspec
 
-from trivium.dialects.base import AnswerContext, Dialect
+from trivium.dialects.base import AnswerContext, Dialect, TextEncoder, TextSource
 from trivium.errors import UpstreamCut, UpstreamProtocolError
 from trivium.types.event import (
     End,
@@ -103,7 +103,7 @@ class Relay:
     malformed: int = 0
     thinking = False
     """A sign of thought has come: the silence before the content is not a stall."""
-    output_estimate = 0
+    output_estimate: int = 0
     """Tokens that went by, by a rough count."""
 
     @property
@@ -282,7 +282,7 @@ class StreamTarget(_Held):
     def __init__(self, outlet: Outlet, dialect: Dialect, context: AnswerContext, bill: Bill) -> None:
         super().__init__()
         self._outlet = outlet
-        self._encoder = dialect.encoder(context)
+        self.encoder = dialect.encoder(context)
         self._bill = bill
 
     def _give(self, events: list[Event], *, first: bool) -> None:
@@ -293,7 +293,7 @@ class StreamTarget(_Held):
             self._outlet.chunk(data)
 
     def _encode(self, events: list[Event]) -> bytes:
-        return self._encoder.encode(self._priced(event) for event in events)
+        return self.encoder.encode(self._priced(event) for event in events)
 
     def _priced(self, event: Event) -> Event:
         if not isinstance(event, UsageReport) or event.usage.cost_usd is not None:
@@ -303,7 +303,7 @@ class StreamTarget(_Held):
 
     def finish(self) -> None:
         last = self._encode([*self._held, End()])
-        self._outlet.complete(last, self._encoder.losses)
+        self._outlet.complete(last, self.encoder.losses)
 
 
 class ObjectTarget(_Held):
@@ -435,3 +435,41 @@ class Events(Relay):
         if events:
             self.content = self.content or any(map(is_content, events))
             self._target.add(events)
+
+
+def translated(outlet: Outlet, source: Source, target: StreamTarget) -> Relay:
+    """A stream in another dialect than its upstream's."""
+    if isinstance(source, TextSource) and isinstance(target.encoder, TextEncoder):
+        return _TranslatedStream(outlet, source, target, target.encoder)
+    return Events(source, target)
+
+
+class _TranslatedStream(Events):
+    """A stream whose texts go by undecoded, as bytes between constant bytes, as long as they only continue."""
+
+    def __init__(self, outlet: Outlet, source: TextSource, target: StreamTarget, encoder: TextEncoder) -> None:
+        super().__init__(source, target)
+        self._outlet = outlet
+        self._texts = source
+        self._encoder = encoder
+        self._around: tuple[bytes, bytes] | None = None
+        self._flows = False
+
+    def feed(self, data: bytes) -> None:
+        super().feed(data)
+        place = self._texts.place if self.content and not self._ended else None
+        self._around = None if place is None else self._encoder.around(*place)
+        if self._around and not self._flows:
+            self._flows = True
+            self._outlet.flow(self._flow)
+
+    def _flow(self, data: bytes) -> None:
+        """Pass what only continues the text, as most reads of a stream do, on the shortest way."""
+        if not self._around or not (texts := self._texts.texts(data)):
+            self._outlet.on_body(data)
+            return
+        before, after = self._around
+        self._outlet.chunk(b"%b%b%b" % (before, (after + before).join(texts), after))
+        said = b"".join(texts)
+        self.output_estimate += len(said) // 4 + len(texts)
+        self._encoder.wrote(said)

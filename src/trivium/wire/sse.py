@@ -123,16 +123,17 @@ class Template:
         self._text_at = 0
         self._padded = False
 
-    def learn(self, raw: bytes, text: bytes) -> None:
-        """Take a frame whose text stands behind `text` (`b'"content":"'`), up to a quote."""
+    def learn(self, raw: bytes, text: bytes) -> bytes:
+        """Take a frame whose text stands behind `text` (`b'"content":"'`), up to a quote; returns it as it is written."""
         at = raw.find(text) + len(text)
         end = _end_of_text(raw, at)
         if at < len(text) or raw[end : end + 1] != b'"':
-            return
+            return b""
         padding = raw.find(self._padding, end) if self._padding else -1
         self._padded = padding >= 0
         self._before, self._text_at = raw[:at], at
         self._after = raw[end : padding + len(self._padding)] if self._padded else raw[end:]
+        return raw[at:end]
 
     def count(self, data: bytes) -> int:
         """How many frames of this shape `data` is; 0 if there is anything else in it."""
@@ -153,6 +154,27 @@ class Template:
                 return frames
         return 0
 
+    def texts(self, data: bytes) -> list[bytes]:
+        """The texts of frames of this shape, as they are written; none if there is anything else in `data`."""
+        before, after, text_at = self._before, self._after, self._text_at
+        texts: list[bytes] = []
+        at, size = 0, len(data)
+        while data.startswith(before, at):
+            at += text_at
+            end = _text(data, at).end()  # pyright: ignore[reportOptionalMemberAccess]  # matches nothing, too
+            if not data.startswith(after, end):
+                return []
+            texts.append(data[at:end])
+            at = end + len(after)
+            if self._padded:
+                at = _end_of_text(data, at)
+                if not data.startswith(_PADDING_END, at):
+                    return []
+                at += len(_PADDING_END)
+            if at == size:
+                return texts
+        return []
+
 
 def _end_of_text(raw: bytes, at: int) -> int:
     """Where the inside of a JSON string ends that begins at `at`: at its quote, or at what needs a closer look."""
@@ -162,12 +184,14 @@ def _end_of_text(raw: bytes, at: int) -> int:
 class SSEParser:
     """Frames out of bytes as they arrive; `comments` counts comment lines, which are signs of life."""
 
-    __slots__ = ("_cutter", "_started", "comments")
+    __slots__ = ("_cutter", "_started", "comments", "last")
 
     def __init__(self) -> None:
         self._cutter = FrameCutter()
         self._started = False
         self.comments = 0
+        self.last = b""
+        """The frame that was cut last, as it came; empty while another one has begun."""
 
     def feed(self, data: bytes) -> list[Frame]:
         """The events that these bytes complete. Raises LimitExceeded for one over 4 MiB."""
@@ -180,6 +204,9 @@ class SSEParser:
             frame = read_frame(raw)
             if frame is not None:
                 frames.append(frame)
+            self.last = raw
+        if self._cutter.pending:
+            self.last = b""
         return frames
 
     def close(self) -> list[Frame]:

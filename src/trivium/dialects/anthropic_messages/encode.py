@@ -119,6 +119,13 @@ class MessagesEncoder:
         self._out.clear()
         return out
 
+    def around(self, choice: int, block: int) -> tuple[bytes, bytes] | None:
+        """What stands around a text that continues the open block."""
+        return (self._prefix + b'"', b'"' + _DELTA_END) if not choice and self._open == ("text", block) else None
+
+    def wrote(self, text: bytes) -> None:
+        """Nothing here counts it."""
+
     def fail(self, error: TriviumError) -> bytes:
         """The in-band error; nothing follows it."""
         return b"event: error\ndata: %b\n\n" % encode_error(error, self._context.id)

@@ -64,6 +64,8 @@ decode_event = msgspec.json.Decoder(WireEvent).decode
 class MessagesDecoder(SSEDecoder):
     """Reads one stream; events of unknown kinds are skipped. A stop reason makes an answer whole."""
 
+    TEXT = b'"text":"'
+
     def __init__(self) -> None:
         super().__init__()
         self._usage: WireUsage | None = None

@@ -31,6 +31,9 @@ _SILENT = Spoken()
 class ChatDecoder(SSEDecoder):
     """An upstream's stream as events; whole when every choice that began has its finish, with or without `[DONE]`."""
 
+    TEXT = b'"content":"'
+    PADDING = b'"obfuscation":"'
+
     def __init__(self) -> None:
         super().__init__()
         self._calls: dict[int, CallNumbers] = {}
@@ -86,6 +89,7 @@ class ChatEncoder:
         self._texts: dict[int, bytes] = {}
         self._text_end = b'},"logprobs":null,"finish_reason":null}' + self._after
         self._written: dict[int, int] = {}
+        self._around = 0
         self._usage: Usage | None = None
         self._losses = Losses()
         self._encode = msgspec.json.Encoder().encode
@@ -104,6 +108,16 @@ class ChatEncoder:
             else:
                 frames += self._other(event)
         return b"".join(frames)
+
+    def around(self, choice: int, block: int) -> tuple[bytes, bytes] | None:
+        """What stands around a text that continues a choice; all blocks are one here."""
+        del block
+        self._around = choice
+        return (self._texts[choice] + b'"', b'"' + self._text_end) if choice in self._texts else None
+
+    def wrote(self, text: bytes) -> None:
+        plain = text.isascii() and b"\\" not in text
+        self._written[self._around] += len(text) if plain else len(msgspec.json.decode(b'"%b"' % text))
 
     def fail(self, error: TriviumError) -> bytes:
         """The in-band error; no marker follows it."""
