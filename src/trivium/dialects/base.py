@@ -228,6 +228,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     stream_type: bytes = b"text/event-stream"
     keep_alive: bytes = b": keep-alive\n\n"
     """What a caller is sent while it waits; empty: its head at the most, since the wire has no word for it."""
+    by_url: bool = True
+    """Whether a request may name images by URL; where not, they are fetched before it is built."""
     headers: Mapping[str, str] = {}
     """Constant request headers towards an upstream (`anthropic-version`)."""
     forwarded: frozenset[bytes] = frozenset()

@@ -38,6 +38,12 @@ def media_of(request: Request) -> frozenset[str]:
     return frozenset(name for name, kind in _KINDS.items() if kind in kinds)
 
 
+def image_urls(request: Request) -> list[str]:
+    """The URLs by which it names images, each once."""
+    parts = (part for message in request.messages for part in _parts(message))
+    return list(dict.fromkeys(part.url for part in parts if isinstance(part, Image) and part.url))
+
+
 def _parts(message: Message) -> list[object]:
     inner = [sub for part in message.parts if isinstance(part, ToolResult) for sub in part.parts]
     return [*message.parts, *inner]

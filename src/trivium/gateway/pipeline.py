@@ -26,7 +26,7 @@ from trivium.errors import (
 )
 from trivium.gateway.attempt import Attempt, Figures, Last, begun
 from trivium.gateway.exchange import Exchange, ObjectSink, WireSink, opened
-from trivium.gateway.needs import measure, needs_of, text_tokens
+from trivium.gateway.needs import image_urls, measure, needs_of, text_tokens
 from trivium.gateway.reasons import no_endpoint, reason
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import Leg, facts_of
@@ -184,7 +184,10 @@ def attempt(exchange: Exchange) -> None:
     if leg.endpoint.engine is not None:
         binding = runtime.engine(leg.endpoint.engine, leg.dialect)
     if binding is None:
-        exchange.backoff = runtime.start_engine(leg.endpoint, exchange, engine_ready)
+        exchange.backoff = runtime.start_engine(leg.endpoint, exchange, ready)
+        return
+    if not binding.dialect.by_url and binding.dialect is not exchange.dialect and image_urls(exchange.canonical()):
+        exchange.backoff = runtime.fetch_images(exchange.canonical(), exchange, ready)
         return
     made = begun(exchange, leg, binding, succeed, recover)
     made.reserve()
@@ -202,8 +205,8 @@ def go_to(exchange: Exchange, chosen: Plan, position: int) -> Leg:
     return leg
 
 
-def engine_ready(exchange: Exchange, error: TriviumError | None) -> None:
-    """The engine that the exchange waited for has started, or cannot."""
+def ready(exchange: Exchange, error: TriviumError | None) -> None:
+    """What the exchange waited for is there (an engine runs, images have come), or cannot be had."""
     exchange.backoff = None
     if exchange.closed:
         return

@@ -40,6 +40,7 @@ from trivium.routing.route import Breaker
 from trivium.telemetry.metrics import Metrics
 from trivium.transport.pool import Dial, Pool
 from trivium.types.ids import Ids
+from trivium.types.request import Request
 from trivium.types.secret import Secret
 
 if TYPE_CHECKING:
@@ -246,6 +247,29 @@ class Runtime:
                 ready(exchange, None)
 
         return self._task(start())
+
+    def fetch_images(
+        self, request: Request, exchange: Exchange, ready: Callable[[Exchange, TriviumError | None], None]
+    ) -> asyncio.Task[None]:
+        """Put the bytes of a request's images in the place of their URLs; `ready` is called then, or with why not."""
+
+        async def fetch() -> None:
+            from trivium.gateway import images
+
+            offline = exchange.snapshot.config.offline
+            try:
+                exchange.request = await self.loop.run_in_executor(
+                    None, images.inlined, request, exchange.data_class, images.client(offline)
+                )
+            except TriviumError as error:
+                ready(exchange, error)
+            except Exception as error:
+                self.report(error)
+                ready(exchange, InternalError("An internal error."))
+            else:
+                ready(exchange, None)
+
+        return self._task(fetch())
 
     def settled(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import msgspec
 import pytest
 
 from trivium import errors
-from trivium.gateway import pipeline, runtime
+from trivium.gateway import images, pipeline, runtime
+from trivium.gateway import snapshot as snapshot_module
 from trivium.gateway.attempt import Attempt
 from trivium.gateway.relay import PassedAnswer
 from trivium.gateway.runtime import KEEP_ALIVE_FIRST_S, KEEP_ALIVE_NEXT_S, LOOK_S
@@ -21,7 +23,7 @@ from trivium.policy.key import Key
 from trivium.routing.route import Route
 from trivium.testing import FakeUpstream
 from trivium.types.data import DataClass
-from trivium.types.message import Message, Text
+from trivium.types.message import Image, Message, Text
 from trivium.types.request import Request
 from trivium.types.response import Response
 from unit.gateway.world import CHAT, MESSAGES, Sink, World
@@ -497,6 +499,37 @@ def test_an_engine_is_waited_for_or_gone_round(world: World, up: FakeUpstream) -
     world.ask("local/tiny")
     assert world.owner.asked == 3  # its address is known now
     assert asked(up) == ["ok", "smollm2-135m", "smollm2-135m"]
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_images_by_url_are_fetched_where_the_wire_takes_bytes(
+    world: World, up: FakeUpstream, monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    bare = msgspec.structs.replace(MESSAGES, by_url=False)
+    suited = snapshot_module.suited
+    monkeypatch.setattr(
+        snapshot_module, "suited", lambda *asked: bare if suited(*asked) is MESSAGES else suited(*asked)
+    )
+
+    def inlined(request: Request, data_class: DataClass, _: object) -> Request:
+        if not found:
+            raise errors.InvalidRequest("it is gone", param="messages")
+        (message,) = request.messages
+        shown = Image(data="QUJD", media_type="image/png")
+        parts = tuple(shown if isinstance(part, Image) else part for part in message.parts)
+        return msgspec.structs.replace(request, messages=(msgspec.structs.replace(message, parts=parts),))
+
+    monkeypatch.setattr(images, "inlined", inlined)
+    model = route(world, "ant/ok", "oai/ok")
+    exchange, sink = world.ask(model, messages=WITH_IMAGE)
+    assert sink.error is None
+    assert (exchange.attempts, asked(up)) == (1, ["ok"])
+    sent = json.dumps(up.requests[0].json)
+    assert ("QUJD" in sent, "example.org" in sent) == (found, not found)
+    assert up.requests[0].path == ("/v1/messages" if found else "/v1/chat/completions")
+    if not found:
+        _, sink = world.ask("ant/ok", messages=WITH_IMAGE)
+        assert isinstance(sink.error, errors.InvalidRequest)
 
 
 def test_an_engine_that_moved_is_asked_for_once_more(world: World, up: FakeUpstream) -> None:
