@@ -96,6 +96,20 @@ class LogprobsDelta(Event, frozen=True, kw_only=True):
     choice: int = 0
 
 
+class Embedded(Event, frozen=True):
+    """The vector of the text number `index`."""
+
+    index: int
+    vector: tuple[float, ...]
+
+
+class Ranked(Event, frozen=True):
+    """How well the document number `index` answers the query: the higher, the better."""
+
+    index: int
+    score: float
+
+
 class Finish(Event, frozen=True, kw_only=True):
     """A choice is complete. `native` is the upstream's own word for the reason."""
 
@@ -130,7 +144,7 @@ def is_content(event: Event) -> bool:
     match event:
         case TextDelta(text=text) | RefusalDelta(text=text):
             return bool(text)
-        case ToolCallStart() | CitationDelta():
+        case ToolCallStart() | CitationDelta() | Embedded() | Ranked():
             return True
         case ToolCallDelta(arguments=arguments):
             return bool(arguments)

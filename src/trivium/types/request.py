@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from trivium.types.message import Message
 
+Operation = Literal["chat", "embed", "rerank"]
+"""What is asked of a model."""
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
@@ -65,6 +67,8 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One inference request. `messages` are in the normal form of `types.message`."""
+
+    operation: ClassVar[Operation] = "chat"
 
     model: str
     messages: tuple[Message, ...]

@@ -30,6 +30,10 @@ class Response(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     created: int = 0
     choices: tuple[Choice, ...] = ()
     usage: Usage | None = None
+    embeddings: tuple[tuple[float, ...], ...] = ()
+    """Vectors, in the order of the texts."""
+    ranking: tuple[ev.Ranked, ...] = ()
+    """Documents by their place in the request, the best first."""
 
     endpoint: str = ""
     access: str = ""
@@ -148,6 +152,8 @@ class Fold(msgspec.Struct):
     start: ev.Start = ev.Start()
     choices: dict[int, _ChoiceFold] = {}
     usage: Usage | None = None
+    vectors: dict[int, tuple[float, ...]] = {}
+    ranking: list[ev.Ranked] = []
 
     def add(self, event: Event) -> None:
         match event:
@@ -156,6 +162,10 @@ class Fold(msgspec.Struct):
                 self.usage = event.usage or self.usage
             case ev.UsageReport():
                 self.usage = event.usage
+            case ev.Embedded(index=index, vector=vector):
+                self.vectors[index] = vector
+            case ev.Ranked():
+                self.ranking.append(event)
             case _:
                 choice = getattr(event, "choice", None)
                 if choice is not None:
@@ -170,6 +180,8 @@ class Fold(msgspec.Struct):
             created=self.start.created,
             choices=tuple(self.choices[index].choice(index) for index in sorted(self.choices)),
             usage=self.usage,
+            embeddings=tuple(self.vectors[index] for index in sorted(self.vectors)),
+            ranking=tuple(self.ranking),
         )
 
 

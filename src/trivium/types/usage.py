@@ -23,6 +23,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     output_audio_tokens: int = 0
     """Contained in `output_tokens`."""
     input_image_tokens: int = 0
+    search_units: int = 0
+    """What some services bill for reranking: a query with as many documents as they count as one."""
     requests: int = 1
     estimated: bool = False
     """True where the upstream reported nothing and the figures come from lengths."""
