@@ -122,6 +122,19 @@ class CommonHead(msgspec.Struct, kw_only=True):
     def trivium(self) -> Twin | None:
         return self.twin_sent or None
 
+    @property
+    def passes(self) -> bool:
+        return True
+
+    def check(self) -> None:
+        """Raises InvalidRequest where nothing is asked."""
+        if not not_empty(self.messages):
+            raise InvalidRequest(
+                "`messages` must be an array with at least one message.",
+                remedy="Send the conversation, for example one message of the user.",
+                param="messages",
+            )
+
 
 def _check_twin(body: bytes) -> None:
     """Refuse a `trivium`, or a member of it, that is there twice: of two wishes for privacy the weaker could count."""
@@ -172,12 +185,7 @@ class HeadDecoder(Generic[H]):
         check_name(head.model)
         if more := head.models:
             _check_models(more)
-        if not not_empty(head.messages):
-            raise InvalidRequest(
-                "`messages` must be an array with at least one message.",
-                remedy="Send the conversation, for example one message of the user.",
-                param="messages",
-            )
+        head.check()
         head.model = str(head.model)  # pyright: ignore[reportAttributeAccessIssue]  # a plain text again, for encoders
         return head
 
