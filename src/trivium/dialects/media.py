@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from trivium.dialects.base import Media
-from trivium.wire.json import BROKEN, NULL
+from trivium.wire.json import BROKEN, NULL, is_null
 
 _DEPTH = 5
 """Messages, parts, those of a tool's result, a document among them, its parts: each level is scanned once more."""
@@ -48,8 +48,10 @@ def media(messages: msgspec.Raw) -> Media:
         nodes = [node for values in level for node in _nodes(values)]
         level = [node.content for node in nodes]
         for (kind, member), node in ((_PLACES[bytes(n.type)], n) for n in nodes if bytes(n.type) in _PLACES):
-            kinds.add(kind)
-            for source in _nodes(getattr(node, member)):
+            value = getattr(node, member)
+            if not is_null(value):  # else it is somebody's `document` of text
+                kinds.add(kind)
+            for source in _nodes(value):
                 data = NULL if source.type == _TEXT else source.data  # a document of plain text has its text there
                 size += _inline(data, b'"') + _inline(source.file_data, b'"') + _inline(source.url, b'"data:')
                 level.append(source.content)

@@ -1,17 +1,21 @@
-"""What dialects share when they read and write requests: raw members, losses, sampling, data URLs."""
+"""What dialects share when they read and write requests: raw members, losses, sampling, tool results, files."""
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from trivium.dialects.common import Json, invalid
+from trivium.dialects.common import CommonHead, Json, invalid
 from trivium.errors import InvalidRequest
+from trivium.types.message import File, Message, Part, Text, ToolResult
 from trivium.types.request import Sampling
-from trivium.wire.json import BROKEN, is_null, members
+from trivium.wire.json import BROKEN, is_null, join, members, raw
+from trivium.wire.splice import splice_model
 
 B = TypeVar("B", bound=msgspec.Struct)
 
@@ -92,3 +96,97 @@ def split_data_url(url: str, where: str) -> tuple[str | None, str]:
             f"`{where}` is not a base64 `data:` URL.", remedy="Write it as `data:image/png;base64,…`.", param=where
         )
     return found["type"] or None, found["data"]
+
+
+_OURS = ("trivium", "models")
+"""Fields for Trivium alone, which strict upstreams refuse."""
+
+
+def pass_request(
+    body: bytes, head: CommonHead, model: str, *, stream: bool | None = None, ask_usage: bool = False
+) -> bytes:
+    """The caller's bytes with `model` spliced and `stream` as asked, where usage always comes and is not asked for."""
+    del ask_usage
+    restream = stream is not None and stream != head.stream
+    has_ours = head.twin_sent is not msgspec.UNSET or head.models_sent is not msgspec.UNSET
+    if not has_ours and not (restream and head.stream_sent is not msgspec.UNSET):
+        if not restream and model == head.model:
+            return body
+        extra = b'"stream":true' if restream else b""
+        spliced = splice_model(body, head.model, model, head.messages, extra)
+        if spliced is not None:
+            return spliced
+    values = members(body)
+    for name in _OURS:
+        values.pop(name, None)
+    values["model"] = raw(model)
+    if restream:
+        values["stream"] = raw(stream)
+    return join(values)
+
+
+def joined_results(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """The messages of a wire whose tool results are messages of their own: those in a row become one of the user."""
+    done: list[Message] = []
+    for are_results, run in groupby(messages, _only_results):
+        if are_results:
+            done.append(Message("user", tuple(part for message in run for part in message.parts)))
+        else:
+            done += run
+    return tuple(done)
+
+
+def _only_results(message: Message) -> bool:
+    return bool(message.parts) and all(isinstance(part, ToolResult) for part in message.parts)
+
+
+def apart(message: Message, losses: Losses) -> tuple[list[ToolResult], list[Part]]:
+    """A message for such a wire: its tool results, in which only text may stand, and what follows them."""
+    results = [part for part in message.parts if isinstance(part, ToolResult)]
+    moved = [part for result in results for part in result.parts if not is_textual(part)]
+    losses.add("messages.tool_result.media_position", when=moved)
+    return results, [*moved, *(part for part in message.parts if not isinstance(part, ToolResult))]
+
+
+_TEXTS = ("text/", "application/json")
+
+
+def has_text(file: File) -> bool:
+    """Whether a file is a document of text that stands in the request."""
+    return file.data is not None and (file.media_type or "").startswith(_TEXTS)
+
+
+def is_textual(part: Part) -> bool:
+    return isinstance(part, Text) or (isinstance(part, File) and has_text(part))
+
+
+def file_text(file: File) -> str | None:
+    """The text of a file that has one; None where it is no base64 of UTF-8."""
+    try:
+        return base64.b64decode(file.data or "", validate=True).decode()
+    except ValueError:
+        return None
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def is_object(text: str) -> bool:
+    """Whether a text is a complete JSON object."""
+    try:
+        _OBJECT.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def tool_input(arguments: str) -> tuple[msgspec.Raw, bool]:
+    """A call's arguments where they must be an object, and whether they were one (or empty).
+
+    What a model wrote that is no object is kept under a key of our own rather than thrown away.
+    """
+    if not arguments.strip():
+        return msgspec.Raw(b"{}"), True
+    if is_object(arguments):
+        return msgspec.Raw(arguments.strip().encode()), True
+    return msgspec.Raw(msgspec.json.encode({"arguments": arguments})), False

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trivium.dialects.base import Media
-from trivium.types.message import Audio, File, Image, Message, ToolResult
+from trivium.dialects.request import is_textual
+from trivium.types.message import Audio, File, Image, Message, Part, ToolResult
 from trivium.types.request import Request
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def needs_of(request: Request) -> frozenset[str]:
 
 
 def media_of(request: Request) -> frozenset[str]:
-    """The kinds of media in a request's messages."""
-    kinds = {type(part) for message in request.messages for part in _parts(message)}
+    """The kinds of media in a request's messages; a document of text can be said as text everywhere."""
+    kinds = {type(part) for message in request.messages for part in _parts(message) if not is_textual(part)}
     return frozenset(name for name, kind in _KINDS.items() if kind in kinds)
 
 
@@ -44,7 +45,7 @@ def image_urls(request: Request) -> list[str]:
     return list(dict.fromkeys(part.url for part in parts if isinstance(part, Image) and part.url))
 
 
-def _parts(message: Message) -> list[object]:
+def _parts(message: Message) -> list[Part]:
     inner = [sub for part in message.parts if isinstance(part, ToolResult) for sub in part.parts]
     return [*message.parts, *inner]
 

@@ -59,6 +59,10 @@ def test_each_shape(part: dict[str, Any], kind: str, payload: str) -> None:
     assert found([TEXT, part]) == ({kind}, len(payload))
 
 
+def test_a_document_that_is_its_own_text_is_no_file() -> None:
+    assert found([{"type": "document", "document": {"data": {"text": "words"}, "id": "d"}}]) == (set(), 0)
+
+
 def test_all_that_is_nested_is_summed() -> None:
     kinds, size = found("text", [IMAGE, TEXT], None, [result(IMAGE, document([TEXT, IMAGE])), result(DOCUMENT)])
     assert (kinds, size) == ({"images", "files"}, 4 * len(DATA))

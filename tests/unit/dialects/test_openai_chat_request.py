@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -324,6 +325,19 @@ class TestParse:
 
 
 class TestBuild:
+    def test_documents_of_text_are_said_as_text(self):
+        plain = File(data=b64encode("é".encode()).decode(), media_type="text/plain", name='a "b".txt')
+        data = File(data=b64encode(b'{"a":1}').decode(), media_type="application/json")
+        broken = File(data="/w==", media_type="text/plain")
+        result = ToolResult(call_id="c", parts=(data,))
+        wire, losses = build(Message("user", (result, plain, broken, Text("q"))))
+        named = {"type": "text", "text": '<document name="a \\"b\\".txt">\né\n</document>'}
+        assert wire["messages"] == [
+            {"role": "tool", "tool_call_id": "c", "content": '<document>\n{"a":1}\n</document>'},
+            {"role": "user", "content": [named, {"type": "text", "text": "q"}]},
+        ]
+        assert losses == ("messages.file",)
+
     def test_the_least(self):
         assert build() == ({"model": "m", "messages": [{"role": "user", "content": "hi"}]}, ())
 

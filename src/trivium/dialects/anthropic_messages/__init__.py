@@ -6,12 +6,13 @@ from trivium.dialects.anthropic_messages.answer import decode_answer, encode_ans
 from trivium.dialects.anthropic_messages.build import build_request
 from trivium.dialects.anthropic_messages.encode import MessagesEncoder
 from trivium.dialects.anthropic_messages.errors import decode_error, encode_error
-from trivium.dialects.anthropic_messages.head import pass_request, peek
+from trivium.dialects.anthropic_messages.head import peek
 from trivium.dialects.anthropic_messages.meter import MessagesMeter
 from trivium.dialects.anthropic_messages.parse import parse_request
 from trivium.dialects.anthropic_messages.stream import MessagesDecoder
 from trivium.dialects.base import Dialect
 from trivium.dialects.media import media
+from trivium.dialects.request import pass_request
 
 __all__ = ["DIALECT"]
 

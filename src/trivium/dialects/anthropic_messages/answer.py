@@ -16,14 +16,13 @@ from trivium.dialects.anthropic_messages.wire import (
     citation_of,
     finish_of,
     stop_of,
-    tool_input,
     usage_of,
     wire_citation,
     wire_usage,
 )
 from trivium.dialects.base import AnswerContext, Built, PassedAnswer
 from trivium.dialects.common import Json
-from trivium.dialects.request import Losses
+from trivium.dialects.request import Losses, tool_input
 from trivium.errors import UpstreamProtocolError
 from trivium.types import event as ev
 from trivium.types.event import Event

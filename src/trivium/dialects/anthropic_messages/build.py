@@ -5,17 +5,15 @@ https://docs.claude.com/en/api/messages
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from typing import Any
 
 import msgspec
 
-from trivium.dialects.anthropic_messages.wire import REASONING_FORMAT, tool_input
+from trivium.dialects.anthropic_messages.wire import REASONING_FORMAT
 from trivium.dialects.base import Built
 from trivium.dialects.common import Json
-from trivium.dialects.request import Losses, given, sampling_members
+from trivium.dialects.request import Losses, file_text, given, has_text, sampling_members, tool_input
 from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
 
@@ -174,13 +172,10 @@ def _file_source(file: File) -> Json | None:
         return {"type": "file", "file_id": file.file_id}
     if file.url is not None:
         return {"type": "url", "url": file.url}
-    if file.media_type != "text/plain":
+    if not has_text(file):
         return {"type": "base64", "media_type": file.media_type or "application/pdf", "data": file.data or ""}
-    try:
-        text = base64.b64decode(file.data or "", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return {"type": "text", "media_type": "text/plain", "data": text}
+    text = file_text(file)
+    return None if text is None else {"type": "text", "media_type": "text/plain", "data": text}
 
 
 def _tool_use(call: ToolCall, losses: Losses) -> Json:

@@ -2,9 +2,7 @@
 
 https://docs.claude.com/en/api/messages-streaming
 
-Blocks of this API come one after the other, numbered from 0, each opened and closed. Events of other
-dialects may interleave: a call that begins while another still speaks waits until the first has said
-a complete JSON object (after which nothing can follow) or the answer ends.
+Blocks of this API come one after the other, numbered from 0, each opened and closed.
 """
 
 from __future__ import annotations
@@ -18,12 +16,12 @@ from trivium.dialects.anthropic_messages.answer import message_object
 from trivium.dialects.anthropic_messages.errors import encode_error
 from trivium.dialects.anthropic_messages.wire import (
     REASONING_FORMAT,
-    is_object,
     stop_of,
     wire_citation,
     wire_usage,
 )
 from trivium.dialects.base import AnswerContext
+from trivium.dialects.calls import CallOrder
 from trivium.dialects.request import Losses
 from trivium.errors import TriviumError
 from trivium.types import event as ev
@@ -41,18 +39,6 @@ def _frame(kind: bytes, value: dict[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind, _json(value))
 
 
-class _Call(msgspec.Struct):
-    """A tool call that has not been closed, with the arguments that it has said (and not yet sent, if it waits)."""
-
-    start: ev.ToolCallStart
-    arguments: list[str] = []
-
-    def is_complete(self) -> bool:
-        if not self.arguments or not self.arguments[-1].rstrip().endswith("}"):
-            return False
-        return is_object("".join(self.arguments))
-
-
 class MessagesEncoder:
     """Writes one stream. `End` is what sends the stop reason and the usage, which may come after the finish."""
 
@@ -65,8 +51,7 @@ class MessagesEncoder:
         self._open: tuple[str, int] | None = None
         self._prefix = b""
         self._format: str | None = None
-        self._call: _Call | None = None
-        self._waiting: dict[int, _Call] = {}
+        self._calls = CallOrder()
         self._is_refused = False
         self._finish: ev.Finish | None = None
         self._usage: Usage | None = None
@@ -86,10 +71,8 @@ class MessagesEncoder:
                     self._text(event.text, event.block)
                 case ev.ReasoningDelta():
                     self._reasoning(event)
-                case ev.ToolCallStart():
-                    self._start_call(event)
-                case ev.ToolCallDelta():
-                    self._call_delta(event)
+                case ev.ToolCallStart() | ev.ToolCallDelta():
+                    self._call_event(event)
                 case ev.RefusalDelta():
                     self._is_refused = True
                     self._text(event.text, -1)
@@ -178,14 +161,12 @@ class MessagesEncoder:
 
     def _close(self) -> None:
         """Close what is open, and say what waits."""
-        if self._open is not None or self._call is not None:
-            self._call = None
+        if self._open is not None:
             self._close_block()
-        for call in self._waiting.values():
-            self._open_call(call)
-            self._call = None
+        for event in self._calls.rest():
+            self._call(event)
+        if self._open is not None:
             self._close_block()
-        self._waiting.clear()
 
     def _reasoning(self, event: ev.ReasoningDelta) -> None:
         """Foreign signatures and encrypted texts stay out: a caller would send them back to who cannot verify them."""
@@ -205,39 +186,22 @@ class MessagesEncoder:
             self._open_block({"type": "redacted_thinking", "data": event.encrypted}, b"", b"")
             self._close_block()
 
-    def _start_call(self, event: ev.ToolCallStart) -> None:
-        call = _Call(event)
-        if self._call is None:
-            self._close()
-            self._open_call(call)
-        else:
-            self._waiting[event.index] = call
+    def _call_event(self, event: ev.ToolCallStart | ev.ToolCallDelta) -> None:
+        ordered = self._calls.add(event)
+        self._losses.add("tool_call.arguments", when=ordered is None)
+        for said in ordered or ():
+            self._call(said)
 
-    def _open_call(self, call: _Call) -> None:
-        start = call.start
-        block: dict[str, Any] = {"type": "tool_use", "id": start.id, "name": start.name, "input": {}}
-        self._open_block(block, b"input_json_delta", b"partial_json")
-        self._call = call
-        if call.arguments:
-            self._out += (self._prefix, _json("".join(call.arguments)), _DELTA_END)
-
-    def _call_delta(self, event: ev.ToolCallDelta) -> None:
-        if self._call is not None and event.index == self._call.start.index:
-            self._call.arguments.append(event.arguments)
+    def _call(self, event: ev.ToolCallStart | ev.ToolCallDelta) -> None:
+        if isinstance(event, ev.ToolCallDelta):
             if event.arguments:
                 self._out += (self._prefix, _json(event.arguments), _DELTA_END)
-        elif event.index in self._waiting:
-            self._waiting[event.index].arguments.append(event.arguments)
-            self._advance()
-        elif event.arguments:
-            self._losses.add("tool_call.arguments")
-
-    def _advance(self) -> None:
-        """When the open call can say no more, the next one need not wait."""
-        if self._call is not None and self._call.is_complete():
-            self._call = None
+            return
+        if self._open is not None:
             self._close_block()
-            self._open_call(self._waiting.pop(next(iter(self._waiting))))
+        block: dict[str, Any] = {"type": "tool_use", "id": event.id, "name": event.name, "input": {}}
+        self._open_block(block, b"input_json_delta", b"partial_json")
+        self._open = ("tool_use", event.index)
 
     def _end(self) -> None:
         self._start(None)

@@ -1,4 +1,4 @@
-"""The first look at a caller's body, and the same body passed on with another model."""
+"""The first look at a caller's body."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from typing import Annotated
 import msgspec
 
 from trivium.dialects.common import MAX_TOKENS, CommonHead, HeadDecoder, not_empty
-from trivium.wire.json import NULL, is_null, join, members, raw
-from trivium.wire.splice import splice_model
-
-_OURS = ("trivium", "models")
-"""Fields for Trivium alone: this API refuses what it does not know."""
+from trivium.wire.json import NULL, is_null
 
 
 class _OutputConfig(msgspec.Struct):
@@ -41,26 +37,3 @@ class MessagesHead(CommonHead, kw_only=True):
 
 
 peek = HeadDecoder(MessagesHead)
-
-
-def pass_request(
-    body: bytes, head: MessagesHead, model: str, *, stream: bool | None = None, ask_usage: bool = False
-) -> bytes:
-    """The caller's bytes with `model` spliced and `stream` as asked; usage always comes in this dialect."""
-    del ask_usage
-    restream = stream is not None and stream != head.stream
-    has_ours = head.twin_sent is not msgspec.UNSET or head.models_sent is not msgspec.UNSET
-    if not has_ours and not (restream and head.stream_sent is not msgspec.UNSET):
-        if not restream and model == head.model:
-            return body
-        extra = b'"stream":true' if restream else b""
-        spliced = splice_model(body, head.model, model, head.messages, extra)
-        if spliced is not None:
-            return spliced
-    values = members(body)
-    for name in _OURS:
-        values.pop(name, None)
-    values["model"] = raw(model)
-    if restream:
-        values["stream"] = raw(stream)
-    return join(values)

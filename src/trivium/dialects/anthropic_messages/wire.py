@@ -150,27 +150,3 @@ def wire_citation(citation: Citation) -> dict[str, Any]:
         "cited_text": citation.quote or "",
         "encrypted_index": "",
     }
-
-
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-def is_object(text: str) -> bool:
-    """Whether a text is a complete JSON object."""
-    try:
-        _OBJECT.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
-
-
-def tool_input(arguments: str) -> tuple[msgspec.Raw, bool]:
-    """A call's `input`, which must be an object, and whether the arguments were one (or empty).
-
-    What a model wrote that is no object is kept under a key of our own rather than thrown away.
-    """
-    if not arguments.strip():
-        return msgspec.Raw(b"{}"), True
-    if is_object(arguments):
-        return msgspec.Raw(arguments.strip().encode()), True
-    return msgspec.Raw(msgspec.json.encode({"arguments": arguments})), False

@@ -9,7 +9,7 @@ import msgspec
 from trivium.dialects.base import Built
 from trivium.dialects.common import Json
 from trivium.dialects.openai_chat.answer import call_object
-from trivium.dialects.request import Losses, data_url, given, sampling_members
+from trivium.dialects.request import Losses, apart, data_url, file_text, given, has_text, is_textual, sampling_members
 from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
 
@@ -93,10 +93,8 @@ def _message(message: Message, losses: Losses) -> Iterable[Json]:
     if message.role == "assistant":
         wire = _assistant(message, losses)
     else:
-        results = [part for part in message.parts if isinstance(part, ToolResult)]
+        results, parts = apart(message, losses)
         yield from (_result(result, losses) for result in results)
-        moved = [part for result in results for part in result.parts if not isinstance(part, Text)]
-        parts = [*moved, *(part for part in message.parts if not isinstance(part, ToolResult))]
         if results and not parts:
             return
         wire = {"role": message.role, "content": _content(parts, losses)}
@@ -108,8 +106,7 @@ def _result(result: ToolResult, losses: Losses) -> Json:
     losses.add("messages.tool_result.is_error", when=result.is_error)
     losses.add("messages.tool_result.name", when=result.name)
     losses.add("cache_control", when=result.cache)
-    texts = [part for part in result.parts if isinstance(part, Text)]
-    losses.add("messages.tool_result.media_position", when=len(texts) < len(result.parts))
+    texts = [part for part in result.parts if is_textual(part)]
     return {"role": "tool", "tool_call_id": result.call_id, "content": _content(texts, losses)}
 
 
@@ -149,6 +146,12 @@ def _content(parts: Sequence[Part], losses: Losses) -> str | list[Json]:
     return wires[0]["text"] if len(wires) == 1 and wires[0]["type"] == "text" else wires
 
 
+def _document(file: File) -> Json | None:
+    """A document of text as a text with its name: servers of this shape take files of other kinds, if any."""
+    text, name = file_text(file), "" if file.name is None else f" name={msgspec.json.encode(file.name).decode()}"
+    return None if text is None else {"type": "text", "text": f"<document{name}>\n{text}\n</document>"}
+
+
 def _part(part: Part, losses: Losses) -> Json | None:
     losses.add("cache_control", when=getattr(part, "cache", None))
     match part:
@@ -162,6 +165,9 @@ def _part(part: Part, losses: Losses) -> Json | None:
             return {"type": "image_url", "image_url": given(url=url, detail=part.detail)}
         case Audio():
             return {"type": "input_audio", "input_audio": {"data": part.data, "format": part.format}}
+        case File() if has_text(part):
+            losses.add("messages.file")
+            return _document(part)
         case File(data=None, file_id=None):
             losses.add("messages.file.url")
             return None

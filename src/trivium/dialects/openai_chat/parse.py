@@ -25,7 +25,7 @@ from trivium.dialects.openai_chat.wire import (
     ToolMessage,
     UserMessage,
 )
-from trivium.dialects.request import BodyReader, given, missing, split_data_url
+from trivium.dialects.request import BodyReader, given, joined_results, missing, split_data_url
 from trivium.errors import InvalidRequest
 from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
@@ -107,26 +107,16 @@ def _reasoning_options(wire: Body) -> ReasoningOptions | None:
 
 
 def _messages(wires: list[ChatMessage]) -> tuple[Message, ...]:
-    """Results of tools that follow each other become one message of the user."""
-    messages: list[Message] = []
-    results: list[ToolResult] = []
-    for number, wire in enumerate(wires):
-        where = f"messages[{number}].content"
-        if isinstance(wire, ToolMessage):
-            parts: Any = _parts(wire.content, where)
-            results.append(ToolResult(call_id=wire.tool_call_id, parts=parts, name=wire.name))
-            continue
-        if results:
-            messages.append(Message("user", tuple(results)))
-            results = []
-        if isinstance(wire, AssistantMessage):
-            messages.append(Message("assistant", _assistant(wire, where), wire.name))
-        else:
-            role = "user" if isinstance(wire, UserMessage) else "system"
-            messages.append(Message(role, _parts(wire.content, where), wire.name))
-    if results:
-        messages.append(Message("user", tuple(results)))
-    return tuple(messages)
+    return joined_results(_message(wire, f"messages[{number}].content") for number, wire in enumerate(wires))
+
+
+def _message(wire: ChatMessage, where: str) -> Message:
+    if isinstance(wire, ToolMessage):
+        parts: Any = _parts(wire.content, where)
+        return Message("user", (ToolResult(call_id=wire.tool_call_id, parts=parts, name=wire.name),))
+    if isinstance(wire, AssistantMessage):
+        return Message("assistant", _assistant(wire, where), wire.name)
+    return Message("user" if isinstance(wire, UserMessage) else "system", _parts(wire.content, where), wire.name)
 
 
 def _assistant(wire: AssistantMessage, where: str) -> tuple[Part, ...]:
