@@ -8,7 +8,7 @@ import msgspec
 
 from trivium.dialects.base import AnswerContext, Built, PassedAnswer
 from trivium.dialects.common import excerpt
-from trivium.dialects.openai_chat.errors import error_in_band
+from trivium.dialects.openai import error_in_band
 from trivium.dialects.openai_chat.events import CallNumbers, choice_events, finish_of
 from trivium.dialects.openai_chat.usage import of_usage, read_usage, usage_object
 from trivium.dialects.openai_chat.wire import Answer, Passed, Passing, Spoken

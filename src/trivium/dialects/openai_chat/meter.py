@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from trivium.dialects.openai_chat.errors import decode_error, error_in_band
+from trivium.dialects.openai import decode_error, error_in_band
 from trivium.dialects.openai_chat.events import CallNumbers, choice_events
 from trivium.dialects.openai_chat.stream import DONE, DONE_DATA
 from trivium.dialects.openai_chat.usage import read_usage

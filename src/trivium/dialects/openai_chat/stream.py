@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from trivium.dialects.base import AnswerContext
+from trivium.dialects.openai import decode_error, encode_error, error_in_band
 from trivium.dialects.openai_chat.answer import annotation, finish_word
-from trivium.dialects.openai_chat.errors import decode_error, encode_error, error_in_band
 from trivium.dialects.openai_chat.events import CallNumbers, choice_events, finish_of
 from trivium.dialects.openai_chat.usage import read_usage, usage_object
 from trivium.dialects.openai_chat.wire import Answer, AnswerChoice, Spoken

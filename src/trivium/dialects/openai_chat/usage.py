@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from trivium.dialects.common import tokens
+from trivium.dialects.openai import cost_of
 from trivium.dialects.openai_chat.wire import Details, Timings, UsageObject
 from trivium.types.usage import Usage
 
@@ -56,7 +57,7 @@ def of_usage(wire: UsageObject) -> Usage | None:
         input_audio_tokens=min(tokens(inside.audio_tokens) or 0, fresh) if inside.audio_tokens else 0,
         output_audio_tokens=min(tokens(made.audio_tokens) or 0, output) if made.audio_tokens else 0,
         input_image_tokens=min(tokens(inside.image_tokens) or 0, fresh) if inside.image_tokens else 0,
-        cost_usd=None if wire.cost is None else _cost(wire.cost),
+        cost_usd=None if wire.cost is None else cost_of(wire.cost),
     )
 
 
@@ -65,13 +66,6 @@ def _of_timings(wire: Timings) -> Usage | None:
     if read is None or prompt is None or output is None:
         return None
     return Usage(input_tokens=prompt, cache_read_tokens=read, output_tokens=output)
-
-
-def _cost(value: Any) -> float | None:
-    """A price in USD; negative, absurd and non-numbers count as silence."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
-        return None
-    return float(value)
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

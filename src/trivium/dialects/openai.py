@@ -1,4 +1,4 @@
-"""Errors on this wire, both ways."""
+"""What the dialects of OpenAI share: errors, both ways, what an answer says that it cost, and the list of models."""
 
 from __future__ import annotations
 
@@ -39,3 +39,24 @@ def encode_error(error: TriviumError, request_id: str) -> bytes:
         "request_id": request_id,
     }
     return msgspec.json.encode({"error": wire})
+
+
+def cost_of(value: Any) -> float | None:
+    """A price in USD, as routing services put it into usage; negative, absurd and non-numbers count as silence."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+        return None
+    return float(value)
+
+
+def models_answer(rows: list[dict[str, Any]]) -> bytes:
+    """The answer of `GET /models`; `name` and the context length are there where they are known."""
+    models: list[dict[str, Any]] = []
+    for row in rows:
+        model = {"id": row["id"], "object": "model", "created": row.get("created") or 0}
+        model["owned_by"] = row.get("owned_by") or "unknown"
+        if row.get("name"):
+            model["name"] = row["name"]
+        if row.get("context"):
+            model["context_length"] = row["context"]
+        models.append(model)
+    return msgspec.json.encode({"object": "list", "data": models})
