@@ -6,15 +6,31 @@ import msgspec
 
 from trivium.dialects import get as dialect_named
 from trivium.dialects.base import Dialect
-from trivium.gateway import pipeline
+from trivium.errors import InternalError, TriviumError
+from trivium.gateway import paths, pipeline
 from trivium.gateway.explain import view
 from trivium.gateway.models import model_rows
 from trivium.gateway.paths import Place
 from trivium.gateway.runtime import Runtime
-from trivium.gateway.sink import JSON, Connection, HttpSink
+from trivium.gateway.sink import JSON, Connection, HttpSink, refuse
 from trivium.gateway.wish import Wish, wish_of
 from trivium.policy.key import Key
 from trivium.transport.server import Fields
+
+
+def answer(runtime: Runtime, connection: Connection, method: bytes, target: bytes, fields: Fields, body: bytes) -> None:
+    """Answer a request of this process, which needs no key, whatever it is."""
+    path, _, query = target.partition(b"?")
+    dialect = dialect_named(paths.dialect_of(path))
+    try:
+        place = paths.checked(paths.find(path, query), path, method)
+        dialect = place.dialect
+        serve(runtime, connection, place, fields, body)
+    except TriviumError as error:
+        refuse(connection, dialect, error, runtime.new_id())
+    except Exception as error:
+        runtime.report(error)
+        refuse(connection, dialect, InternalError("An internal error."), runtime.new_id())
 
 
 def serve(
@@ -42,6 +58,14 @@ def serve(
             connection.whole(503, JSON, b'{"status":"draining"}')
         case _:
             connection.whole(200, JSON, b'{"status":"ok"}')
+
+
+def turn_away(
+    connection: Connection, target: bytes, error: TriviumError, request_id: str = "", extra: bytes = b""
+) -> None:
+    """Refuse what is not looked at, in the dialect of its path."""
+    path, _, _ = target.partition(b"?")
+    refuse(connection, dialect_named(paths.dialect_of(path)), error, request_id, extra)
 
 
 def generate(

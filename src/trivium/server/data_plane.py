@@ -118,10 +118,8 @@ class DataPlane:
         self.handle(connection, head, body)
 
     def refuse(self, connection: CallerConnection, target: bytes, status: int, message: str) -> None:
-        path, _, _ = target.partition(b"?")
         error = _REFUSALS.get(status, InvalidRequest)(message)
-        dialect = dialect_named(paths.dialect_of(path))
-        refuse(connection, dialect, error, self._runtime.new_id())
+        surface.turn_away(connection, target, error, self._runtime.new_id())
 
     def _preflight(self, connection: CallerConnection, cors: bytes) -> None:
         allow = b"access-control-allow-methods: GET, POST\r\naccess-control-allow-headers: *, authorization\r\n"
