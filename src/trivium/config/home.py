@@ -21,6 +21,7 @@ class Paths:
         self.secret = home / "secret"
         self.credentials = home / "credentials.json"
         self.trusted = home / "trusted.json"
+        self.connected = home / "connected.json"
 
 
 def home_of(env: Mapping[str, str]) -> Path:

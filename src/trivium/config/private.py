@@ -1,4 +1,4 @@
-"""Private files: written whole or not at all, readable by their owner only (0600)."""
+"""Private files: written whole or not at all, readable by their owner only (0600) unless they were not before."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ def read(path: Path, kind: type[T]) -> T | None:
         return None
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Put `data` in place of whatever is there."""
-    _draft(path, data).replace(path)
+    draft = _draft(path, data)
+    draft.chmod(mode)
+    draft.replace(path)
 
 
 def write_once(path: Path, data: bytes) -> bytes:

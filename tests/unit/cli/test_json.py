@@ -12,7 +12,8 @@ from engines_help import gguf_bytes
 from trivium.cli.app import APPS, COMMANDS
 
 WORDS = (
-    "advise", "chat --forget", "config", "config check", "config distrust", "config schema", "config show", "doctor",
+    "advise", "chat --forget", "config", "config check", "config distrust", "config schema", "config show",
+    "connect", "connect codex", "connect vscode --restore", "doctor",
     "engines", "engines list", "explain", "log", "models", "models --all", "models list", "models show smollm2-135m",
     "models --provider openai", "models refresh", "providers", "providers list", "providers show openai", "routes",
     "usage", "usage --by key",
