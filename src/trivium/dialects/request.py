@@ -112,7 +112,7 @@ def pass_request(
     if not has_ours and not (restream and head.stream_sent is not msgspec.UNSET):
         if not restream and model == head.model:
             return body
-        extra = b'"stream":true' if restream else b""
+        extra = b'"stream":%b' % (b"true" if stream else b"false") if restream else b""
         spliced = splice_model(body, head.model, model, head.messages, extra)
         if spliced is not None:
             return spliced
