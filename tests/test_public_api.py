@@ -10,10 +10,14 @@ import trivium
 HEAVY = {
     "anthropic",
     "asyncio",
+    "cohere",
     "cyclopts",
+    "google",
     "httptools",
+    "httpx",
     "httpx2",
     "msgspec",
+    "ollama",
     "openai",
     "rich",
     "socket",
@@ -60,6 +64,17 @@ def python(code: str) -> str:
 
 def test_names() -> None:
     assert trivium.__all__ == ["AsyncTrivium", "Trivium", "__version__"]
+
+
+CALLS = ["chat", "plan", "stream"]
+CLIENTS = ["anthropic_client", "cohere_client", "gemini_client", "ollama_client", "openai_client"]
+
+
+def test_what_a_trivium_offers() -> None:
+    """Neither less nor more, beside the names with an underscore."""
+    for kind, ends in ((trivium.Trivium, "close"), (trivium.AsyncTrivium, "aclose")):
+        offered = [name for name in dir(kind) if not name.startswith("_")]
+        assert offered == sorted([*CALLS, *CLIENTS, ends])
 
 
 def test_import_is_light() -> None:

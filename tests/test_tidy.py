@@ -44,6 +44,9 @@ PROVIDERS_NAMED: dict[str, dict[str, str]] = {
     "dialects/anthropic_messages": {"anthropic": "the dialect's headers and values carry its vendor's name"},
     "gateway/paths.py": {"openai": "a path under which its vendor's callers expect the dialect"},
     "gateway/surface.py": {"anthropic": "its callers are known by a header of that name"},
+    "sdk.py": dict.fromkeys(
+        ("openai", "OpenAI", "anthropic", "Anthropic", "cohere", "google"), "vendors' packages carry their names"
+    ),
     "engines/hub.py": {"huggingface": "the hub that `hf:` means, a place of models rather than a provider of answers"},
 }
 """Start of a path under `src/trivium` → a text that may name a provider there → why."""

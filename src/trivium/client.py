@@ -30,8 +30,10 @@ from trivium.gateway.exchange import Exchange, ObjectSink
 from trivium.gateway.explain import PlanView, view
 from trivium.gateway.gateway import Gateway
 from trivium.gateway.owner import Owner
+from trivium.gateway.runtime import Runtime
 from trivium.gateway.wish import Wish, data_class_of
 from trivium.routing.names import AUTO
+from trivium.sdk import AsyncClients, Carrier, Clients
 from trivium.transport.platform import new_event_loop
 from trivium.types.data import DataClass
 from trivium.types.event import End, Event, Failure
@@ -61,7 +63,7 @@ def request_of(messages: Messages, model: str, parameters: Mapping[str, Any], *,
     return dialect_named("openai_chat").parse_request(body)
 
 
-class AsyncTrivium:
+class AsyncTrivium(AsyncClients):
     """The three roads, awaited.
 
     `config` is a Config, the path of a `trivium.toml`, or None for what the server would find. Methods raise
@@ -75,7 +77,6 @@ class AsyncTrivium:
         self._gateway: Gateway | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
-        self._calls: dict[Exchange, ObjectSink] = {}
         _open_clients.add(self)
 
     def _open(self) -> Gateway:
@@ -90,7 +91,6 @@ class AsyncTrivium:
     def _leave(self) -> None:
         """Let go of a gateway without its loop: that has ended, or is a parent's."""
         gateway, self._gateway = self._gateway, None
-        self._calls.clear()
         if gateway is None:
             return
         if self._pid != os.getpid():
@@ -103,14 +103,14 @@ class AsyncTrivium:
     @contextlib.contextmanager
     def _calling(self, sink: ObjectSink, request: Request, wish: Wish) -> Generator[Exchange]:
         """A request in flight; whoever leaves before its end stops the upstream."""
-        calls = self._calls
         exchange = pipeline.begin_request(self._open().runtime, sink, request, wish)
-        calls[exchange] = sink
         try:
             yield exchange
         finally:
-            calls.pop(exchange, None)
             pipeline.caller_gone(exchange)
+
+    def _runtime(self) -> Runtime:
+        return self._open().runtime
 
     async def chat(
         self,
@@ -164,6 +164,7 @@ class AsyncTrivium:
 
     async def aclose(self) -> None:
         """Stop what this client started; calls in flight raise Draining. Safe to call twice."""
+        self._closings += 1
         owner = await self._close_loop()
         if owner is not None:
             await asyncio.get_running_loop().run_in_executor(None, owner.close)
@@ -176,9 +177,7 @@ class AsyncTrivium:
             self._leave()
             return None
         self._gateway = None
-        for exchange, sink in list(self._calls.items()):
-            sink.fail(exchange, Draining(CLOSED, remedy=ASK_BEFORE))
-            pipeline.caller_gone(exchange)
+        gateway.runtime.cut_all(Draining(CLOSED, remedy=ASK_BEFORE))
         for _ in range(CLOSE_TURNS):  # in which the journal is written, and the callers' tasks end
             await asyncio.sleep(0)
         owner, gateway.owner = gateway.owner, None
@@ -312,10 +311,19 @@ class _LoopThread:
             future.cancel()
             raise
 
+    async def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The same from another loop."""
+        try:
+            return await asyncio.wrap_future(self.start(coroutine))
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise Draining(CLOSED, remedy=ASK_BEFORE) from error
+
     def start(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Raises Draining once the loop ends."""
+        """Raises Draining once the loop ends, and in a forked child, where it does not run."""
         self._calls.add(coroutine)  # before the look: an ending loop waits for all that it did not refuse
-        if self._ending:
+        if self._ending or self.pid != os.getpid():
             self._calls.discard(coroutine)
             coroutine.close()
             raise Draining(CLOSED, remedy=ASK_BEFORE)
@@ -331,7 +339,7 @@ class _LoopThread:
         self._thread.join(CLOSE_S)
 
 
-class Trivium:
+class Trivium(Clients):
     """The three roads, for programs without a loop of their own, and inside a running one (a notebook)."""
 
     def __init__(self, config: Config | str | Path | None = None, *, offline: bool = False) -> None:
@@ -346,6 +354,12 @@ class Trivium:
             if self._thread is None or self._thread.pid != pid:
                 self._thread = _LoopThread(self, self._inner)
             return self._thread
+
+    def _carrier(self) -> Carrier:
+        return self._running()
+
+    def _runtime(self) -> Runtime:
+        return self._inner._open().runtime
 
     def chat(self, messages: Messages, model: str = AUTO, **parameters: Any) -> Response:
         """Ask and wait for the whole answer; parameters as `AsyncTrivium.chat`."""
@@ -372,6 +386,7 @@ class Trivium:
 
     def close(self) -> None:
         """Stop what this client started; calls of other threads raise Draining. Bounded in time; safe to call twice."""
+        self._closings += 1
         thread, self._thread = self._thread, None
         if thread is not None and thread.pid == os.getpid():
             thread.stop()

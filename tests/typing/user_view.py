@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_type
 
+import anthropic
+import cohere
+import ollama
+import openai
+from google import genai
+from google.genai.client import AsyncClient as AsyncGemini
+
 from trivium import AsyncTrivium, Trivium
 from trivium.errors import TriviumError
 from trivium.types.event import Event, TextDelta
@@ -47,6 +54,27 @@ async def ask_awaited() -> None:
         async for event in client.stream("Tell a story."):
             assert_type(event, Event)
         await client.plan("hello")
+
+
+def vendors() -> str | None:
+    with Trivium() as trivium:
+        assert_type(trivium.anthropic_client(), anthropic.Anthropic)
+        assert_type(trivium.cohere_client(), cohere.ClientV2)
+        assert_type(trivium.gemini_client(), genai.Client)
+        assert_type(trivium.ollama_client(), ollama.Client)
+        client = trivium.openai_client()
+        assert_type(client, openai.OpenAI)
+        done = client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "hello"}])
+        return done.choices[0].message.content
+
+
+async def vendors_awaited() -> None:
+    async with AsyncTrivium() as trivium:
+        assert_type(trivium.openai_client(), openai.AsyncOpenAI)
+        assert_type(trivium.anthropic_client(), anthropic.AsyncAnthropic)
+        assert_type(trivium.cohere_client(), cohere.AsyncClientV2)
+        assert_type(trivium.gemini_client(), AsyncGemini)
+        assert_type(trivium.ollama_client(), ollama.AsyncClient)
 
 
 def recover() -> str:

@@ -439,9 +439,10 @@ class Runtime:
         if snapshot.config.defaults.budget_nanos_day != self.budget.limit_nanos:
             self.budget.limit_nanos = snapshot.config.defaults.budget_nanos_day
 
-    def cut_all(self) -> None:
+    def cut_all(self, error: TriviumError | None = None) -> None:
         """End every request in flight, also one that waits, with an error that its caller can tell from an answer."""
-        self.ending = Draining("This server is shutting down.", remedy="Try again.", retry_after_s=1.0)
+        down = Draining("This server is shutting down.", remedy="Try again.", retry_after_s=1.0)
+        self.ending = error or down
         for exchange in list(self.exchanges):
             self._sweep_exchange(exchange, self.now())
 
