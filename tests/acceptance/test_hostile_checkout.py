@@ -41,6 +41,9 @@ id = "evil"
 access = "local"
 base_url = "http://collector.example/v1"
 api_key = "${file:evil.pem}"
+[[providers]]
+id = "anthropic"
+token_command = ["sh", "-c", "touch ran"]
 [[engines]]
 id = "evil"
 model = "./evil.gguf"
@@ -94,7 +97,8 @@ COMMAND_CODES = {
         ),
         0,
     ),
-    "ask -m mine hi": 1, "ask -m local/evil hi": 1, "ask -m fast hi": 1, "ask -m openai/gpt-5-nano hi": 69,
+    "ask -m mine hi": 1, "ask -m local/evil hi": 1, "ask -m fast hi": 1, "ask -m anthropic/x hi": 1,
+    "ask -m openai/gpt-5-nano hi": 69,
     "chat -m openai/gpt-5-nano": 69, "explain mine": 1, "logout openai": 1, "engines stop evil": 69,
     "models refresh": 69, "models refresh openai": 69, "config reload": 69,
     "models pull hf:owner/repo/file.gguf --yes": 69, "models pull pypi:evil==1#evil.gguf --yes": 69,
@@ -122,7 +126,7 @@ class Checkout:
         store = Store(self.home / "models")
         store.add(MODEL, f"sha256:{row.sha256}", source=row.source, licence=row.licence, link=model_blob)
         self.log = folder / "acts.jsonl"
-        known = {parse_origin(p.base_url).host for p in catalog().providers.values() if p.base_url}
+        known = {parse_origin(p.base_url).host for p in catalog().providers.values() if p.base_url and not p.places}
         nowhere = dict.fromkeys((known - {"127.0.0.1", "localhost"}) | {"huggingface.co"}, fake_names.NXDOMAIN)
         ours = {
             "OPENAI_API_KEY": "sk-mine-0123456789",
@@ -208,13 +212,13 @@ def test_a_server_obeys_it_neither(checkout: Checkout) -> None:
     port = int(listen.rpartition(":")[2])
     answers = {
         model: support.ask_raw(port, "openai_chat", model, max_tokens=2, quiet_s=60)
-        for model in ("auto", "mine", "local/evil", "openai/gpt-5-nano", "fast", "evil/x")
+        for model in ("auto", "mine", "local/evil", "openai/gpt-5-nano", "fast", "evil/x", "anthropic/x")
     }
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGTERM)
     more, errors = process.communicate(timeout=30)
     assert answers["auto"].header("x-trivium-endpoint") == OFFERED, errors
     assert {model: raw.status for model, raw in answers.items() if raw.status != 200} == {
-        "mine": 404, "local/evil": 404, "openai/gpt-5-nano": 502, "fast": 404, "evil/x": 404,
+        "mine": 404, "local/evil": 404, "openai/gpt-5-nano": 502, "fast": 404, "evil/x": 404, "anthropic/x": 404,
     }  # fmt: skip
     checkout.check(said + more + errors, engines=1)

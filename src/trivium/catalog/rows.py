@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -21,6 +22,9 @@ QuirkName = Literal["max_completion_tokens"]
 
 class Figures(msgspec.Struct, frozen=True):
     """Nano-dollars per million tokens of a kind; None is unknown, 0 is free. `request` is nano-dollars a request."""
+
+PLACE = re.compile(r"\{(\w+)\}", re.ASCII)
+"""A part of a base URL that its user's environment says, under this name."""
 
     input: int | None = None
     output: int | None = None
@@ -91,7 +95,7 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     dialects: tuple[DialectName, ...] = ()
     """Others that it speaks under the same base URL: their callers' bytes pass."""
     base_url: str = ""
-    """With the version segment (`…/v1`), without a trailing slash."""
+    """With the version segment (`…/v1`), without a trailing slash. It may have places: `https://{NAME}.example/v1`."""
     auth: AuthForm = "bearer"
     host_env: str | None = None
     """An environment name that moves the row's server: a host, `host:port` or URL, without the version segment."""
@@ -130,6 +134,11 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 class Model(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Weights with a name. `spellings` maps a provider's id to its own name for the model."""
+
+    @property
+    def places(self) -> list[str]:
+        """Environment names that `base_url` waits for; as long as there are any, it is no address."""
+        return PLACE.findall(self.base_url)
 
     id: str
     name: str = ""

@@ -34,7 +34,7 @@ def endpoints(config: Config) -> dict[Access, tuple[Endpoint, ...]]:
     snapshot = snapshot_of(config)
     names = [f"local/{name}" for name in dict.fromkeys((*config.engines, *snapshot.local_models))]
     for id_, bound in config.providers.items():
-        if bound.credential is not None and bound.row.default_model:
+        if bound.has_key and bound.row.default_model:
             names.append(f"{id_}/{bound.row.default_model}")
     found = [endpoint for name in names if isinstance(endpoint := snapshot.endpoint(name), Endpoint)]
     return {road: tuple(endpoint for endpoint in found if endpoint.access == road) for road in ROADS}

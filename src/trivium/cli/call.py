@@ -29,12 +29,29 @@ def provider_named(config: Config, provider: str) -> BoundProvider:
     raise UsageError(f"There is no provider `{provider[:80]}`.", remedy=remedy)
 
 
+def check_place(bound: BoundProvider) -> None:
+    """Raises UsageError for a provider that is served at an address of the user's own, which nobody has said."""
+    if names := bound.row.places:
+        remedy = f"Set {' and '.join(names)}, or write its `base_url` under [[providers]]: {bound.row.base_url}"
+        raise UsageError(f"{bound.row.name} is served at an address of your own.", remedy=remedy)
+
+
+def key_of(config: Config, bound: BoundProvider) -> str:
+    """A provider's key or token; empty where it has none. Raises UpstreamAuthError where its command gives none."""
+    if bound.token is None:
+        return bound.credential.reveal() if bound.credential is not None else ""
+    from trivium.access.token import fetch
+
+    return fetch(bound.row.id, bound.token, config.home).secret.reveal()
+
+
 def call(config: Config, bound: BoundProvider, path: str, key: str) -> httpx2.Response:
     """GET a path below a provider's base URL; the key goes to the configured origin only, redirects are not followed.
 
-    Raises UpstreamUnreachable and other UpstreamErrors.
+    Raises UpstreamUnreachable and other UpstreamErrors, UsageError for a provider without an address.
     """
     row = bound.row
+    check_place(bound)
     named = {"authorization": f"Bearer {key}"} if row.auth == "bearer" else {row.auth: key}
     headers = {**dialect_named(row.dialect).headers, **row.headers, **(named if key else {})}
     trusted = [parse_origin(row.base_url)] if bound.trusted_origin else []

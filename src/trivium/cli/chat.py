@@ -179,7 +179,7 @@ def models(config: Config) -> list[str]:
     remote = [
         f"{id_}/{bound.row.default_model}"
         for id_, bound in config.providers.items()
-        if bound.credential is not None and bound.row.default_model
+        if bound.has_key and bound.row.default_model
     ]
     return list(dict.fromkeys(["auto", *config.routes, *config.aliases, *local, *remote]))
 

@@ -98,6 +98,9 @@ def redacted(config: Config) -> dict[str, Any]:
     for provider in said["providers"].values():
         row = provider["row"]
         row["headers"] = dict.fromkeys(row.get("headers", {}), HIDDEN)
+        if provider["token"]:
+            program, *arguments = provider["token"]["argv"]
+            provider["token"]["argv"] = [program, *(HIDDEN for _ in arguments)]
     for key in said["keys"]:
         key |= {name: HIDDEN for name in key if "hash" in name or "digest" in name}
     said["ledger"]["url"] = HIDDEN if "@" in said["ledger"]["url"] else said["ledger"]["url"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trivium.cli import reach
-from trivium.cli.call import check_key
+from trivium.cli.call import check_key, key_of
 from trivium.cli.data import owned
 from trivium.cli.explain import plan_of, request_of
 from trivium.cli.terminal import OPTIONS, Options, print_json, size
@@ -67,7 +67,7 @@ def examine(config: Config) -> dict[str, Any]:
         "keys": [
             {"provider": id_, "from": bound.credential_from}
             for id_, bound in config.providers.items()
-            if bound.credential is not None
+            if bound.has_key
         ],
         # Their values may hold a password.
         "environment": [n for n in (*_PROXY_NAMES, *_CA_NAMES) if os.environ.get(n) or os.environ.get(n.upper())],
@@ -174,5 +174,9 @@ def _ledger(config: Config) -> dict[str, str]:
 def _probe(config: Config, provider: str) -> str:
     """What the provider says to its key, by a call that is free."""
     bound = config.providers[provider]
-    works, why = check_key(config, bound, bound.credential.reveal() if bound.credential else "")
+    try:
+        key = key_of(config, bound)
+    except TriviumError as error:
+        return f"not tried: {error.message}"
+    works, why = check_key(config, bound, key)
     return "accepted" if works else f"refused: {why}" if works is False else f"not tried: {why}"

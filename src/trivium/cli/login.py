@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from trivium.cli.call import check_key, provider_named
+from trivium.cli.call import check_key, check_place, provider_named
 from trivium.cli.terminal import OPTIONS, Options, from_stdin, note, print_json
 from trivium.config import credentials, shipped
 from trivium.config.home import Paths
@@ -39,6 +39,7 @@ def login(
     row = bound.row
     if row.auth == "none" or not row.base_url:
         raise UsageError(f"{row.name or provider} needs no key.")
+    check_place(bound)
     key = credentials.normalise(_asked(row.name or provider))
     credentials.check_form(provider, key, shipped.catalog())
     works, why = check_key(config, bound, key)

@@ -38,9 +38,9 @@ def destinations(config: Config) -> list[Destination]:
 
 
 def is_usable(config: Config, bound: BoundProvider) -> bool:
-    """Whether a request could be sent there: it has a key, needs none, or a trusted file names it."""
+    """Whether a request could be sent there: it has an address, and has a key, needs none, or is configured."""
     row = bound.row
-    return bound.credential is not None or row.auth == "none" or row.id in config.configured
+    return not row.places and (bound.has_key or row.auth == "none" or row.id in config.configured)
 
 
 def line(place: Destination) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from trivium.cli.call import call
+from trivium.cli.call import call, key_of
 from trivium.cli.reach import is_usable
 from trivium.cli.terminal import OPTIONS, Options, note, print_rows
 from trivium.config.private import read, write
@@ -52,8 +52,8 @@ def read_list(config: Config, bound: BoundProvider) -> list[str]:
 
     Raises UpstreamUnreachable and other UpstreamErrors; the credential goes to the configured origin only.
     """
-    row, key = bound.row, bound.credential.reveal() if bound.credential is not None else ""
-    answer = call(config, bound, row.models_path or "", key)
+    row = bound.row
+    answer = call(config, bound, row.models_path or "", key_of(config, bound))
     if answer.status_code != 200 or len(answer.content) > _MAX_BYTES:
         raise UpstreamProtocolError(
             f"`{row.id}` answered with status {answer.status_code} instead of its list of models.",
@@ -90,7 +90,7 @@ def _ids(provider: str, body: bytes) -> list[str]:
 
 def _asked(config: Config, provider: str | None) -> list[BoundProvider]:
     if provider is None:
-        return [b for b in config.providers.values() if b.credential is not None and b.row.models_path]
+        return [b for b in config.providers.values() if b.has_key and b.row.models_path and not b.row.places]
     bound = config.providers.get(provider)
     if bound is None or not bound.row.base_url or not bound.row.models_path or not is_usable(config, bound):
         raise NotFound(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from trivium.catalog.rows import PLACE
 from trivium.errors import ConfigError
 from trivium.policy.metadata import is_metadata_address, is_metadata_name
 from trivium.types.origin import parse_origin
 
 _PORTS = {"http": 80, "https": 443}
+_PLACED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", re.ASCII)
 
 
 def check_base_url(text: str) -> str:
@@ -39,6 +43,24 @@ def check_base_url(text: str) -> str:
     except ConfigError as error:
         raise ValueError(f"{error.message.removeprefix('`base_url` ').rstrip('.')}: {error.remedy}") from error
     return clean
+
+
+def placed(base_url: str, env: Mapping[str, str]) -> str:
+    """`base_url` with what the environment says for its places: a name, a host, or the `https://` URL of a host.
+
+    As it is where one is missing or makes no address: such a variable may be meant for other programs.
+    """
+
+    def said(match: re.Match[str]) -> str:
+        given = env.get(match[1], "").strip()
+        value = urlsplit(given).netloc if given.startswith("https://") else given
+        return value if _PLACED.fullmatch(value) else match[0]
+
+    try:
+        url = PLACE.sub(said, base_url)
+        return url if PLACE.search(url) else check_base_url(url)
+    except ValueError:
+        return base_url
 
 
 def origin_of(url: str) -> str:

@@ -12,8 +12,8 @@ import msgspec
 from trivium.catalog.catalog import Catalog
 from trivium.catalog.rows import Capability, Provider
 from trivium.config import credentials
-from trivium.config.origin import check_base_url, moved, origin_of
-from trivium.config.schema import BoundProvider
+from trivium.config.origin import check_base_url, moved, origin_of, placed
+from trivium.config.schema import TOKEN_TTL_S, BoundProvider, TokenCommand
 from trivium.errors import ConfigError
 from trivium.types.data import DataPolicy
 from trivium.types.secret import Secret
@@ -36,6 +36,7 @@ def bind(
 ) -> dict[str, BoundProvider]:
     """Every provider that can be named, catalog rows first and in their order. Raises ConfigError."""
     bound = {row.id: _shipped(row, env) for row in catalog.providers.values()}
+    homes = {id_: provider.row.base_url for id_, provider in bound.items()}
     explicit: dict[str, Secret] = {}
     if document is not None:
         for index, row in enumerate(rows):
@@ -45,19 +46,22 @@ def bind(
         _refuse_twins(document, rows)
     kept = credentials.kept(home)
     return {
-        id_: _with_credential(provider, catalog, env, home if id_ in kept else None, explicit.get(id_))
+        id_: _with_credential(provider, homes.get(id_, ""), env, home if id_ in kept else None, explicit.get(id_))
         for id_, provider in bound.items()
     }
 
 
 def _shipped(row: Provider, env: Mapping[str, str]) -> BoundProvider:
-    """A catalog row. That of a server on this machine names loopback itself, or the environment moves it."""
+    """A catalog row. That of a server on this machine names loopback itself, or the environment moves it; another may
+    have places in its address, for the environment to say."""
     if row.host_env and (host := env.get(row.host_env, "").strip()):
         try:
             row = msgspec.structs.replace(row, base_url=moved(row.base_url, host))
         except ValueError as error:
             message = f"${row.host_env} {error}."
             raise ConfigError(message, remedy="Write host:port or a URL.", key=row.host_env) from error
+    if row.places:
+        row = msgspec.structs.replace(row, base_url=placed(row.base_url, env))
     return BoundProvider(row=row, trusted_origin=row.access == "local")
 
 
@@ -81,11 +85,36 @@ def _configured(document: Document, index: int, given: raw.Provider, known: Boun
     changes["data"] = _data(given, known.row, changes)
     if given.data is not None:
         changes["data_for"] = None
-    if given.api_key is not None and changes.get("auth", known.row.auth) == "none":
+    if (given.api_key or given.token_command) is not None and changes.get("auth", known.row.auth) == "none":
         changes["auth"] = "bearer"
     _check_key_and_headers(document, path, given)
     row = msgspec.structs.replace(known.row, **changes)
-    return BoundProvider(row=row, trusted_origin=known.trusted_origin or given.base_url is not None)
+    if row.places:
+        remedy = f'Write base_url = "{row.base_url}" with yours, or set {" and ".join(row.places)}.'
+        raise document.error((*path, "id"), f"`{row.id}` is served at an address of your own", remedy=remedy)
+    trusted = known.trusted_origin or given.base_url is not None
+    return BoundProvider(row=row, token=_token(document, path, given), trusted_origin=trusted)
+
+
+def _token(document: Document, path: Path, given: raw.Provider) -> TokenCommand | None:
+    """The command of a row, which runs without a shell and not in the folder of whoever starts us."""
+    if given.token_command is None:
+        if given.token_ttl is not None:
+            raise document.error((*path, "token_ttl"), "a `token_ttl` belongs to a `token_command`")
+        return None
+    program = given.token_command[0]
+    if given.api_key is not None:
+        raise document.error((*path, "token_command"), f"`{given.id}` has an `api_key` and a `token_command`")
+    if not program or ("/" in program and not FilePath(program).is_absolute()):
+        remedy = "Name one of $PATH, or write its whole path; each argument is a text of its own."
+        raise document.error((*path, "token_command"), f"`{program}` is no program", remedy=remedy)
+    from trivium.config.times import duration
+
+    where = (*path, "token_ttl")
+    ttl_s = TOKEN_TTL_S if given.token_ttl is None else duration(document, where, given.token_ttl)
+    if ttl_s <= 0:
+        raise document.error(where, "`token_ttl` must be longer than 0")
+    return TokenCommand(given.token_command, ttl_s)
 
 
 def _new_row(document: Document, path: Path, given: raw.Provider) -> Provider:
@@ -131,18 +160,20 @@ def _refuse_twins(document: Document, rows: tuple[raw.Provider, ...]) -> None:
 
 
 def _with_credential(
-    provider: BoundProvider, catalog: Catalog, env: Mapping[str, str], home: FilePath | None, explicit: Secret | None
+    provider: BoundProvider, shipped: str, env: Mapping[str, str], home: FilePath | None, explicit: Secret | None
 ) -> BoundProvider:
-    """In this order: the file's `api_key`, the environment, `trivium login`; each only for the origin it belongs to.
+    """In this order: the file's `api_key` or `token_command`, the environment, `trivium login`; each only for the
+    origin it belongs to.
 
-    A key from the environment belongs to the catalog's origin; elsewhere the file must name it (`api_key = "${…}"`).
-    `home` is None where nothing was kept for the provider.
+    A key from the environment belongs to the catalog's origin (`shipped` is that base URL); elsewhere the file must
+    name it (`api_key = "${…}"`). `home` is None where nothing was kept for the provider.
     """
     row = provider.row
     if explicit is not None:
         return msgspec.structs.replace(provider, credential=explicit, credential_from="trivium.toml")
-    shipped = catalog.providers.get(row.id)
-    if shipped is not None and shipped.base_url and origin_of(shipped.base_url) == origin_of(row.base_url):
+    if provider.token is not None:
+        return msgspec.structs.replace(provider, credential_from="token_command")
+    if shipped and origin_of(shipped) == origin_of(row.base_url):
         for name in row.key_env:
             if key := credentials.normalise(env.get(name, "")):
                 return msgspec.structs.replace(provider, credential=Secret(key), credential_from=name)

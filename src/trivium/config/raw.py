@@ -15,6 +15,7 @@ from trivium.catalog.rows import AuthForm, Capability, DialectName, QuirkName
 from trivium.config.schema import Local
 from trivium.routing.route import Likeness, Rescue, Strategy
 from trivium.types.data import Access
+from trivium.types.request import Operation
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
@@ -82,6 +83,8 @@ class Provider(Table, frozen=True, kw_only=True):
     base_url: str | None = None
     auth: AuthForm | None = None
     api_key: str | None = None
+    token_command: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
+    token_ttl: Duration | None = None
     default_model: str | None = None
     data: Data | None = None
     region: str | None = None
@@ -167,6 +170,7 @@ class Model(Table, frozen=True, kw_only=True):
     context: Count | None = None
     max_output: Count | None = None
     capabilities: tuple[Capability, ...] | None = None
+    operations: tuple[Operation, ...] = ()
     family: str | None = None
     weights: str | None = None
 

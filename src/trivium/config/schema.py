@@ -16,6 +16,8 @@ from trivium.types.secret import Secret
 
 DEFAULT_BUDGET_NANOS = NANOS_PER_USD
 """What `auto` may spend a day where no trusted file says otherwise: 1 USD."""
+TOKEN_TTL_S = 300.0
+"""Clouds let a token live for an hour; how much of that is left when it is said, nobody knows."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,15 +31,28 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     drain_s: float = 30.0
 
 
+class TokenCommand(msgspec.Struct, frozen=True):
+    """A program that says a provider's credential."""
+
+    argv: tuple[str, ...]
+    ttl_s: float = TOKEN_TTL_S
+    """How long a token is good that does not say so itself."""
+
+
 class BoundProvider(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider row with the credential that belongs to its origin."""
+    """A provider row with the credential that belongs to its origin, or the command that says it."""
 
     row: Provider
     credential: Secret | None = None
+    token: TokenCommand | None = None
     credential_from: str = ""
-    """Where the key came from, for people: `OPENAI_API_KEY`, `trivium login`, `trivium.toml`."""
+    """Where the key comes from, for people: `OPENAI_API_KEY`, `trivium login`, `trivium.toml`, `token_command`."""
     trusted_origin: bool = False
     """A trusted file names this `base_url`: loopback, private and `http:` are meant."""
+
+    @property
+    def has_key(self) -> bool:
+        return self.credential is not None or self.token is not None
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ def model_rows(snapshot: Snapshot, key: Key | None) -> list[dict[str, Any]]:
     names += [f"{LOCAL}/{model}" for model in (*config.engines, *snapshot.local_models)]
     names += config.models
     for provider, bound in config.providers.items():
-        if bound.credential is not None or provider in config.configured:
+        if bound.has_key or provider in config.configured:
             names += [f"{provider}/{spelling}" for owner, spelling in snapshot.catalog.spellings if owner == provider]
     allowed = set(key.models) if key is not None and key.models else None
     shown = [name for name in dict.fromkeys(names) if allowed is None or name in allowed]

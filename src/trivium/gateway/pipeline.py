@@ -180,11 +180,9 @@ def attempt(exchange: Exchange) -> None:
     if exchange.attempts and exchange.auto and (too_much := runtime.too_much(leg.endpoint, exchange)):
         step_on(exchange, PaymentRequired(f"`{leg.endpoint.id}` is not asked again: {too_much}."))
         return
-    binding = leg.binding
-    if leg.endpoint.engine is not None:
-        binding = runtime.engine(leg.endpoint.engine, leg.dialect)
+    binding = leg.binding or runtime.binding(leg, exchange.snapshot)
     if binding is None:
-        exchange.backoff = runtime.start_engine(leg.endpoint, exchange, ready)
+        exchange.backoff = runtime.prepare(leg.endpoint, exchange, ready)
         return
     if not binding.dialect.by_url and binding.dialect is not exchange.dialect and image_urls(exchange.canonical()):
         exchange.backoff = runtime.fetch_images(exchange.canonical(), exchange, ready)
@@ -206,7 +204,7 @@ def go_to(exchange: Exchange, chosen: Plan, position: int) -> Leg:
 
 
 def ready(exchange: Exchange, error: TriviumError | None) -> None:
-    """What the exchange waited for is there (an engine runs, images have come), or cannot be had."""
+    """What the exchange waited for is there (an engine runs, a token or images have come), or cannot be had."""
     exchange.backoff = None
     if exchange.closed:
         return
@@ -258,6 +256,9 @@ def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
     elif step.move == "again":
         exchange.backoff = exchange.runtime.later(step.delay_s, again, exchange)
     else:
+    if exchange.tries == 1 and exchange.runtime.renews_token(failed, error):
+        again(exchange)
+        return
         step_on(exchange, error)
 
 

@@ -19,19 +19,20 @@ from trivium.access.bind import Binding
 from trivium.catalog.rows import Endpoint
 from trivium.config.schema import Engine
 from trivium.dialects import spoken
-from trivium.dialects.base import Dialect
 from trivium.errors import (
     Draining,
     InternalError,
     LedgerUnavailable,
     TriviumError,
+    UpstreamAuthError,
     UpstreamCut,
     UpstreamError,
     UpstreamRateLimited,
     UpstreamUnreachable,
 )
 from trivium.gateway.budget import DAY_S, DailyBudget
-from trivium.gateway.snapshot import Snapshot
+from trivium.gateway.snapshot import Leg, Snapshot
+from trivium.gateway.tokens import Tokens
 from trivium.ledger.record import Entry
 from trivium.routing.breaker import BreakerState
 from trivium.routing.names import AUTO
@@ -113,6 +114,7 @@ class Runtime:
         self.ids = Ids(random.getrandbits(80), "gen-")
         self.budget = DailyBudget(snapshot.config.defaults.budget_nanos_day)
         self.draining = False
+        self.tokens = Tokens(loop, self.now, snapshot.config.home)
         self.ending: TriviumError | None = None
         """Set once requests in flight may finish no more."""
         self._breakers: dict[str, BreakerState] = {}
@@ -201,10 +203,22 @@ class Runtime:
         if state is not None:
             state.sent(self.now())
 
-    def engine(self, engine: str, dialect: Dialect) -> Binding | None:
-        """How to reach an engine in a dialect; None if it is not known to run."""
-        self._used.add(engine)
-        return self._engines.get(engine, {}).get(dialect.name)
+    def binding(self, leg: Leg, snapshot: Snapshot) -> Binding | None:
+        """How to reach an engine, or a provider whose key is a token; None: `prepare` it."""
+        endpoint, dialect = leg.endpoint, leg.dialect
+        if endpoint.engine is not None:
+            self._used.add(endpoint.engine)
+            return self._engines.get(endpoint.engine, {}).get(dialect.name)
+        command = snapshot.token_command(endpoint)
+        token = None if command is None else self.tokens.current(endpoint.provider.id, command)
+        return None if token is None else snapshot.binding(endpoint, dialect, token)
+
+    def renews_token(self, attempt: Attempt, error: TriviumError) -> bool:
+        """Whether an upstream refused a token that has been, or can be, renewed."""
+        command = attempt.exchange.snapshot.token_command(attempt.endpoint)
+        if command is None or not isinstance(error, UpstreamAuthError) or error.upstream_status != 401:
+            return False
+        return self.tokens.refused(attempt.endpoint.provider.id, command, attempt.binding.credential)
 
     def before_auto(self, *, rests_on_found: bool) -> asyncio.Task[None] | None:
         """What a request for `auto` waits for where this process has never found it out: what was spent today, and, if
@@ -224,20 +238,17 @@ class Runtime:
         finally:
             self._looking, self._looked = None, self.now()
 
-    def start_engine(
+    def prepare(
         self, endpoint: Endpoint, exchange: Exchange, ready: Callable[[Exchange, TriviumError | None], None]
     ) -> asyncio.Task[None]:
-        """Have the owner start an engine; `ready` is called when it runs, or cannot."""
+        """Have the owner start an engine, or fetch a token; `ready` is called when it is there, or cannot be had."""
 
         async def start() -> None:
-            engine = endpoint.engine or ""
             try:
-                running = await self.owner.ensure(engine, exchange.snapshot.config.engines.get(engine))
-                key, snapshot = Secret(running.api_key), exchange.snapshot
-                self._engines[engine] = {
-                    dialect.name: snapshot.bind(endpoint, key, dialect, running.base_url)
-                    for dialect in spoken(endpoint.dialects)
-                }
+                if endpoint.engine is not None:
+                    await self._start_engine(endpoint, endpoint.engine, exchange.snapshot)
+                elif command := exchange.snapshot.token_command(endpoint):
+                    await self.tokens.fetch(endpoint.provider.id, command)
             except TriviumError as error:
                 ready(exchange, error)
             except Exception as error:
@@ -247,6 +258,14 @@ class Runtime:
                 ready(exchange, None)
 
         return self._task(start())
+
+    async def _start_engine(self, endpoint: Endpoint, engine: str, snapshot: Snapshot) -> None:
+        running = await self.owner.ensure(engine, snapshot.config.engines.get(engine))
+        key = Secret(running.api_key)
+        self._engines[engine] = {
+            dialect.name: snapshot.bind(endpoint, key, dialect, running.base_url)
+            for dialect in spoken(endpoint.dialects)
+        }
 
     def fetch_images(
         self, request: Request, exchange: Exchange, ready: Callable[[Exchange, TriviumError | None], None]
@@ -455,6 +474,7 @@ class Runtime:
         for exchange in list(self.exchanges):
             if exchange.attempt is not None:
                 exchange.attempt.abort()
+        self.tokens.close()
         self.pool.close()
 
 

@@ -13,7 +13,7 @@ from trivium.access.bind import Binding, bind
 from trivium.catalog.parse import Catalog
 from trivium.catalog.resolve import endpoint as resolve_endpoint
 from trivium.catalog.rows import Endpoint, Timeouts
-from trivium.config.schema import Config
+from trivium.config.schema import Config, TokenCommand
 from trivium.dialects import suited
 from trivium.dialects.base import Dialect, Operation
 from trivium.errors import ConfigError, NoEndpoint, NotFound
@@ -54,7 +54,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     dialect: Dialect
     """In which it is asked."""
     binding: Binding | None
-    """None: an engine, which has an address once it runs."""
+    """None: an engine, which has an address once it runs, or a provider whose credential changes."""
     limits: Limits
     streams: bool
     """It is asked for a stream also where the caller is not."""
@@ -100,8 +100,11 @@ class Snapshot:
         if named.provider == LOCAL:
             return self._local(named.model)
         bound = self.config.providers[named.provider]
-        if bound.credential is None and bound.row.auth != "none" and named.provider not in self.config.configured:
-            where = " or ".join(bound.row.key_env) or "a key"
+        if bound.row.places:
+            where = " and ".join(bound.row.places)
+            return Rejected(name, "address", f"no address: set {where}, or its `base_url` in trivium.toml")
+        if not bound.has_key and bound.row.auth != "none" and named.provider not in self.config.configured:
+            where = " or ".join(bound.row.key_env) or "its `api_key` or `token_command` in trivium.toml"
             return Rejected(name, "credential", f"no key: set {where}, or run `trivium login {named.provider}`")
         override = self.config.models.get(f"{named.provider}/{named.model}")
         return resolve_endpoint(
@@ -149,7 +152,7 @@ class Snapshot:
         if self.config.defaults.model:
             return [self.config.defaults.model]
         for provider, bound in self.config.providers.items():
-            if bound.credential is not None and bound.row.default_model:
+            if bound.has_key and bound.row.default_model and not bound.row.places:
                 return [f"{provider}/{bound.row.default_model}"]
         return []
 
@@ -215,13 +218,20 @@ class Snapshot:
 
     # ---- what an attempt needs
 
-    def binding(self, endpoint: Endpoint, dialect: Dialect) -> Binding:
-        """How to reach an endpoint whose address is configured. Raises ConfigError for one that cannot be used."""
+    def token_command(self, endpoint: Endpoint) -> TokenCommand | None:
+        """What says the credential of a provider, where that is no constant."""
+        return self.config.providers[endpoint.provider.id].token
+
+    def binding(self, endpoint: Endpoint, dialect: Dialect, token: Secret | None = None) -> Binding:
+        """How to reach an endpoint whose address is configured, with its key or with the `token` of now.
+
+        Raises ConfigError for one that cannot be used.
+        """
         name = (endpoint.id, dialect.name)
         found = self._bindings.get(name)
-        if found is None:
-            bound = self.config.providers[endpoint.provider.id]
-            found = self.bind(endpoint, bound.credential, dialect)
+        if found is None or (token is not None and found.credential is not token):
+            credential = token or self.config.providers[endpoint.provider.id].credential
+            found = self.bind(endpoint, credential, dialect)
             _remember(self._bindings, name, found)
         return found
 
@@ -256,7 +266,7 @@ class Snapshot:
                 place=(at := _place(endpoint)),
                 packed_place=packed(at),
                 dialect=dialect,
-                binding=None if endpoint.engine else self.binding(endpoint, dialect),
+                binding=None if endpoint.engine or self.token_command(endpoint) else self.binding(endpoint, dialect),
                 limits=self._limits(plan.route, endpoint, alone=alone),
                 streams=upstream_stream == "always",
             )

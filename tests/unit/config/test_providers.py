@@ -6,7 +6,7 @@ import pytest
 
 from trivium.config import credentials
 from trivium.config.load import load
-from trivium.config.schema import BoundProvider
+from trivium.config.schema import BoundProvider, TokenCommand
 from trivium.errors import ConfigError
 from trivium.types.data import DataClass, DataPolicy
 
@@ -111,3 +111,102 @@ def test_a_key_for_a_server_that_needs_none_is_sent(tmp_path: Path):
 
 def test_a_credential_is_not_in_the_repr(tmp_path: Path):
     assert "sk-env" not in repr(bound(tmp_path, "", OPENAI_API_KEY="sk-env"))
+
+
+PLACED = "https://bedrock-mantle.eu-west-1.api.aws/v1"
+
+
+@pytest.mark.parametrize(
+    ("provider", "env", "base_url"),
+    [
+        ("bedrock", {"AWS_REGION": "eu-west-1"}, PLACED),
+        (
+            "azure",
+            {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com/"},
+            "https://mine.openai.azure.com/openai/v1",
+        ),
+        ("azure", {"AZURE_OPENAI_ENDPOINT": "mine.openai.azure.com"}, "https://mine.openai.azure.com/openai/v1"),
+        ("azure", {"AZURE_OPENAI_ENDPOINT": "https://mine.test/openai/v1/"}, "https://mine.test/openai/v1"),
+        (
+            "watsonx",
+            {"WATSONX_URL": "https://us-south.ml.cloud.ibm.com"},
+            "https://us-south.ml.cloud.ibm.com/ml/gateway/v1",
+        ),
+    ],
+)
+def test_the_environment_says_the_places_of_an_address(
+    provider: str, env: dict[str, str], base_url: str, tmp_path: Path
+):
+    found = bound(tmp_path, "", provider, **env)
+    assert (found.row.base_url, found.row.places, found.trusted_origin) == (base_url, [], False)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        " ",
+        "a/b",
+        "../x",
+        "user@host",
+        "a b",
+        "http://mine.test",
+        "https://",
+        "https://u:p@h",
+        "169.254.169.254",
+        "a\r\nb",
+    ],
+)
+def test_what_makes_no_address_leaves_it_open(said: str, tmp_path: Path):
+    found = bound(tmp_path, "", "azure", AZURE_OPENAI_ENDPOINT=said, AZURE_OPENAI_API_KEY="k")
+    assert found.row.places == ["AZURE_OPENAI_ENDPOINT"]
+
+
+def test_a_key_of_the_environment_goes_to_the_address_of_the_environment_only(tmp_path: Path):
+    env = {"AWS_REGION": "eu-west-1", "AWS_BEARER_TOKEN_BEDROCK": "k"}
+    row = '[[providers]]\nid = "bedrock"\nbase_url = "https://bedrock-mantle.us-east-1.api.aws/v1"\n'
+    assert revealed(bound(tmp_path, "", "bedrock", **env)) == ("k", "AWS_BEARER_TOKEN_BEDROCK")
+    assert revealed(bound(tmp_path, row, "bedrock", **env)) == (None, "")
+    named = row + 'api_key = "${AWS_BEARER_TOKEN_BEDROCK}"\n'
+    assert revealed(bound(tmp_path, named, "bedrock", **env)) == ("k", "trivium.toml")
+
+
+def test_a_configured_row_needs_its_address_and_is_told_how(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"c.toml:2: `azure` is served at an address of your own") as caught:
+        bound(tmp_path, '[[providers]]\nid = "azure"\napi_key = "k"\n', "azure")
+    assert caught.value.remedy == (
+        'Write base_url = "https://{AZURE_OPENAI_ENDPOINT}/openai/v1" with yours, or set AZURE_OPENAI_ENDPOINT.'
+    )
+
+
+COMMAND = '[[providers]]\nid = "vertex"\nbase_url = "https://v.test/v1"\ntoken_command = ["gcloud", "auth", "x"]\n'
+
+
+def test_a_command_says_the_key_and_goes_before_every_other(tmp_path: Path):
+    credentials.save(tmp_path / "home", "vertex", "sk-login", "https://v.test:443")
+    found = bound(tmp_path, COMMAND + 'token_ttl = "90s"\n', "vertex")
+    assert found.token == TokenCommand(("gcloud", "auth", "x"), 90.0)
+    assert revealed(found) == (None, "token_command")
+    assert found.has_key
+    assert bound(tmp_path, COMMAND, "vertex").token == TokenCommand(("gcloud", "auth", "x"), 300.0)
+    own = COMMAND.replace('"vertex"', '"ollama"')
+    assert bound(tmp_path, own, "ollama").row.auth == "bearer"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (COMMAND + 'api_key = "k"\n', r":4: `vertex` has an `api_key` and a `token_command`"),
+        (COMMAND.replace('"gcloud"', '"./gcloud"'), r":4: `./gcloud` is no program"),
+        (COMMAND.replace('"gcloud"', '"bin/gcloud"'), r"no program.*whole path"),
+        (COMMAND.replace('"gcloud"', '""'), "no program"),
+        (COMMAND.replace('["gcloud", "auth", "x"]', "[]"), "token_command"),
+        (COMMAND.replace('["gcloud", "auth", "x"]', '"gcloud auth x"'), "token_command"),
+        (COMMAND + 'token_ttl = "0s"\n', r":5: `token_ttl` must be longer than 0"),
+        (COMMAND + "token_ttl = 60\n", "token_ttl"),
+        (COMMAND.replace("token_command", "#") + 'token_ttl = "60s"\n', "belongs to a `token_command`"),
+    ],
+)
+def test_a_command_that_cannot_be_meant_so(changed: str, message: str, tmp_path: Path):
+    with pytest.raises(ConfigError, match=message):
+        bound(tmp_path, changed, "vertex")

@@ -20,6 +20,11 @@ api_key = "${OPENAI_API_KEY}"
 [[providers]]
 id = "evil"
 base_url = "https://evil.example/v1"
+token_command = ["touch", "ran"]
+
+[[providers]]
+id = "vertex"
+token_command = ["touch", "ran"]
 
 [[engines]]
 id = "run"
@@ -77,6 +82,7 @@ def test_a_hostile_file_gives_its_harmless_routes_and_nothing_else(tmp_path: Pat
     assert config.providers["openai"].row.base_url == "https://api.openai.com/v1"
     assert not config.providers["openai"].trusted_origin
     assert "evil" not in config.providers
+    assert [id_ for id_, provider in config.providers.items() if provider.token] == []
     assert (config.engines, config.aliases, config.models, config.keys) == ({}, {}, {}, ())
     assert config.defaults.model is None
     assert config.defaults.budget_nanos_day == 1_000_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -36,7 +37,8 @@ PLAN = Plan(
 @pytest.fixture
 def runtime() -> Any:
     loop = asyncio.new_event_loop()
-    snapshot = SimpleNamespace(config=SimpleNamespace(defaults=SimpleNamespace(budget_nanos_day=None)))
+    defaults = SimpleNamespace(budget_nanos_day=None)
+    snapshot = SimpleNamespace(config=SimpleNamespace(home=Path(), defaults=defaults))
     nothing = cast("Any", None)
     yield Runtime(loop, cast("Snapshot", snapshot), nothing, nothing, nothing, nothing, nothing)
     loop.close()

@@ -1,0 +1,137 @@
+"""A command's token: what it may print, and that it can neither hang, flood nor leak."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from trivium.access import token
+from trivium.config.schema import TokenCommand
+from trivium.errors import UpstreamAuthError
+
+NOW = 1_790_000_000.0
+GOOD_S = 300.0
+
+
+@pytest.mark.parametrize(
+    ("said", "secret", "good_s"),
+    [
+        ("ya29.abc\n", "ya29.abc", GOOD_S),
+        ("  tok \r\n", "tok", GOOD_S),
+        ('{"token": "t"}', "t", GOOD_S),
+        ('{"access_token": "t", "expires_in": 3599, "token_type": "Bearer"}', "t", 3599.0),
+        ('{"access_token": "t", "expires_in": "60"}', "t", 60.0),
+        ('{"token": "t", "expiry": "2026-09-21T14:30:00Z"}', "t", 1000.0),
+        ('{"token": "t", "expiry": "2026-09-21T16:30:00.5+02:00"}', "t", 1000.5),
+        ('{"token": "t", "expiry": "2026-09-21T14:30:00"}', "t", 1000.0),
+        ('{"accessToken": "t", "expires_on": 1790000100, "expiresOn": "2026-09-21 16:08:20"}', "t", 100.0),
+        ('{"token": null, "access_token": "t", "expiry": null}', "t", GOOD_S),
+    ],
+)
+def test_what_a_command_may_print(said: str, secret: str, good_s: float) -> None:
+    found = token.read(said.encode(), GOOD_S, NOW)
+    assert (found.secret.reveal(), found.good_s) == (secret, pytest.approx(good_s))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "", " \n", "two lines\nof text", "tok\ntok", "töken", "a\0b", "\x1b[31mred", "{", "{}", '{"token": 1}',
+        '{"token": ""}', '{"token": "a b"}', '{"token": "a\\r\\nx: y"}', '{"token": "t", "expiry": "soon"}',
+        '{"token": "t", "expiry": []}', '{"token": "t", "expiry": "2026-09-21T14:06:40Z"}',
+        '{"token": "t", "expires_in": 0}', '{"token": "t", "expires_in": -5}',
+    ],
+)  # fmt: skip
+def test_what_is_no_token(said: str) -> None:
+    with pytest.raises(token._Unusable):
+        token.read(said.encode(), GOOD_S, NOW)
+
+
+def fetch(folder: Path, code: str, **more: object) -> token.Token:
+    return token.fetch("acme", TokenCommand((sys.executable, "-c", code)), folder / "home", **more)  # type: ignore[arg-type]
+
+
+def test_it_runs_in_the_home_without_a_shell_a_terminal_or_our_root_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIVIUM_SECRET", "root")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", "kept")
+    code = "import os, sys; print(os.getcwd(), os.environ.get('TRIVIUM_SECRET'), os.environ['CLOUDSDK_CONFIG'], "
+    code += "sys.stdin.read() == '', os.getsid(0) == os.getpid(), *sys.argv[1:], sep='|')"
+    command = TokenCommand((sys.executable, "-c", code, "$HOME", "a;b"))
+    said = token.fetch("acme", command, tmp_path / "home").secret.reveal()
+    assert said.split("|") == [str(tmp_path / "home"), "None", "kept", "True", "True", "$HOME", "a;b"]
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import sys; print('sesame-0123'); print('no log-in: sesame-0123', file=sys.stderr); sys.exit(3)", "status 3"),
+        ("pass", "printed nothing that could be a token"),
+        ("import os; os.kill(os.getpid(), 9)", "status -9"),
+        ("while True: print('x' * 4096)", "printed more than"),
+    ],
+)
+def test_a_failure_is_ours_and_only_the_log_has_what_it_complained_of(
+    code: str, why: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING), pytest.raises(UpstreamAuthError, match=why) as caught:
+        fetch(tmp_path, code)
+    assert caught.value.status == 502
+    assert "`acme`" in caught.value.message
+    assert caught.value.remedy
+    assert "no log-in" not in str(caught.value)
+    assert ("no log-in: [its output]" in caplog.text) == ("no log-in" in code)
+    assert "sesame" not in caplog.text + str(caught.value)
+
+
+def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UpstreamAuthError, match="could not be started"):
+        token.fetch("acme", TokenCommand(("there-is-no-such-program",)), tmp_path)
+    with pytest.raises(UpstreamAuthError, match="could not be started"):
+        token.fetch("acme", TokenCommand(("sh", "a\0b")), tmp_path)
+
+
+def test_one_that_hangs_is_ended_with_what_it_has_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token, "RUN_S_MAX", 0.5)
+    code = (
+        "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); open('pid', 'w').write(str(p.pid)); p.wait()"
+    )
+    with pytest.raises(UpstreamAuthError, match=r"took longer than 0\.5 s"):
+        fetch(tmp_path, code)
+    child = int((tmp_path / "home/pid").read_text())
+    end = time.monotonic() + 5
+    while _lives(child) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not _lives(child)
+
+
+def test_one_that_leaves_something_behind_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token, "LAST_WORDS_S", 0.2)
+    code = "import subprocess; p = subprocess.Popen(['sleep', '2'], start_new_session=True); print('tok', flush=True)"
+    began = time.monotonic()
+    assert fetch(tmp_path, code).secret.reveal() == "tok"
+    assert time.monotonic() - began < 2
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and thread.daemon:
+            thread.join(10)
+
+
+def test_it_can_be_ended_from_outside(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(UpstreamAuthError, match="status -9"):
+        fetch(tmp_path, "import time; time.sleep(600)", started=token.kill)
+    assert time.monotonic() - began < token.RUN_S_MAX
+
+
+def _lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
