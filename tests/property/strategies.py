@@ -9,8 +9,9 @@ from __future__ import annotations
 from base64 import b64encode
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from trivium.types.message import Image, Message, Reasoning, Text, ToolCall, ToolResult
+from trivium.types.message import Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
@@ -53,6 +54,23 @@ def conversations(draw: st.DrawFn) -> tuple[Message, ...]:
     for _ in range(draw(st.integers(0, 2))):
         messages += [draw(assistants), draw(st.one_of(users, tool_users))]
     return tuple(messages)
+
+
+def plain(message: Message) -> Message:
+    """A message as a wire has it on which one is a text and images after it, as bytes that say themselves what they
+    are."""
+    results = [replace(part, parts=_joined(part.parts)) for part in message.parts if isinstance(part, ToolResult)]
+    images = [part.data for part in message.parts if isinstance(part, Image) and part.data]
+    shown = [Image(data=data, media_type="image/jpeg" if data.startswith("/9j/") else None) for data in images]
+    rest = [part for part in message.parts if not isinstance(part, ToolResult | Image | Text)]
+    thoughts = [part for part in rest if isinstance(part, Reasoning)]
+    calls = [part for part in rest if isinstance(part, ToolCall)]
+    return Message(message.role, (*results, *thoughts, *_joined(message.parts), *shown, *calls))
+
+
+def _joined(parts: tuple[Part, ...]) -> tuple[Text, ...]:
+    said = [part.text for part in parts if isinstance(part, Text)]
+    return (Text("\n\n".join(said)),) if said else ()
 
 
 samplings = st.builds(

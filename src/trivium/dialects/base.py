@@ -87,6 +87,8 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     include_usage: bool = False
     input_tokens_estimate: int = 0
+    elapsed_ns: Callable[[], int] | None = None
+    """How long ago the request came, for wires that tell how long things took."""
 
 
 class StreamDecoder(Protocol):

@@ -251,6 +251,7 @@ class Attempt(msgspec.Struct, eq=False):
             created=exchange.time_ms // 1000,
             include_usage=exchange.wants_usage,
             input_tokens_estimate=exchange.input_tokens,
+            elapsed_ns=exchange.elapsed_ns,
         )
         if exchange.stream:
             return StreamTarget(self, exchange.dialect, context, self.bill)

@@ -142,6 +142,10 @@ class Exchange(msgspec.Struct, eq=False):
         """Over all attempts; None if the price of one of them is unknown."""
         return None if self.cost_unknown else self.cost_nanos
 
+    def elapsed_ns(self) -> int:
+        """Since it came."""
+        return int((self.runtime.now() - self.started) * 1e9)
+
     def canonical(self) -> Request:
         """The request in the vocabulary of all dialects, parsed once. Raises InvalidRequest."""
         if self.request is None:

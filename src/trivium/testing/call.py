@@ -15,7 +15,6 @@ from trivium.testing.problems import Problem
 from trivium.testing.voice import Script, Voice
 
 JSON_TYPE = {"content-type": "application/json"}
-STREAM_TYPE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 CHUNKED = {"transfer-encoding": "chunked"}
 
 
@@ -46,7 +45,11 @@ class Call:
 
     @property
     def kind(self) -> dict[str, str]:
-        return STREAM_TYPE if self.stream else JSON_TYPE
+        return self.stream_type if self.stream else JSON_TYPE
+
+    @property
+    def stream_type(self) -> dict[str, str]:
+        return {"content-type": self.voice.stream_type, "cache-control": "no-cache"}
 
     @property
     def body(self) -> bytes:
@@ -84,7 +87,7 @@ class Call:
         await self.respond(encode(body), status, headers)
 
     async def open_stream(self) -> None:
-        await self.send(self.head(STREAM_TYPE | CHUNKED))
+        await self.send(self.head(self.stream_type | CHUNKED))
 
     async def frame(self, data: bytes) -> None:
         await self.send(chunk(data))

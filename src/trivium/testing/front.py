@@ -11,11 +11,17 @@ from trivium.testing import faults
 from trivium.testing.answers import CREATED, JSON, Question
 from trivium.testing.anthropic_messages import VOICE as ANTHROPIC
 from trivium.testing.http import Request
+from trivium.testing.ollama import CHAT, GENERATE
 from trivium.testing.openai_chat import VOICE as OPENAI
 from trivium.testing.problems import PROBLEMS, invalid
 from trivium.testing.voice import Refused, Voice, tokens_of
 
-VOICES: dict[str, Voice] = {"/v1/chat/completions": OPENAI, "/v1/messages": ANTHROPIC}
+VOICES: dict[str, Voice] = {
+    "/v1/chat/completions": OPENAI,
+    "/v1/messages": ANTHROPIC,
+    "/api/chat": CHAT,
+    "/api/generate": GENERATE,
+}
 COUNT_TOKENS = "/v1/messages/count_tokens"
 MODELS = ("ok", "echo", "tool", "tools2", "reasoning", "cached")
 

@@ -38,6 +38,41 @@ class Script:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """What may stand in a stream beside the answer, as its framing has it."""
+
+    unknown: bytes
+    """An event of a kind that nobody knows."""
+    bare: bytes
+    """An event that says nothing."""
+    broken: bytes
+    comments: tuple[bytes, bytes]
+    """Before and after an event."""
+    still_here: bytes
+    line_ends: tuple[bytes, ...]
+
+
+EVENTS = Noise(
+    unknown=b'event: weather\ndata: {"type": "weather", "object": "weather", "sky": "blue"}\n\n',
+    bare=b"event: ping\n\n",
+    broken=b'data: {"choices": [{"delta": {"content": \n\n',
+    comments=(b": one\n:\n", b": two\n\n"),
+    still_here=b": still here\n\n",
+    line_ends=(b"\r", b"\r\n", b"\n"),
+)
+"""Server-sent events (WHATWG HTML, 9.2)."""
+LINES = Noise(
+    unknown=b'{"type": "weather", "sky": "blue"}\n',
+    bare=b"{}\n",
+    broken=b'{"message": {"content": \n',
+    comments=(b"\n", b" \n"),
+    still_here=b"\n",
+    line_ends=(b"\r\n", b"\n"),
+)
+"""Lines of JSON, where a blank one is the most that a comment can be."""
+
+
+@dataclass(frozen=True)
 class Voice:
     """One dialect, as plain functions."""
 
@@ -55,6 +90,8 @@ class Voice:
     hollow_script: Callable[[Answer], Script]
     headers: Callable[[Answer], Mapping[str, str]]
     """Headers of every answer, beside its type and length."""
+    stream_type: str = "text/event-stream; charset=utf-8"
+    noise: Noise = EVENTS
 
 
 def data_frame(value: JSON, event: str = "") -> bytes:

@@ -87,30 +87,26 @@ async def no_finish(call: Call) -> None:
     await call.streaming([*script.opening, *script.content, *script.marker])
 
 
-WEATHER = b'event: weather\ndata: {"type": "weather", "object": "weather", "sky": "blue"}\n\n'
-
-
-@fault("unknown-event", 16, "one event in the middle of a correct stream is of an unknown kind", WEATHER)
-@fault(
-    "event-without-data", 16, "one event in the middle of a correct stream has a name and no data", b"event: ping\n\n"
-)
-async def extra_event(call: Call, extra: bytes) -> None:
+@fault("unknown-event", 16, "one event in the middle of a correct stream is of an unknown kind", "unknown")
+@fault("event-without-data", 16, "one event in the middle of a correct stream has a name and no data", "bare")
+async def extra_event(call: Call, kind: str) -> None:
     script = call.script
-    script.content.insert(len(script.content) // 2, extra)
+    script.content.insert(len(script.content) // 2, getattr(call.voice.noise, kind))
     await call.streaming(script.frames)
 
 
 @fault("malformed-chunk", 16, "one event of a correct stream is broken JSON (without streaming: the body)")
 async def malformed_chunk(call: Call) -> None:
     if call.stream:
-        await extra_event(call, b'data: {"choices": [{"delta": {"content": \n\n')
+        await extra_event(call, "broken")
     else:
         await call.respond(call.whole[:-2])
 
 
 @fault("comments", 16, "comments stand before, between and after the events of a correct stream")
 async def comments(call: Call) -> None:
-    frames = [part for data in call.script.frames for part in (b": one\n:\n", data, b": two\n\n")]
+    before, after = call.voice.noise.comments
+    frames = [part for data in call.script.frames for part in (before, data, after)]
     await call.streaming(frames)
 
 
@@ -118,7 +114,8 @@ async def comments(call: Call) -> None:
 @fault("cr", 16, "the stream's lines end with CR", b"\r")
 @fault("mixed-newlines", 16, "the stream's lines end with CR, CR LF and LF in turn", b"\r", b"\r\n", b"\n")
 async def line_ends(call: Call, *ends: bytes) -> None:
-    kinds = itertools.cycle(ends)  # in that order, no CR and LF of two lines make one end
+    legal = [end for end in ends if end in call.voice.noise.line_ends] or [b"\r\n"]
+    kinds = itertools.cycle(legal)  # in that order, no CR and LF of two lines make one end
     await call.streaming(
         [b"".join(line + next(kinds) for line in data.split(b"\n")[:-1]) for data in call.script.frames]
     )

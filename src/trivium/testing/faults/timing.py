@@ -63,5 +63,5 @@ async def comments_after(call: Call, n: int) -> None:
     for _ in range(int(SILENCE_S)):
         await call.wait(1.0)
         if call.stream:
-            await call.frame(b": still here\n\n")
+            await call.frame(call.voice.noise.still_here)
     call.fin()

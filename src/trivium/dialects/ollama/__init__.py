@@ -1,0 +1,47 @@
+"""`ollama`: the API of Ollama, `POST /api/chat`. https://docs.ollama.com/api/chat"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from trivium.dialects.base import AnswerContext, Dialect
+from trivium.dialects.ollama.answer import decode_answer, encode_chat, in_message, models_answer, read_answer
+from trivium.dialects.ollama.build import build_request
+from trivium.dialects.ollama.errors import decode_error, encode_error
+from trivium.dialects.ollama.head import media, peek
+from trivium.dialects.ollama.parse import parse_request
+from trivium.dialects.ollama.stream import CHAT_LINES, LineDecoder, LineEncoder, LineMeter
+from trivium.dialects.request import pass_request
+
+__all__ = ["DIALECT"]
+
+
+def _encoder(context: AnswerContext) -> LineEncoder:
+    return LineEncoder(context, in_message)
+
+
+def _meter(_wants_usage: bool) -> LineMeter:
+    return LineMeter(CHAT_LINES)
+
+
+DIALECT = Dialect(
+    name="ollama",
+    path="/api/chat",
+    stream_type=b"application/x-ndjson",
+    keep_alive=b"",
+    by_url=False,
+    peek=peek,
+    parse_request=parse_request,
+    build_request=build_request,
+    pass_request=pass_request,
+    media=media,
+    decode_answer=decode_answer,
+    encode_answer=encode_chat,
+    read_answer=read_answer,
+    decoder=partial(LineDecoder, CHAT_LINES),
+    encoder=_encoder,
+    meter=_meter,
+    decode_error=decode_error,
+    encode_error=encode_error,
+    models_answer=models_answer,
+)
