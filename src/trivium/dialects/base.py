@@ -13,19 +13,16 @@ A dialect is used in three ways:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from trivium.errors import TriviumError, UpstreamError
 from trivium.types.event import Event
-from trivium.types.request import Request
+from trivium.types.request import Operation
 from trivium.types.response import Response
+from trivium.types.retrieval import AnyRequest
 from trivium.types.usage import Usage
-
-Operation = Literal["chat", "embed", "rerank"]
-"""What is asked of a model; dialects of one operation can be translated into each other."""
-
 
 class Addressed(msgspec.Struct, frozen=True):
     """What a request's path says, in the dialects whose bodies do not (Gemini's)."""
@@ -70,6 +67,10 @@ class Head(Protocol):
 
     @property
     def trivium(self) -> Twin | None: ...
+    @property
+    def passes(self) -> bool:
+        """Whether a server of its dialect may be sent it as it is; else it is parsed and written anew."""
+        ...
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -87,6 +88,8 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     include_usage: bool = False
     input_tokens_estimate: int = 0
+    request: AnyRequest | None = None
+    """What is answered, where an encoder may have to know."""
     elapsed_ns: Callable[[], int] | None = None
     """How long ago the request came, for wires that tell how long things took."""
 
@@ -209,7 +212,7 @@ class Peek(Protocol):
 
 
 class ParseRequest(Protocol):
-    def __call__(self, body: bytes, addressed: Addressed | None = None, /) -> Request: ...
+    def __call__(self, body: bytes, addressed: Addressed | None = None, /) -> Any: ...
 
 
 class PassRequest(Protocol):
@@ -223,6 +226,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     operation: Operation = "chat"
+    """Dialects of one operation can be translated into each other."""
     path: str
     """Under a provider's `base_url`, which holds the version segment; `{model}` stands for the model's name."""
     stream_path: str | None = None
@@ -241,9 +245,10 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     peek: Peek
     """Raises InvalidRequest with what is wrong, where, and what to do; also for a second `model` key."""
     parse_request: ParseRequest
-    """Raises InvalidRequest naming the field's path."""
-    build_request: Callable[[Request], Built]
-    """For an upstream; `request.model` is already its spelling. With `stream`, usage is asked for."""
+    """The canonical request of the operation's kind. Raises InvalidRequest naming the field's path."""
+    build_request: Callable[[Any], Built]
+    """Such a request for an upstream; `request.model` is already its spelling. With `stream`, usage is asked for.
+    Raises InvalidRequest for what cannot be said in it and must be."""
     pass_request: PassRequest
     """The caller's own bytes with `model` spliced, and, where they differ from what the caller sent, `stream` set and
     usage asked for. `head` is what this dialect's `peek` made of the body."""

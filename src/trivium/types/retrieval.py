@@ -87,5 +87,7 @@ def _ranked(response: Response, request: RerankRequest) -> Response:
     places = {rank.index for rank in response.ranking}
     if len(places) != len(response.ranking) or not places <= set(range(len(request.documents))):
         raise UpstreamProtocolError("The upstream ranked a document twice, or one that was not sent.")
+    if len(places) < min(request.top_n or len(request.documents), len(request.documents)):
+        raise UpstreamProtocolError(f"The upstream ranked {len(places)} of {len(request.documents)} documents.")
     best = sorted(response.ranking, key=lambda rank: (-rank.score, rank.index))
     return msgspec.structs.replace(response, ranking=tuple(best[: request.top_n]))
