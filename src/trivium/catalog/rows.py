@@ -19,12 +19,12 @@ Capability = Literal[
 
 QuirkName = Literal["max_completion_tokens"]
 
+PLACE = re.compile(r"\{(\w+)\}", re.ASCII)
+"""A part of a base URL that its user's environment says, under this name."""
+
 
 class Figures(msgspec.Struct, frozen=True):
     """Nano-dollars per million tokens of a kind; None is unknown, 0 is free. `request` is nano-dollars a request."""
-
-PLACE = re.compile(r"\{(\w+)\}", re.ASCII)
-"""A part of a base URL that its user's environment says, under this name."""
 
     input: int | None = None
     output: int | None = None
@@ -131,14 +131,14 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     checked: str = ""
     """When, as an ISO date."""
 
-
-class Model(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Weights with a name. `spellings` maps a provider's id to its own name for the model."""
-
     @property
     def places(self) -> list[str]:
         """Environment names that `base_url` waits for; as long as there are any, it is no address."""
         return PLACE.findall(self.base_url)
+
+
+class Model(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Weights with a name. `spellings` maps a provider's id to its own name for the model."""
 
     id: str
     name: str = ""

@@ -249,6 +249,9 @@ def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
     if failed.endpoint.engine is not None and gone and exchange.tries == 1:
         again(exchange)  # the engine was unloaded or moved since its address was learnt: ask its owner once more
         return
+    if exchange.tries == 1 and exchange.runtime.renews_token(failed, error):
+        again(exchange)
+        return
     retries = 0 if failed.endpoint.access == "local" else route.retries
     step = after_failure(error, tries=exchange.tries, retries=retries, left_s=left, jitter=exchange.runtime.jitter())
     if step.move == "stop":
@@ -256,9 +259,6 @@ def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
     elif step.move == "again":
         exchange.backoff = exchange.runtime.later(step.delay_s, again, exchange)
     else:
-    if exchange.tries == 1 and exchange.runtime.renews_token(failed, error):
-        again(exchange)
-        return
         step_on(exchange, error)
 
 

@@ -111,10 +111,10 @@ class Runtime:
         self.metrics = Metrics(self.exchanges)
         self.now = time.monotonic
         self.jitter = random.random
+        self.tokens = Tokens(loop, self.now, snapshot.config.home)
         self.ids = Ids(random.getrandbits(80), "gen-")
         self.budget = DailyBudget(snapshot.config.defaults.budget_nanos_day)
         self.draining = False
-        self.tokens = Tokens(loop, self.now, snapshot.config.home)
         self.ending: TriviumError | None = None
         """Set once requests in flight may finish no more."""
         self._breakers: dict[str, BreakerState] = {}
@@ -471,10 +471,10 @@ class Runtime:
             self._sweeping.cancel()
         for task in list(self._tasks):
             task.cancel()
+        self.tokens.close()
         for exchange in list(self.exchanges):
             if exchange.attempt is not None:
                 exchange.attempt.abort()
-        self.tokens.close()
         self.pool.close()
 
 
