@@ -56,13 +56,18 @@ def _shipped(row: Provider, env: Mapping[str, str]) -> BoundProvider:
     have places in its address, for the environment to say."""
     if row.host_env and (host := env.get(row.host_env, "").strip()):
         try:
-            row = msgspec.structs.replace(row, base_url=moved(row.base_url, host))
+            row = msgspec.structs.replace(row, base_url=_bare(moved(row.base_url, host), row.dialect))
         except ValueError as error:
             message = f"${row.host_env} {error}."
             raise ConfigError(message, remedy="Write host:port or a URL.", key=row.host_env) from error
     if row.places:
         row = msgspec.structs.replace(row, base_url=placed(row.base_url, env))
     return BoundProvider(row=row, trusted_origin=row.access == "local")
+
+
+def _bare(base_url: str, dialect: str) -> str:
+    """A base URL without the segment under which such a server speaks OpenAI's dialect beside its own."""
+    return base_url.removesuffix("/v1") if dialect == "ollama" else base_url
 
 
 def _configured(document: Document, index: int, given: raw.Provider, known: BoundProvider | None) -> BoundProvider:
@@ -77,7 +82,7 @@ def _configured(document: Document, index: int, given: raw.Provider, known: Boun
     changes = {name: value for name in _PLAIN if (value := getattr(given, name)) is not None}
     if given.base_url is not None:
         try:
-            changes["base_url"] = check_base_url(given.base_url)
+            changes["base_url"] = _bare(check_base_url(given.base_url), changes.get("dialect", known.row.dialect))
         except ValueError as error:
             raise document.error((*path, "base_url"), f"the `base_url` {error}") from error
     if given.timeouts is not None:

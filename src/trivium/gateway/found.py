@@ -36,12 +36,12 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 async def look(config: Config) -> list[Found]:
     """Look for every server of the catalog that runs on this machine; takes a second at most."""
     rows = [bound.row for bound in config.providers.values() if bound.row.access == "local" and bound.row.base_url]
-    return list(await asyncio.gather(*(_look_at(row.id, parse_origin(row.base_url)) for row in rows)))
+    return list(await asyncio.gather(*(_look_at(row.id, parse_origin(row.base_url), row.models_path) for row in rows)))
 
 
-async def _look_at(provider: str, origin: Origin) -> Found:
-    where = str(origin)
-    path, sign = _SIGNS.get(provider, (f"{origin.path}/models", "data"))
+async def _look_at(provider: str, origin: Origin, models_path: str | None) -> Found:
+    where, models = str(origin), f"{origin.path}{models_path or ''}"
+    path, sign = _SIGNS.get(provider, (models, "data"))
     status, body = await get(origin, path, timeout_s=TIMEOUT_S)
     said = _object(body)
     if status == 0:
@@ -49,7 +49,7 @@ async def _look_at(provider: str, origin: Origin) -> Found:
     if status != 200 or sign not in said:
         return Found(provider=provider, origin=where, state="other")
     version = str(said.get("version") or said.get("build_info") or "")[:80]
-    model = _model(_object((await get(origin, f"{origin.path}/models", timeout_s=TIMEOUT_S))[1]))
+    model = _model(_object((await get(origin, models, timeout_s=TIMEOUT_S))[1]))
     return Found(provider=provider, origin=where, state="ready", version=version, model=model)
 
 

@@ -97,11 +97,20 @@ def test_base_url_alone_points_a_row_elsewhere(tmp_path: Path):
 
 def test_servers_of_this_machine_are_meant_and_can_be_moved_by_their_variable(tmp_path: Path):
     assert bound(tmp_path, "", "ollama").trusted_origin
-    assert bound(tmp_path, "", "ollama", OLLAMA_HOST="gpu:9").row.base_url == "http://gpu:9/v1"
-    row = '[[providers]]\nid = "ollama"\nbase_url = "http://here:1/v1"\n'
-    assert bound(tmp_path, row, "ollama", OLLAMA_HOST="gpu:9").row.base_url == "http://here:1/v1"
+    assert bound(tmp_path, "", "ollama", OLLAMA_HOST="gpu:9").row.base_url == "http://gpu:9"
+    row = '[[providers]]\nid = "ollama"\nbase_url = "http://here:1"\n'
+    assert bound(tmp_path, row, "ollama", OLLAMA_HOST="gpu:9").row.base_url == "http://here:1"
     with pytest.raises(ConfigError, match=r"^\$OLLAMA_HOST must begin with"):
         bound(tmp_path, "", OLLAMA_HOST="ftp://gpu")
+
+
+@pytest.mark.parametrize("url", ["http://here:1/v1", "http://here:1/v1/", "http://here:1/"])
+def test_the_address_that_its_openai_clients_use_means_the_same_server(tmp_path: Path, url: str):
+    row = f'[[providers]]\nid = "ollama"\nbase_url = "{url}"\n'
+    assert bound(tmp_path, row, "ollama").row.base_url == "http://here:1"
+    assert bound(tmp_path, "", "ollama", OLLAMA_HOST=url).row.base_url == "http://here:1"
+    as_before = f'{row}dialect = "openai_chat"\n'
+    assert bound(tmp_path, as_before, "ollama").row.base_url == url.rstrip("/")
 
 
 def test_a_key_for_a_server_that_needs_none_is_sent(tmp_path: Path):

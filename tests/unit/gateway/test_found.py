@@ -21,6 +21,15 @@ from trivium.gateway.found import look
 OLLAMA: dict[str, Any] = {
     "/api/version": {"version": "0.12.1"},
     "/v1/models": {"object": "list", "data": [{"id": "nomic-embed-text"}, {"id": "qwen3:4b"}]},
+    "/api/chat": {
+        "model": "qwen3:4b",
+        "created_at": "2026-12-01T10:00:00.5Z",
+        "message": {"role": "assistant", "content": "From here."},
+        "done": True,
+        "done_reason": "stop",
+        "prompt_eval_count": 3,
+        "eval_count": 2,
+    },
     "/v1/chat/completions": {
         "id": "chatcmpl-1",
         "object": "chat.completion",
