@@ -28,6 +28,7 @@ from trivium.errors import (
     UpstreamProtocolError,
     UpstreamTimeout,
 )
+from trivium.gateway import limits
 from trivium.gateway.relay import (
     Events,
     Last,
@@ -170,6 +171,7 @@ class Attempt(msgspec.Struct, eq=False):
 
     def on_head(self, status: int, fields: Fields) -> None:
         self.status = status
+        self.exchange.limits = limits.lines(status, fields)
         self._active = True
         if status != 200:
             self._error_body = []
@@ -320,6 +322,8 @@ class Attempt(msgspec.Struct, eq=False):
         """The attempt is over without an answer; the pipeline decides what comes next."""
         if self._settled:
             return
+        if not self.status:
+            self.exchange.limits = b""  # those of an attempt before it say nothing about this one
         if isinstance(error, UpstreamError):
             error.endpoint = self.endpoint.id
             error.message = self.binding.censored(error.message)

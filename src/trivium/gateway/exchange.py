@@ -109,6 +109,8 @@ class Exchange(msgspec.Struct, eq=False):
     """What this exchange waits for between attempts: a delay, or an engine that starts."""
     fallback: str = ""
     losses: tuple[str, ...] = ()
+    limits: bytes = b""
+    """Header lines in which the upstream that answered says what it still allows."""
     head_sent: bool = False
     released: bool = False
     """The caller has content: nothing can be taken back."""

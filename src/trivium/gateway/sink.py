@@ -10,10 +10,12 @@ from trivium.dialects.base import Dialect
 from trivium.errors import ClientGone, TriviumError, UpstreamError
 from trivium.gateway import pipeline
 from trivium.gateway.exchange import Exchange
-from trivium.transport.server import Stream
+from trivium.transport.server import Fields, Stream
 
 JSON = b"content-type: application/json\r\n"
 _HEAD = b"%bx-request-id: %b\r\nrequest-id: %b\r\n%bx-trivium-attempts: %d\r\n"
+_CALLERS_ID = re.compile(rb"[\x21-\x7e]{1,512}")
+"""As long as OpenAI takes one; what is none is left out of the answer."""
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]|%")
 
 
@@ -36,6 +38,12 @@ def field(text: str) -> bytes:
     return _UNPRINTABLE.sub(
         lambda found: "".join(f"%{b:02X}" for b in found[0].encode("utf-8", "replace")), text
     ).encode()
+
+
+def callers_id(fields: Fields) -> bytes:
+    """The caller's own id of its request, as a line of the answer's head, where `x-request-id` is ours."""
+    given = fields.get(b"x-client-request-id") or fields.get(b"x-request-id", b"")
+    return b"x-client-request-id: %b\r\n" % given if _CALLERS_ID.fullmatch(given) else b""
 
 
 @lru_cache(maxsize=4096)
@@ -95,7 +103,7 @@ class HttpSink:
         extra = b"x-trivium-attempts: %d\r\n" % exchange.attempts
         if exchange.attempts > 1 or (exchange.attempts and not error.retryable):
             extra += b"x-should-retry: false\r\n"  # we have already tried; both big SDKs obey this
-        refuse(self._connection, exchange.dialect, error, exchange.id, self._cors + extra)
+        refuse(self._connection, exchange.dialect, error, exchange.id, self._cors + extra + exchange.limits)
 
     def cut(self, last: bytes) -> None:
         self._connection.cut(last)
@@ -109,6 +117,8 @@ class HttpSink:
         if leg is None or (not exchange.released and exchange.stream and exchange.attempt is None):
             return b"%bx-request-id: %b\r\nrequest-id: %b\r\n" % (self._cors, identity, identity)
         head = _HEAD % (self._cors, identity, identity, _told(leg.place.access, leg.place.endpoint), exchange.attempts)
+        if exchange.limits:
+            head += exchange.limits
         if exchange.losses:
             head += b"x-trivium-dropped: %b\r\n" % field(", ".join(exchange.losses))
         if exchange.fallback:
@@ -121,7 +131,8 @@ def refuse(connection: Connection, dialect: Dialect, error: TriviumError, reques
     identity = request_id.encode()
     head = b"%b%bx-request-id: %b\r\nrequest-id: %b\r\n" % (JSON, extra, identity, identity)
     if error.retry_after_s is not None:
-        head += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
+        wait_s = error.retry_after_s
+        head += b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (max(1, round(wait_s)), round(wait_s * 1000) or 1000)
     if isinstance(error, UpstreamError) and error.endpoint:
         head += b"x-trivium-endpoint: %b\r\n" % field(error.endpoint)
     connection.whole(error.status, head, dialect.encode_error(error, request_id))

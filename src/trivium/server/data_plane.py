@@ -21,7 +21,7 @@ from trivium.errors import (
 )
 from trivium.gateway import paths, surface
 from trivium.gateway.gateway import Gateway
-from trivium.gateway.sink import refuse
+from trivium.gateway.sink import callers_id, refuse
 from trivium.gateway.wish import Wish, wish_of
 from trivium.policy.key import digest_of
 from trivium.server.guard import LOOPBACK, Guard, check_host, cors_of
@@ -80,8 +80,10 @@ class DataPlane:
             if self._hosts is not None:
                 check_host(head.fields, self._hosts)
             extra = cors_of(head.fields, self._origins)
-            if place is not None and head.method not in place.methods and head.method != b"OPTIONS":
-                extra += b"allow: %b\r\n" % b", ".join(place.methods)  # RFC 9110, 15.5.6
+            if head.method != b"OPTIONS":
+                extra += callers_id(head.fields)
+                if place is not None and head.method not in place.methods:
+                    extra += b"allow: %b\r\n" % b", ".join(place.methods)  # RFC 9110, 15.5.6
             self._handle(connection, head, body, path, place, extra)
         except TriviumError as error:
             refuse(connection, dialect, error, self._runtime.new_id(), extra)

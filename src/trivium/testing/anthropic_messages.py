@@ -20,6 +20,7 @@ from trivium.testing.voice import (
     tokens_of,
 )
 
+LIMITS = {"anthropic-ratelimit-requests-limit": "4000", "anthropic-ratelimit-requests-remaining": "3999"}
 SIGNATURE = "c2lnbmVkIGJ5IHRoZSBmYWtlIHVwc3RyZWFt"
 
 
@@ -159,5 +160,5 @@ VOICE = Voice(
     error_frame=lambda problem: data_frame(error(problem)[1], "error"),
     hollow=lambda body: body | {"content": [], "stop_reason": None},
     hollow_script=hollow_script,
-    headers=lambda answer: {"request-id": f"req_{answer.id}"},
+    headers=lambda answer: {"request-id": f"req_{answer.id}", **LIMITS},
 )

@@ -22,6 +22,7 @@ from trivium.testing.voice import (
 )
 
 FINGERPRINT = "fp_trivium"
+LIMITS = {"x-ratelimit-limit-requests": "5000", "x-ratelimit-remaining-requests": "4999"}
 
 
 def ask(body: JSON) -> Question:
@@ -183,5 +184,5 @@ VOICE = Voice(
     error_frame=lambda problem: data_frame(error(problem)[1]),
     hollow=lambda body: body | {"choices": []},
     hollow_script=hollow_script,
-    headers=lambda answer: {"x-request-id": f"req_{answer.id}", "openai-version": "2020-10-01"},
+    headers=lambda answer: {"x-request-id": f"req_{answer.id}", "openai-version": "2020-10-01", **LIMITS},
 )

@@ -18,6 +18,7 @@ from trivium.dialects.openai_chat.stream import ChatDecoder, ChatEncoder
 DIALECT = Dialect(
     name="openai_chat",
     path="/chat/completions",
+    forwarded=frozenset({b"x-client-request-id"}),
     peek=peek,
     parse_request=parse_request,
     build_request=build_request,
