@@ -42,8 +42,16 @@ LONG_FUNCTIONS: dict[str, str] = {}
 PROVIDERS_NAMED: dict[str, dict[str, str]] = {
     "": {"metadata.google.internal": "the name of a metadata service, which is blocked"},
     "dialects/anthropic_messages": {"anthropic": "the dialect's headers and values carry its vendor's name"},
-    "gateway/paths.py": {"openai": "a path under which its vendor's callers expect the dialect"},
-    "gateway/surface.py": {"anthropic": "its callers are known by a header of that name"},
+    "dialects/__init__.py": {"openrouter": "the profile of a dialect that its callers speak"},
+    "dialects/openai_chat/openrouter.py": dict.fromkeys(("openrouter", "OPENROUTER"), "its callers' profile"),
+    "gateway/openrouter.py": {"openrouter": "what its callers look up"},
+    "gateway/paths.py": dict.fromkeys(
+        ("openai", "openrouter"), "a path under which its vendor's callers expect the dialect"
+    ),
+    "gateway/surface.py": {
+        "anthropic": "its callers are known by a header of that name",
+        "openrouter": "what its callers look up",
+    },
     "sdk.py": dict.fromkeys(
         ("openai", "OpenAI", "anthropic", "Anthropic", "cohere", "google"), "vendors' packages carry their names"
     ),

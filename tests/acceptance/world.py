@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import cohere
 import openai
 
 from support import Served, config, provider, serve
@@ -32,6 +33,9 @@ price = { input = 1.0, output = 10.0 }
 [[models]]
 id = "ant/priced"
 price = { input = 1.0, output = 10.0 }
+[[models]]
+id = "coh/priced"
+price = { input = 1.0, output = 10.0 }
 """
 
 
@@ -50,6 +54,9 @@ class World:
     def anthropic(self, key: str = "any") -> anthropic.Anthropic:
         return self._client(anthropic.Anthropic, self.served.origin, key)
 
+    def cohere(self, key: str = "any") -> cohere.ClientV2:
+        return self._client(cohere.ClientV2, self.served.origin, key)
+
     def _client(self, kind: Any, url: str, key: str) -> Any:
         """One a key, closed with the world."""
         if (kind, key) not in self.clients:
@@ -62,6 +69,9 @@ class World:
     def async_anthropic(self) -> anthropic.AsyncAnthropic:
         return anthropic.AsyncAnthropic(base_url=self.served.origin, api_key="any", max_retries=0, timeout=30)
 
+    def async_cohere(self) -> cohere.AsyncClientV2:
+        return cohere.AsyncClientV2(base_url=self.served.origin, api_key="any", max_retries=0, timeout=30)
+
     def last(self, model: str) -> Seen:
         """The last request for a model that the upstream saw."""
         return [seen for seen in self.upstream.requests if seen.model == model][-1]
@@ -73,6 +83,8 @@ class World:
 
 def configuration(upstream: FakeUpstream, routes: Sequence[dict[str, Any]] = (), **tables: Any) -> str:
     rows = [provider(upstream, name, dialect=DIALECT_OF[name]) for name in PROVIDERS]  # type: ignore[arg-type]
+    rows[0]["dialects"] = ["openai_completions"]
+    rows.append(provider(f"{upstream.origin}/v2", "coh", dialect="cohere_v2"))  # type: ignore[arg-type]
     return config(rows, routes, scale=4, **tables) + PRICES
 
 
@@ -83,8 +95,9 @@ def world(home: Path, more: str = "", routes: Sequence[dict[str, Any]] = (), **t
         try:
             yield made
         finally:
-            for client in made.clients.values():
-                client.close()
+            with contextlib.ExitStack() as stack:
+                for client in made.clients.values():
+                    stack.enter_context(client)  # of which they all know the end
 
 
 @dataclass

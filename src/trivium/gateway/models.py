@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from trivium.errors import NotFound
 from trivium.gateway.snapshot import Snapshot
 from trivium.policy.key import Key
 from trivium.routing.names import AUTO, LOCAL
@@ -24,3 +27,23 @@ def model_rows(snapshot: Snapshot, key: Key | None) -> list[dict[str, Any]]:
     return [
         {"id": name, "created": 0, "owned_by": name.partition("/")[0], "name": name, "context": None} for name in shown
     ]
+
+
+def model_row(snapshot: Snapshot, key: Key | None, name: str) -> dict[str, Any]:
+    """The row of one model, listed or not. Raises NotFound for one that this caller cannot name."""
+    found = next((row for row in model_rows(snapshot, key) if row["id"] == name), None)
+    if found is None:
+        if key is not None and key.models and name not in key.models:
+            raise NotFound(f"There is no model `{name[:200]}`.", remedy="`/v1/models` lists those of your key.")
+        for target in snapshot.route(name).targets:
+            snapshot.endpoint(target)  # raises NotFound for a name that means nothing
+        found = {"id": name, "created": 0, "owned_by": name.partition("/")[0], "name": name, "context": None}
+    return found
+
+
+def one_of(listing: bytes) -> bytes:
+    """The one model of a list, in the shape of its dialect."""
+    lists: list[Any] = [
+        value for value in msgspec.json.decode(listing, type=dict[str, Any]).values() if isinstance(value, list)
+    ]
+    return msgspec.json.encode(lists[0][0])

@@ -26,6 +26,7 @@ from trivium.config.schema import Config
 from trivium.errors import TriviumError
 from trivium.gateway.control import Handler, serve_control
 from trivium.gateway.engines import Engines
+from trivium.ledger import query
 from trivium.ledger.load import Loader
 from trivium.ledger.store import Store
 from trivium.transport.platform import FileLock, new_event_loop
@@ -202,12 +203,33 @@ def _ledger_handlers(ledger: LedgerThread) -> dict[str, Handler]:
             ledger.submit(lambda store, _: store.spent_since(asked.since_ms, requested_model=asked.requested_model))
         )
 
+    async def generation(message: dict[str, Any]) -> object:
+        asked = msgspec.convert(message, _Generation).generation
+        return await asyncio.wrap_future(ledger.submit(lambda store, _: query.generation(store, asked)))
+
+    async def spent_by_key(message: dict[str, Any]) -> object:
+        asked = msgspec.convert(message, _SpentByKey)
+        return await asyncio.wrap_future(
+            ledger.submit(lambda store, _: [query.spent(store, asked.key, since_ms) for since_ms in asked.since_ms])
+        )
+
     async def ping(_message: dict[str, Any]) -> object:
         return {"time_s": time.time()}
 
-    return {"load": load, "spent": spent, "ping": ping}
+    return {"load": load, "spent": spent, "generation": generation, "spent_by_key": spent_by_key, "ping": ping}
 
 
 class _Spent(msgspec.Struct, frozen=True):
     since_ms: int
     requested_model: str
+
+
+class _Generation(msgspec.Struct, frozen=True):
+    generation: str
+
+
+class _SpentByKey(msgspec.Struct, frozen=True):
+    """`key` None: all of them."""
+
+    since_ms: tuple[int, ...]
+    key: str | None = None

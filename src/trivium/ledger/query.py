@@ -182,6 +182,15 @@ def generation(store: Store, id: str) -> LogRow | None:  # noqa: A002
     return rows[0] if rows else None
 
 
+def spent(store: Store, key: str | None, since_ms: int) -> int:
+    """Nano-dollars of whole UTC days, from that of `since_ms` on, by one key or (None) by all."""
+    (row,) = store.read(
+        "SELECT coalesce(sum(nanos), 0) AS nanos FROM daily WHERE day >= ? AND (? IS NULL OR key = ?)",
+        (_day(since_ms), key, key),
+    )
+    return row["nanos"]
+
+
 def throughput(
     store: Store, *, since_ms: int, access: Access | None = None, endpoint: str | None = None
 ) -> list[Throughput]:

@@ -90,6 +90,11 @@ def finish_word(reason: FinishReason) -> str:
 def encode_answer(response: Response, context: AnswerContext) -> Built:
     """Write a completion with all documented fields, null where there is nothing to say."""
     losses = Losses()
+    return Built(msgspec.json.encode(completion(response, context, losses)), tuple(losses))
+
+
+def completion(response: Response, context: AnswerContext, losses: Losses) -> dict[str, Any]:
+    """The completion object."""
     body: dict[str, Any] = {
         "id": context.id,
         "object": "chat.completion",
@@ -100,7 +105,7 @@ def encode_answer(response: Response, context: AnswerContext) -> Built:
     }
     if response.usage is not None:
         body["usage"] = usage_object(response.usage)
-    return Built(msgspec.json.encode(body), tuple(losses))
+    return body
 
 
 def _choice(choice: Choice, losses: Losses) -> dict[str, Any]:

@@ -20,13 +20,14 @@ from trivium.wire.sse import BOM, Frame, read_frame
 
 _PASSING = msgspec.json.Decoder(Passing)
 _SPOKEN = msgspec.json.Decoder(Spoken)
-_TEXT = b'"content":"'
 _PADDING = b'"obfuscation":"'
 """Random text that hides the length of tokens from who listens; it differs from frame to frame, and comes last."""
 
 
 class ChatMeter(SSEMeter):
     """Reads one passed stream; `wants_usage` says whether the caller asked for the usage event."""
+
+    TEXT = b'"content":"'
 
     def __init__(self, wants_usage: bool) -> None:
         super().__init__(DONE, _PADDING)
@@ -73,7 +74,7 @@ class ChatMeter(SSEMeter):
             self._choice(choice)
         if self.content and len(frame.data) + len("data: \n\n") == len(raw):
             # What this frame did to the meter is done, and doing it again would change nothing.
-            self._template.learn(raw, _TEXT)
+            self._template.learn(raw, self.TEXT)
         return True
 
     def _fail(self, error: UpstreamError) -> bool:
@@ -88,8 +89,8 @@ class ChatMeter(SSEMeter):
             self._open.discard(choice.index)
             self._ended.add(choice.index)
             self.finish_reason = self.finish_reason or choice.finish_reason
-        if not self.content and not is_null(choice.delta):
-            self.content = _has_content(choice)
+        if not self.content:
+            self.content = bool(choice.text) or (not is_null(choice.delta) and _has_content(choice))
 
 
 def _has_content(choice: Glimpse) -> bool:

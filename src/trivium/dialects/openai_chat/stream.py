@@ -82,8 +82,7 @@ class ChatEncoder:
 
     def __init__(self, context: AnswerContext) -> None:
         self._context = context
-        head = {"id": context.id, "object": "chat.completion.chunk", "created": context.created}
-        fixed = msgspec.json.encode({**head, "model": context.model, "system_fingerprint": None})
+        fixed = msgspec.json.encode(self._head(context))
         self._before = b"data: " + fixed[:-1] + b',"choices":['
         self._after = b'],"usage":null}\n\n' if context.include_usage else b"]}\n\n"
         self._texts: dict[int, bytes] = {}
@@ -93,6 +92,11 @@ class ChatEncoder:
         self._usage: Usage | None = None
         self._losses = Losses()
         self._encode = msgspec.json.Encoder().encode
+
+    def _head(self, context: AnswerContext) -> dict[str, Any]:
+        """What every chunk begins with."""
+        head = {"id": context.id, "object": "chat.completion.chunk", "created": context.created}
+        return {**head, "model": context.model, "system_fingerprint": None}
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -144,13 +148,16 @@ class ChatEncoder:
             case ev.Failure():
                 yield self.fail(event.error)
             case ev.Finish():
-                yield from self._delta(event.choice, {}, finish=finish_word(event.reason))
+                yield from self._finish(event)
             case ev.LogprobsDelta():
                 yield from self._delta(event.choice, {}, logprobs={"content": event.content, "refusal": None})
             case _:
                 delta = self._delta_of(event)
                 if delta is not None:
                     yield from self._delta(getattr(event, "choice", 0), delta)
+
+    def _finish(self, event: ev.Finish) -> Iterable[bytes]:
+        yield from self._delta(event.choice, {}, finish_reason=finish_word(event.reason))
 
     def _delta_of(self, event: Event) -> dict[str, Any] | None:
         match event:
@@ -175,16 +182,10 @@ class ChatEncoder:
             case _:
                 return None
 
-    def _delta(
-        self,
-        choice: int,
-        delta: dict[str, Any],
-        finish: str | None = None,
-        logprobs: dict[str, Any] | None = None,
-    ) -> Iterable[bytes]:
+    def _delta(self, choice: int, delta: dict[str, Any], **more: Any) -> Iterable[bytes]:
         if choice not in self._written:
             yield self._role(choice)
-        wire = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        wire = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": None, **more}
         yield self._before + self._encode(wire) + self._after
 
     def _role(self, choice: int) -> bytes:
@@ -195,5 +196,8 @@ class ChatEncoder:
 
     def _end(self) -> Iterable[bytes]:
         if self._context.include_usage and self._usage is not None:
-            yield self._before + b'],"usage":' + self._encode(usage_object(self._usage)) + b"}\n\n"
+            yield self._before + b'],"usage":' + self._encode(self._usage_object(self._usage)) + b"}\n\n"
         yield DONE
+
+    def _usage_object(self, usage: Usage) -> dict[str, Any]:
+        return usage_object(usage)

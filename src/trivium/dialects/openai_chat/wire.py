@@ -264,6 +264,8 @@ class Glimpse(msgspec.Struct):
     index: int = 0
     finish_reason: str | None = None
     delta: msgspec.Raw = msgspec.Raw()
+    text: str | None = None
+    """What a legacy completion says, which has no delta."""
     error: Any = None
 
 
