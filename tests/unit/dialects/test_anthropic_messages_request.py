@@ -523,6 +523,10 @@ class TestBuild:
             "store",
         }
 
+    def test_metadata_of_another_dialect_may_be_anything(self) -> None:
+        wire, losses = built(request(extra={"metadata": 5}, user="u"))
+        assert (wire["metadata"], losses) == ({"user_id": "u"}, {"metadata"})
+
     def test_sampling_while_thinking(self) -> None:
         wire, losses = built(
             request(reasoning=ReasoningOptions(effort="low"), sampling=Sampling(temperature=0.2, top_k=4, top_p=0.95))

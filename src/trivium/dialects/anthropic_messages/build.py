@@ -77,8 +77,10 @@ def build_request(request: Request) -> Built:
         if name in OWN_FIELDS:
             body[name] = value
         else:
-            losses.add(name, when=name not in {"metadata", "server_tools"})
-    if metadata := dict(request.extra.get("metadata", {})) | given(user_id=request.user):
+            losses.add(name, when=name not in {"metadata", "server_tools"} or not isinstance(value, dict | list))
+    found: Any = request.extra.get("metadata")  # in another dialect it may be anything
+    own: Json = found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+    if metadata := own | given(user_id=request.user):
         body["metadata"] = metadata
     return Built(msgspec.json.encode(body), tuple(losses))
 
