@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import struct
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -178,3 +180,55 @@ def write(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
+
+
+Tensor = tuple[str, tuple[int, ...], bytes]
+"""Its type, shape and bytes, as safetensors have them."""
+
+
+def safetensors(tensors: dict[str, Tensor]) -> bytes:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for name, (kind, shape, data) in tensors.items():
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    head = json.dumps(header).encode()
+    return struct.pack("<Q", len(head)) + head + b"".join(data for _, _, data in tensors.values())
+
+
+def bert_words() -> bytes:
+    return b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\n##s\ndog\n"
+
+
+def bert_config() -> bytes:
+    return b'{"num_attention_heads":4,"layer_norm_eps":1e-12,"hidden_size":32}'
+
+
+def tiny_bert(changes: Mapping[str, Tensor | None] = {}, *, backwards: bool = False) -> bytes:
+    """The weights of a BERT of two layers, each tensor counting in quarters; None takes one out."""
+    width, inner = 32, 64
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.position_ids": (1, 16),
+        "embeddings.word_embeddings.weight": (8, width),
+        "embeddings.position_embeddings.weight": (16, width),
+        "embeddings.token_type_embeddings.weight": (2, width),
+        "pooler.dense.weight": (width, width),
+    }
+    for layer in (0, 1):
+        for part in ("self.query", "self.key", "self.value", "output.dense"):
+            shapes[f"encoder.layer.{layer}.attention.{part}.weight"] = (width, width)
+            shapes[f"encoder.layer.{layer}.attention.{part}.bias"] = (width,)
+        shapes[f"encoder.layer.{layer}.intermediate.dense.weight"] = (inner, width)
+        shapes[f"encoder.layer.{layer}.intermediate.dense.bias"] = (inner,)
+        shapes[f"encoder.layer.{layer}.output.dense.weight"] = (width, inner)
+        shapes[f"encoder.layer.{layer}.output.dense.bias"] = (width,)
+    norms = ["embeddings", *(f"encoder.layer.{n}{part}" for n in (0, 1) for part in (".attention.output", ".output"))]
+    shapes |= {f"{norm}.LayerNorm.{kind}": (width,) for norm in norms for kind in ("weight", "bias")}
+    tensors: dict[str, Tensor] = {name: ("F32", shape, _quarters(math.prod(shape))) for name, shape in shapes.items()}
+    tensors |= {name: tensor for name, tensor in changes.items() if tensor is not None}
+    kept = [name for name in tensors if changes.get(name, ()) is not None]
+    return safetensors({name: tensors[name] for name in (reversed(kept) if backwards else kept)})
+
+
+def _quarters(count: int) -> bytes:
+    return struct.pack(f"<{count}f", *(index % 256 / 4 for index in range(count)))

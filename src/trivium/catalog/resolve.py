@@ -37,6 +37,7 @@ def endpoint(
         context=next((row.context for row in rows if row.context is not None), catalog.context(provider, model)),
         max_output=next((row.max_output for row in rows if row.max_output is not None), None),
         capabilities=frozenset(capabilities),
+        operations=frozenset(next((row.operations for row in rows if row.operations), ())),
         ceiling=provider.data.ceiling if ours or _stays(provider, model) else DataClass.ANY,
         weights=next((row.weights for row in rows if row.weights), None),
         family=next((row.family for row in rows if row.family), None),

@@ -8,9 +8,13 @@ from typing import Literal
 import msgspec
 
 from trivium.types.data import Access, DataClass, DataPolicy
+from trivium.types.request import Operation
 from trivium.types.usage import Usage
 
-DialectName = Literal["openai_chat", "openai_responses", "anthropic_messages", "cohere_v2", "gemini", "ollama"]
+DialectName = Literal[
+    "openai_chat", "openai_responses", "anthropic_messages", "cohere_v2", "gemini", "ollama",
+    "openai_embeddings", "cohere_embed", "gemini_embed", "ollama_embed", "rerank", "cohere_rerank", "cosine_rerank",
+]  # fmt: skip
 AuthForm = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "none"]
 Capability = Literal[
     "tools", "images", "audio", "files", "json_schema", "json_object", "reasoning", "logprobs", "n", "prefill"
@@ -149,6 +153,8 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     max_output: int | None = None
     capabilities: tuple[Capability, ...] | None = None
     """None: unknown, the provider's row decides."""
+    operations: tuple[Operation, ...] = ()
+    """What it can be asked; empty: unknown, its provider's dialects decide."""
     silent_thinker: bool = False
     """Thinks without a sign of life, so that its first content may come late."""
     spellings: dict[str, str] = {}
@@ -173,6 +179,9 @@ class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     archive_sha256: str
     member: str
     """The path of the file inside the wheel."""
+    member_sha256: str = ""
+    """Of a member that is no GGUF file: one is made of it on this machine (`engines.bert`), which `sha256` is of."""
+    operation: Operation = "chat"
     context: int
     note: str = ""
 
@@ -190,6 +199,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     max_output: int | None
     capabilities: frozenset[str]
     ceiling: DataClass
+    operations: frozenset[Operation] = frozenset()
+    """What it can be asked; empty: whatever its dialects can say."""
     weights: str | None = None
     family: str | None = None
     silent_thinker: bool = False

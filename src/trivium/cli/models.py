@@ -78,7 +78,10 @@ def pull(reference: str, *, yes: bool = False, name: str | None = None, options:
     if manifest is None:
         note("Not fetched.")
         return EXIT_FAILED
-    text = f'The model `{manifest.name}` is here. Ask it: trivium ask --model local/{manifest.name} "Hello"'
+    use = f'Ask it: trivium ask --model local/{manifest.name} "Hello"'
+    if manifest.facts.embeds:
+        use = f"It makes vectors, as `local/{manifest.name}` at `/v1/embeddings` or by `Trivium().embed(…)`."
+    text = f"The model `{manifest.name}` is here. {use}"
     tell(_here(manifest), text, json=options.json)
     return 0
 

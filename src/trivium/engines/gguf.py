@@ -55,6 +55,13 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Key-value heads a layer; the largest where layers differ."""
     head_dim: int | None = None
     chat_template: bool = False
+    pooling: int = 0
+    """How the vectors of a text's tokens become one, by llama.cpp's number; 0: they do not, it makes no vectors."""
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it makes vectors of texts; else it continues them."""
+        return self.pooling > 0
 
 
 class _Short(Exception):
@@ -200,4 +207,5 @@ def _facts(values: dict[str, Value | None], params: int, tensor_bytes: int) -> F
         kv_heads=count("attention.head_count_kv") or heads,
         head_dim=count("attention.key_length") or (embedding // heads if embedding and heads else None),
         chat_template=bool(text("tokenizer.chat_template")),
+        pooling=count("pooling_type") or 0,
     )

@@ -44,6 +44,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     threads: int
     safe: bool = False
+    embeds: bool = False
+    """It makes vectors instead of answers."""
     options: dict[str, str | int | float | bool] = {}
 
 
@@ -81,6 +83,7 @@ def launch(spec: Engine, manifest: Manifest, path: Path, *, threads: int, availa
         slots=spec.slots,
         threads=_SAFE_THREADS if safe else threads,
         safe=safe,
+        embeds=manifest.facts.embeds,
         options=_checked(spec),
     )
 
@@ -119,15 +122,17 @@ def address(line: bytes, key: str) -> Address:
     return Address(found[1], int(found[2]), key)
 
 
-async def probe(at: Address) -> None:
-    """Return when the engine has completed one token: up is not ready. Raises OSError, ValueError."""
+async def probe(at: Address, *, embeds: bool = False) -> None:
+    """Return when the engine has completed one token, or made a vector: up is not ready. Raises OSError, ValueError."""
     status, _ = await _ask(at, "GET", "/health")
     if status != 200:
         raise ValueError(f"/health answered {status}")
-    body = b'{"prompt":"a","n_predict":1,"cache_prompt":false}'
-    status, answer = await _ask(at, "POST", "/completion", body)
+    path, body = "/completion", b'{"prompt":"a","n_predict":1,"cache_prompt":false}'
+    if embeds:
+        path, body = "/v1/embeddings", b'{"input":"a"}'
+    status, answer = await _ask(at, "POST", path, body)
     if status != 200:
-        raise ValueError(f"a completion of one token answered {status}: {answer[:200].decode('utf-8', 'replace')}")
+        raise ValueError(f"a first {path} answered {status}: {answer[:200].decode('utf-8', 'replace')}")
 
 
 async def activity(at: Address) -> Activity:

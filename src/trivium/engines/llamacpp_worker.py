@@ -80,6 +80,8 @@ def _parameters(launch: Launch, params: Any) -> Any:
         "path_prompts_log_dir": "",
         "no_extra_bufts": launch.safe,  # no repacking of weights: what crashed some builds at warm-up
     }
+    if launch.embeds:  # in one batch, since every token looks at all others
+        settings |= {"embedding": True, "n_batch": launch.context, "n_ubatch": launch.context}
     for name, value in (settings | launch.options).items():
         setattr(params, name, value)
     params.model.path = launch.path

