@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trivium.errors import (
+    ContextLengthExceeded,
     EngineUnavailable,
     InvalidRequest,
     NoEndpoint,
@@ -26,7 +27,9 @@ def no_endpoint(plan: Plan) -> TriviumError:
         return PaymentRequired(message)
     if reasons <= {"allowed_models", "allowed_roads"}:
         return PermissionDenied(message)
-    if reasons <= {"capability", "context_length"}:
+    if reasons == {"context_length"}:
+        return ContextLengthExceeded(message, remedy="Shorten the conversation, or choose a model with a larger window.")
+    if reasons <= {"capability", "context_length", "output_length"}:
         return InvalidRequest(message, remedy="Choose a model that can do it.", param="model")
     return NoEndpoint(message, remedy="`trivium doctor` shows what is reachable and what would answer.")
 

@@ -132,8 +132,8 @@ def _unlike(route: Route, endpoint: Endpoint, first: Endpoint | None) -> str:
 def _too_long(facts: Facts, endpoint: Endpoint) -> tuple[str, str] | None:
     wanted = facts.max_output_tokens
     if wanted is not None and endpoint.max_output is not None and wanted > endpoint.max_output:
-        return "context_length", f"{wanted} output tokens asked for, {endpoint.max_output} possible"
+        return "output_length", f"{wanted} output tokens asked for, {endpoint.max_output} possible"
     needed = int(facts.input_tokens * CONTEXT_SLACK)
     if endpoint.context is not None and needed > endpoint.context:
-        return "context_length", f"needs at least {needed} tokens, the window has {endpoint.context}"
+        return "context_length", f"needs at least {needed} tokens, the maximum context length is {endpoint.context}"
     return None

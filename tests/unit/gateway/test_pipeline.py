@@ -176,7 +176,7 @@ def test_what_a_request_cost(world: World) -> None:
         ("oai/ok", Wish(), {"trivium": {"data_class": "secret"}}, errors.InvalidRequest),
         ("oai/ok", Wish(), {"trivium": {"timeout": "soon"}}, errors.InvalidRequest),
         ("oai/narrow", Wish(), {"max_tokens": 51}, errors.InvalidRequest),
-        ("oai/narrow", Wish(), {"user": "u" * 600}, errors.InvalidRequest),
+        ("oai/narrow", Wish(), {"user": "u" * 600}, errors.ContextLengthExceeded),
         ("oai/ok", Wish(key=msgspec.structs.replace(KEY, models=("oai/x",))), {}, errors.PermissionDenied),
         ("oai/ok", Wish(key=msgspec.structs.replace(KEY, roads=("local",))), {}, errors.PermissionDenied),
         ("local/tiny", Wish(), {"messages": WITH_IMAGE}, errors.InvalidRequest),

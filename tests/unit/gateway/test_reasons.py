@@ -19,6 +19,8 @@ from trivium.routing.route import Route
         (("allowed_models",), errors.PermissionDenied),
         (("allowed_models", "allowed_roads"), errors.PermissionDenied),
         (("capability",), errors.InvalidRequest),
+        (("context_length", "context_length"), errors.ContextLengthExceeded),
+        (("output_length",), errors.InvalidRequest),
         (("capability", "context_length"), errors.InvalidRequest),
         (("budget", "not_pulled"), errors.NoEndpoint),
         (("allowed_roads", "data_class"), errors.NoEndpoint),

@@ -106,7 +106,7 @@ def test_a_stricter_likeness_adds_no_endpoint(given_facts: Facts, given_candidat
         ({"ceiling": DataClass.ANY}, {"data_class": DataClass.NO_TRAINING}, "data_class"),
         ({"capabilities": frozenset[str]()}, {"needs": frozenset({"tools"})}, "capability"),
         ({"context": 100}, {"input_tokens": 120}, "context_length"),
-        ({"max_output": 100}, {"max_output_tokens": 101}, "context_length"),
+        ({"max_output": 100}, {"max_output_tokens": 101}, "output_length"),
         ({"access": "routed"}, {"roads": ("direct", "local")}, "allowed_roads"),
     ],
 )
