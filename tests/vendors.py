@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-ASK = [{"role": "user", "content": "Where is the Louvre?"}]
+TEXT = "Where is the Louvre?"
+ASK = [{"role": "user", "content": TEXT}]
 
 
 async def got(value: Any) -> Any:
@@ -69,6 +70,25 @@ def _anthropic_errors() -> tuple[type[Exception], type[Exception]]:
     return anthropic.APIStatusError, anthropic.APIError
 
 
+def _cohere_errors() -> tuple[type[Exception], type[Exception]]:
+    import httpx
+    from cohere.core.api_error import ApiError
+
+    return ApiError, httpx.RemoteProtocolError  # what is told inside a stream is an event; then the stream is cut
+
+
+def _gemini_errors() -> tuple[type[Exception], type[Exception]]:
+    from google.genai.errors import APIError
+
+    return APIError, APIError
+
+
+def _ollama_errors() -> tuple[type[Exception], type[Exception]]:
+    from ollama import ResponseError
+
+    return ResponseError, ResponseError
+
+
 OPENAI = Vendor(
     name="openai",
     method="openai_client",
@@ -95,6 +115,48 @@ ANTHROPIC = Vendor(
     models=lambda client: client.models.list(),
     ids=lambda page: [model.id for model in page.data],
     errors=_anthropic_errors,
+    status=lambda error: error.status_code,
+)
+COHERE = Vendor(
+    name="cohere",
+    method="cohere_client",
+    ask=lambda client, model, **more: client.chat(model=model, messages=ASK, **more),
+    text=lambda done: "".join(part.text for part in done.message.content),
+    stream=lambda client, model: client.chat_stream(model=model, messages=ASK),
+    delta=lambda event: event.delta.message.content.text if event.type == "content-delta" else "",
+    tool={"tools": [{"type": "function", "function": {"name": "look", "parameters": SCHEMA}}]},
+    calls=lambda done: [call.function.name for call in done.message.tool_calls],
+    models=lambda client: client.models.list(),
+    ids=lambda page: [model.name for model in page.models],
+    errors=_cohere_errors,
+    status=lambda error: error.status_code,
+)
+GEMINI = Vendor(
+    name="gemini",
+    method="gemini_client",
+    ask=lambda client, model, **more: client.models.generate_content(model=model, contents=TEXT, **more),
+    text=lambda done: done.text,
+    stream=lambda client, model: client.models.generate_content_stream(model=model, contents=TEXT),
+    delta=lambda chunk: chunk.text or "",
+    tool={"config": {"tools": [{"function_declarations": [{"name": "look", "parameters_json_schema": SCHEMA}]}]}},
+    calls=lambda done: [call.name for call in done.function_calls],
+    models=lambda client: client.models.list(),
+    ids=lambda pager: [model.name.removeprefix("models/") for model in pager.page],
+    errors=_gemini_errors,
+    status=lambda error: error.code,
+)
+OLLAMA = Vendor(
+    name="ollama",
+    method="ollama_client",
+    ask=lambda client, model, **more: client.chat(model=model, messages=ASK, **more),
+    text=lambda done: done.message.content,
+    stream=lambda client, model: client.chat(model=model, messages=ASK, stream=True),
+    delta=lambda chunk: chunk.message.content or "",
+    tool={"tools": [{"type": "function", "function": {"name": "look", "parameters": SCHEMA}}]},
+    calls=lambda done: [call.function.name for call in done.message.tool_calls],
+    models=lambda client: client.list(),
+    ids=lambda listed: [model.model for model in listed.models],
+    errors=_ollama_errors,
     status=lambda error: error.status_code,
 )
 VENDORS = [OPENAI, ANTHROPIC]

@@ -1,7 +1,7 @@
 """The vendors' own clients over the pipeline of this process: their HTTP library gets a transport without a socket.
 
 A vendor's package is loaded when its client is asked for, and learns nothing from the environment: neither addresses
-nor keys, headers or proxies that are meant for the vendor.
+nor keys, headers or proxies that are meant for the vendor. It tries nothing again, since we have tried already.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Transport:
             carrier = self._carrier()
             call = carrier.run(self._ask(request))
         except TriviumError as error:
-            return self._refused(request, error)
+            carrier, call = OwnLoop(), self._refused(request, error)
         return self._response(request, call, carrier)
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -86,7 +86,7 @@ class Transport:
             carrier = self._carrier()
             call = await carrier.wait(self._ask(request))
         except TriviumError as error:
-            return self._refused(request, error)
+            carrier, call = OwnLoop(), self._refused(request, error)
         return self._response(request, call, carrier)
 
     def _carrier(self) -> Carrier:
@@ -117,16 +117,18 @@ class Transport:
         except ConnectionError as error:
             raise self.http.RemoteProtocolError(str(error), request=request) from error
 
-    def _refused(self, request: Any, error: TriviumError) -> Any:
+    def _refused(self, request: Any, error: TriviumError) -> Call:
         call = Call()
         surface.turn_away(call, request.url.raw_path, error, extra=b"x-should-retry: false\r\n")
-        return self.http.Response(call.status, headers=_fields(call.head), content=call.body)
+        return call
 
     def _response(self, request: Any, call: Call, carrier: Carrier) -> Any:
+        lines = (line.partition(b": ") for line in call.head.split(b"\r\n") if line)
+        fields = [(name, value) for name, _, value in lines]
         if call.body is not None:
-            return self.http.Response(call.status, headers=_fields(call.head), content=call.body)
+            return self.http.Response(call.status, headers=fields, content=call.body)
         stream = _kin(Body, self.http.SyncByteStream, self.http.AsyncByteStream)(self, request, call, carrier)
-        return self.http.Response(call.status, headers=_fields(call.head), stream=stream)
+        return self.http.Response(call.status, headers=fields, stream=stream)
 
 
 class Body:
@@ -175,11 +177,6 @@ def _kin(kind: type[T], *bases: type) -> type[T]:
     return made
 
 
-def _fields(head: bytes) -> list[tuple[bytes, bytes]]:
-    lines = (line.partition(b": ") for line in head.split(b"\r\n") if line)
-    return [(name, value) for name, _, value in lines]
-
-
 class Maker(ABC):
     """Whoever hands out clients."""
 
@@ -200,22 +197,23 @@ class Maker(ABC):
     def _transport(self, http: Any) -> Transport:
         return _kin(Transport, http.BaseTransport, http.AsyncBaseTransport)(self, http)
 
-    def _generated(self, module: str, kind: str, http: str, base_url: str) -> Any:
-        """A client of `openai` or `anthropic`, which one generator makes."""
+    def _generated(self, module: str, kind: str, http: str, base_url: str, *unset: str, **more: str) -> Any:
+        """A client of `openai` or `anthropic`, which one generator makes, without `unset` headers."""
         vendor = _load(module)
-        lines = os.environ.get(f"{module.upper()}_CUSTOM_HEADERS", "").split("\n")
+        lines = [*os.environ.get(f"{module.upper()}_CUSTOM_HEADERS", "").split("\n"), *unset]
+        names = {line.partition(":")[0].strip() for line in lines} - {""}
         return getattr(vendor, kind)(
             api_key=KEY,
             base_url=base_url,
-            max_retries=0,  # we have tried already
-            default_headers={line.partition(":")[0].strip(): vendor.omit for line in lines if ":" in line},
+            max_retries=0,
+            default_headers={name: vendor.omit for name in names if name.lower() != "authorization"},
             http_client=self._http("httpx2", http),
+            **more,
         )
 
     def _openai(self, kind: str, http: str) -> Any:
-        client = self._generated("openai", kind, http, f"{ORIGIN}/v1")
-        client.organization = client.project = None
-        return client
+        unset, none = ("OpenAI-Organization", "OpenAI-Project"), {"organization": "", "project": ""}
+        return self._generated("openai", kind, http, f"{ORIGIN}/v1", *unset, **none)
 
     def _cohere(self, kind: str, http: str) -> Any:
         made = getattr(_load("cohere"), kind)

@@ -23,6 +23,7 @@ from support import config, environment, provider
 from trivium import AsyncTrivium, Trivium, sdk
 from trivium.config.load import load
 from trivium.config.schema import Config
+from trivium.gateway import surface
 from trivium.testing import FakeUpstream
 from vendors import ANTHROPIC, OPENAI, VENDORS, Vendor, close, each, got
 
@@ -34,11 +35,11 @@ LEAKS = {
     "OPENAI_API_KEY": "leak",
     "OPENAI_ORG_ID": "leak",
     "OPENAI_PROJECT_ID": "leak",
-    "OPENAI_CUSTOM_HEADERS": "x-trivium-data-class: leak\nopenai-project: leak",
+    "OPENAI_CUSTOM_HEADERS": "x-trivium-data-class: leak\nopenai-project: leak\nauthorization: leak",
     "ANTHROPIC_BASE_URL": "http://192.0.2.1",
     "ANTHROPIC_API_KEY": "leak",
     "ANTHROPIC_AUTH_TOKEN": "leak",
-    "ANTHROPIC_CUSTOM_HEADERS": "anthropic-beta: leak\nx-trivium-strict: leak",
+    "ANTHROPIC_CUSTOM_HEADERS": "anthropic-beta: leak\nx-trivium-strict: leak\nAuthorization: leak\nx-api-key: leak",
     "CO_API_URL": "http://192.0.2.1",
     "CO_API_KEY": "leak",
     "GOOGLE_API_KEY": "leak",
@@ -171,7 +172,7 @@ def test_an_error_in_the_middle_is_the_vendors_own(settings: Config, vendor: Ven
     async def ask() -> None:
         async with opened(form, settings) as trivium:
             client = getattr(trivium, vendor.method)()
-            with pytest.raises(vendor.errors()[1]):
+            with pytest.raises(vendor.errors()):
                 _ = [chunk async for chunk in each(await got(vendor.stream(client, "oai/error-midstream-2")))]
 
     asyncio.run(ask())
@@ -263,11 +264,18 @@ def test_no_socket_but_the_upstreams(
         async with opened(form, settings) as trivium:
             client = getattr(trivium, vendor.method)()
             assert vendor.text(await got(vendor.ask(client, "ant/ok"))) == TEXT
+            if hasattr(client, "with_options"):  # which makes another one
+                client = client.with_options(timeout=60)
             stream = await got(vendor.stream(client, "oai/ok"))
             assert "".join([vendor.delta(chunk) async for chunk in each(stream)]) == TEXT
 
+    asked: list[dict[bytes, bytes]] = []
+    answer = surface.answer
+    monkeypatch.setattr(surface, "answer", lambda *given: (asked.append(given[4]), answer(*given)))
     with record_connects() as acts:
         asyncio.run(ask())
+    assert not [(n, v) for fields in asked for n, v in fields.items() if b"leak" in v and n != b"authorization"]
+    assert not {b"openai-organization", b"openai-project"} & asked[0].keys()
     assert {act.target for act in acts if act.kind == "connect"} == {f"127.0.0.1:{upstream.port}"}
     assert {act.target for act in acts if act.kind == "resolve"} <= {"127.0.0.1"}
     assert not [seen for seen in upstream.requests if b"leak" in seen.head + seen.body]
@@ -394,8 +402,8 @@ def test_closing_ends_the_calls_of_others(
     upstream.wait_until(lambda: upstream.count() == 1)
     trivium.close()
     thread.join(10)
-    assert [isinstance(error, vendor.errors()[1] | httpx2.ReadError | httpx.ReadError) for error in ended] == [True]
-    assert "closed" in f"{ended[0]} {ended[0].__cause__}"
+    assert [isinstance(error, (*vendor.errors(), httpx2.ReadError, httpx.ReadError)) for error in ended] == [True]
+    assert re.search("closed|cut", f"{ended[0]} {ended[0].__cause__}")
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -415,7 +423,7 @@ def test_closing_ends_calls_on_the_same_loop(
         task = asyncio.create_task(call())
         await asyncio.to_thread(upstream.wait_until, lambda: upstream.count() == 1)
         await trivium.aclose()
-        with pytest.raises(vendor.errors()[1], match="closed"):
+        with pytest.raises(vendor.errors(), match=r"closed|cut"):
             await asyncio.wait_for(task, 10)
 
     asyncio.run(ask())
