@@ -10,6 +10,7 @@ import pytest
 from acceptance.world import World, world
 
 ROUTES = [
+    {"name": "claude-as-we-call-it", "targets": ["oai/ok"]},
     {"name": "second", "targets": ["oai/503", "ant/ok"], "retries": 0},
     {"name": "homely", "targets": ["oai/ok"], "data_class": "premises"},
 ]

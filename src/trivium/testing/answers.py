@@ -1,7 +1,8 @@
 """What the fake upstream says: a neutral question in, a neutral answer out, both deterministic.
 
-The model's name asks for more than text: `echo` repeats the last user text, `tool` calls the first offered tool,
-`tools2` the first two, `reasoning` thinks aloud first, `cached` reports half of the prompt as read from a cache.
+The model's name asks for more than text: `echo` repeats the last user text, `tool` calls the first offered tool, or the
+one that a line of the text ends with (`call read {"path": "x"}`), `tools2` calls the first two, `reasoning` thinks aloud
+first, `cached` reports half of the prompt as read from a cache.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ TEXT = "The capital of France is Paris."
 THINKING = "The user asks for a capital. It is Paris."
 UNICODE = "Zürich, 東京, naïve 🛰️ café: Ελλάδα, Привет, שלום, 👩‍👩‍👧 done."
 CREATED = 1_790_000_000
+WISH = re.compile(r"\bcall ([\w.:-]+) (\{.*\})[ \t]*$", re.MULTILINE)
 
 JSON = dict[str, Any]
 
@@ -134,6 +136,9 @@ def _text(question: Question, text: str) -> str:
 def _calls(question: Question, number: int) -> tuple[ToolCall, ...]:
     if "tool" not in question.model or question.tool_result is not None:
         return ()
+    wish = WISH.search(question.text)
+    if wish and any(tool.name == wish[1] for tool in question.tools):
+        return (ToolCall(f"{number:08x}0", wish[1], msgspec.json.decode(wish[2], type=JSON)),)
     count = 2 if "tools2" in question.model else 1
     return tuple(
         ToolCall(f"{number:08x}{index}", tool.name, cast("JSON", sample(tool.schema | {"type": "object"})))
