@@ -84,28 +84,10 @@ def fetch(name: str) -> str:
 
 def download(package: str, folder: Path) -> Path:
     """One archive, without its dependencies."""
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "--dest",
-        str(folder),
-    ]
-    npm = [
-        "npm",
-        "pack",
-        "--silent",
-        "--ignore-scripts",
-        "--pack-destination",
-        str(folder),
-        package.removeprefix("npm:"),
-    ]
-    subprocess.run(npm if package.startswith("npm:") else [*pip, package], check=True, stdout=subprocess.DEVNULL)
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(folder)]
+    npm = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder)]
+    words = [*npm, package.removeprefix("npm:")] if package.startswith("npm:") else [*pip, package]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     (archive,) = folder.iterdir()
     return archive
 
