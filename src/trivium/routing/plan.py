@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import msgspec
 
 from trivium.catalog.rows import Endpoint
+from trivium.dialects import suited
 from trivium.routing.route import Route
 from trivium.types.data import DataClass
+from trivium.types.request import Operation
 
 CONTEXT_SLACK = 0.9
 """An estimated count of tokens is good to about 10 %: reject only what cannot fit even then."""
@@ -24,6 +26,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan needs to know of a request. `input_tokens` is an estimate; `needs` are capabilities."""
 
     model: str
+    slugs: bool = False
+    """Whether the name may be the catalog's `author/slug`."""
+    operation: Operation = "chat"
     data_class: DataClass = DataClass.ANY
     needs: frozenset[str] = frozenset()
     input_tokens: int = 0
@@ -71,7 +76,9 @@ def plan(facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected]) 
     """Order the eligible candidates by the route's strategy and reject the others with their reasons."""
     eligible: list[Endpoint] = []
     rejected: list[Rejected] = []
-    first = next((c for c in candidates if isinstance(c, Endpoint)), None)
+    first = next((c for c in candidates if isinstance(c, Endpoint) and _offers(c, facts.operation)), None)
+    if facts.operation == "embed":
+        route = msgspec.structs.replace(route, fallback="same-weights")  # vectors of two models cannot be compared
     for candidate in candidates:
         if isinstance(candidate, Rejected):
             rejected.append(candidate)
@@ -110,13 +117,21 @@ def _refusal(facts: Facts, route: Route, endpoint: Endpoint, first: Endpoint | N
             "data_class",
             f"the request is `{facts.data_class.word}`, the endpoint's ceiling is `{endpoint.ceiling.word}`",
         )
+    if not _offers(endpoint, facts.operation):
+        return "operation", f"it does not {facts.operation}"
     missing = sorted(facts.needs - endpoint.capabilities)
     if missing:
         return "capability", f"the request needs {', '.join(missing)}"
     unlike = _unlike(route, endpoint, first)
     if unlike:
-        return "fallback", unlike
+        vectors = "vectors of two models cannot be compared: " if facts.operation == "embed" else ""
+        return "fallback", vectors + unlike
     return _too_long(facts, endpoint)
+
+
+def _offers(endpoint: Endpoint, operation: Operation) -> bool:
+    known, asked = endpoint.operations, "chat" if operation == "count" else operation
+    return (not known or asked in known) and suited(endpoint.dialects, None, operation) is not None
 
 
 def _unlike(route: Route, endpoint: Endpoint, first: Endpoint | None) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from trivium.types.message import Message
 
-Operation = Literal["chat", "embed", "rerank"]
+Operation = Literal["chat", "count", "embed", "rerank"]
 """What is asked of a model."""
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
