@@ -219,7 +219,8 @@ class Exchange(msgspec.Struct, eq=False):
     def _deliver_error(self, error: TriviumError) -> None:
         if self.head_sent and self.dialect is not None:
             context = AnswerContext(id=self.id, model=self.model, created=self.time_ms // 1000)
-            self.wire.cut(self.dialect.encoder(context).fail(error))
+            leave = self.wire.end if self.dialect.failure_ends else self.wire.cut
+            leave(self.dialect.encoder(context).fail(error))
         else:
             self.sink.fail(self, error)
 
