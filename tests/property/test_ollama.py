@@ -59,7 +59,7 @@ def expected_of(request: Request) -> tuple[Request, set[str]]:
     if any(isinstance(part, Text) for parts in said for part in parts[1:]):
         losses.add("messages.parts")
     if request.parallel_tools is False:
-        losses.add("parallel_tools")
+        losses.add("parallel_tool_calls")
     tools, choice = request.tools, request.tool_choice.mode if request.tool_choice else "auto"
     if choice == "none" and tools:
         losses.add("tools")

@@ -31,7 +31,11 @@ from trivium.types.response import Fold
 
 CONTEXT = AnswerContext(id="gen-1", model="m", created=0)
 CHAT, MESSAGES = get("openai_chat"), get("anthropic_messages")
-both_ways = pytest.mark.parametrize(("upstream", "caller"), [(CHAT, MESSAGES), (MESSAGES, CHAT)])
+OLLAMA = get("ollama")
+both_ways = pytest.mark.parametrize(
+    ("upstream", "caller"),
+    [(CHAT, MESSAGES), (MESSAGES, CHAT), (OLLAMA, CHAT), (CHAT, OLLAMA), (OLLAMA, MESSAGES), (MESSAGES, OLLAMA)],
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('"\\\n/{}é🛰'), min_size=1, max_size=8)
 words = st.lists(texts, min_size=1, max_size=12).map(lambda said: [TextDelta(text) for text in said])

@@ -64,13 +64,13 @@ class _Decoder(ABC, Generic[F]):
                 self.malformed += 1
             if self._over:
                 break
-        event = said[0] if len(said) == 1 else None
-        self.place = self._continues(event) if type(event) is TextDelta else None
+        event = said[-1] if said else None
+        self.place = self._continues(event, len(said)) if type(event) is TextDelta else None
         return events
 
     @abstractmethod
-    def _continues(self, event: TextDelta) -> tuple[int, int] | None:
-        """The `place` of a text, if frames like its own can be taken as they are written."""
+    def _continues(self, event: TextDelta, said: int) -> tuple[int, int] | None:
+        """The `place` of the last of so many events of a frame, if others can be taken as they are written."""
 
     def texts(self, data: bytes) -> list[bytes]:
         """The insides of the JSON strings by which `data` continues the text at `place`; none if it does more."""
@@ -114,8 +114,8 @@ class SSEDecoder(_Decoder[Frame]):
         self._template = Template(self.PADDING)
         super().__init__(self._cut, self._template.texts)
 
-    def _continues(self, event: TextDelta) -> tuple[int, int] | None:
-        if self.TEXT and (text := self._template.learn(self._cut.last, self.TEXT)):
+    def _continues(self, event: TextDelta, said: int) -> tuple[int, int] | None:
+        if self.TEXT and said == 1 and (text := self._template.learn(self._cut.last, self.TEXT)):
             try:
                 if msgspec.json.decode(b'"%b"' % text) == event.text:
                     return event.choice, event.block
@@ -131,7 +131,7 @@ class NDJSONDecoder(_Decoder[bytes]):
         self._lines = NDJSONParser()
         super().__init__(self._lines, plain.texts)
 
-    def _continues(self, event: TextDelta) -> tuple[int, int] | None:
+    def _continues(self, event: TextDelta, said: int) -> tuple[int, int] | None:
         return None if self._lines.pending else (event.choice, event.block)
 
 

@@ -62,7 +62,7 @@ def build_prompt(request: Request) -> Built:
 
 def _built(request: Request, body: Json, own: frozenset[str], losses: Losses) -> Built:
     """With what chats and prompts have in common; a stream is what one gets who does not say otherwise."""
-    losses.add("parallel_tools", when=request.parallel_tools is False)
+    losses.add("parallel_tool_calls", when=request.parallel_tools is False)
     losses.add("n", when=request.n > 1)
     for name in ("user", "metadata", "service_tier"):
         losses.add(name, when=getattr(request, name))

@@ -41,9 +41,8 @@ class _Head(CommonHead, kw_only=True):
 
     @property
     def needs(self) -> frozenset[str]:
-        needs = {"json_schema"} if bytes(memoryview(self.format)[:1]) == b"{" else set[str]()
-        if self.format == b'"json"':
-            needs.add("json_object")
+        form = bytes(memoryview(self.format)[:6])
+        needs = {"json_schema"} if form[:1] == b"{" else {"json_object"} if form == b'"json"' else set[str]()
         if self.logprobs:
             needs.add("logprobs")
         if not_empty(self.tools):
