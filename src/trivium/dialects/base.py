@@ -235,8 +235,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive: bytes = b": keep-alive\n\n"
     """What a caller is sent while it waits; empty: its head at the most, since the wire has no word for it."""
     failure_ends: bool = False
-    """The event of a failure is the stream's own end (`response.failed`), so the body ends as HTTP has it: a client that
-    reads on to that end would take a cut for the failure, and tell its user of the network."""
+    """The event of a failure is the stream's own end (`response.failed`), so the body ends as HTTP has it: a client
+    that reads on to that end would take a cut for the failure, and tell its user of the network."""
     by_url: bool = True
     """Whether a request may name images by URL; where not, they are fetched before it is built."""
     headers: Mapping[str, str] = {}
