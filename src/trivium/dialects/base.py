@@ -250,6 +250,10 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     parse_request: ParseRequest
     """The canonical request of the operation's kind. Raises InvalidRequest naming the field's path."""
     build_request: Callable[[Any], Built]
+    essential: Mapping[str, str] = {}
+    """Names of losses without which another question would be answered → what to do instead. A request with one of them
+    is passed to a server of this dialect or refused."""
+
     """Such a request for an upstream; `request.model` is already its spelling. With `stream`, usage is asked for.
     Raises InvalidRequest for what cannot be said in it and must be."""
     pass_request: PassRequest

@@ -83,7 +83,7 @@ def check_name(model: str, where: str = "model") -> None:
         raise InvalidRequest(f"`{where}` is {what}.", remedy="Name a model, for example `auto`.", param=where)
 
 
-def check_size(messages: msgspec.Raw) -> None:
+def check_size(messages: msgspec.Raw, where: str = "messages") -> None:
     """Raises InvalidRequest for more messages or parts than a translation, which holds up everybody, may have."""
     if len(memoryview(messages)) > MESSAGES_BYTES_FREE and (
         len(_COUNT.decode(messages)) > MESSAGES_MAX or bytes(messages).count(b'"type"') > PARTS_MAX
@@ -91,7 +91,7 @@ def check_size(messages: msgspec.Raw) -> None:
         raise InvalidRequest(
             f"A request that is translated may have {MESSAGES_MAX} messages and {PARTS_MAX} parts.",
             remedy="Shorten the conversation, or ask an endpoint that speaks your dialect.",
-            param="messages",
+            param=where,
         )
 
 

@@ -18,8 +18,11 @@ _PLACES = {
     b'"file"': ("files", "file"),
     b'"image"': ("images", "source"),
     b'"document"': ("files", "source"),
+    b'"input_image"': ("images", "type"),
+    b'"input_file"': ("files", "type"),
 }
-"""Types of parts, which no two dialects use for different things: what they carry, and the member that holds it."""
+"""Types of parts, which no two dialects use for different things: what they carry, and the member that holds it; `type`
+stands for one whose payload is in the part itself."""
 _TEXT = msgspec.Raw(b'"text"')
 
 
@@ -28,6 +31,7 @@ class _Node(msgspec.Struct):
 
     type: msgspec.Raw = NULL
     content: msgspec.Raw = NULL
+    output: msgspec.Raw = NULL
     image_url: msgspec.Raw = NULL
     input_audio: msgspec.Raw = NULL
     file: msgspec.Raw = NULL
@@ -46,14 +50,15 @@ def media(messages: msgspec.Raw) -> Media:
     size, level = 0, [messages]
     for _ in range(_DEPTH):
         nodes = [node for values in level for node in _nodes(values)]
-        level = [node.content for node in nodes]
+        level = [values for node in nodes for values in (node.content, node.output)]
         for (kind, member), node in ((_PLACES[bytes(n.type)], n) for n in nodes if bytes(n.type) in _PLACES):
             value = getattr(node, member)
             if not is_null(value):  # else it is somebody's `document` of text
                 kinds.add(kind)
-            for source in _nodes(value):
+            for source in [node] if member == "type" else _nodes(value):
                 data = NULL if source.type == _TEXT else source.data  # a document of plain text has its text there
-                size += _inline(data, b'"') + _inline(source.file_data, b'"') + _inline(source.url, b'"data:')
+                size += _inline(data, b'"') + _inline(source.file_data, b'"')
+                size += _inline(source.url, b'"data:') + _inline(source.image_url, b'"data:')
                 level.append(source.content)
     return Media(frozenset(kinds), size)
 

@@ -157,7 +157,10 @@ class Exchange(msgspec.Struct, eq=False):
         return self.request
 
     def refuse_losses(self, losses: tuple[str, ...]) -> None:
-        """Raises InvalidRequest in strict mode for what a translation could not say."""
+        """Raises InvalidRequest for what a translation could not say: in strict mode, and where it must be said."""
+        for name in losses:
+            if self.dialect is not None and (remedy := self.dialect.essential.get(name)):
+                raise InvalidRequest(f"The endpoint does not know `{name}`.", remedy=remedy, param=name)
         if losses and self.strict:
             raise InvalidRequest(
                 f"The endpoint cannot be told {', '.join(f'`{name}`' for name in losses)}.",

@@ -15,6 +15,8 @@ GENERATE = {
     b"/v1/chat/completions": "openai_chat",
     b"/openai/v1/chat/completions": "openai_chat",
     b"/v1/messages": "anthropic_messages",
+    b"/v1/responses": "openai_responses",
+    b"/openai/v1/responses": "openai_responses",
 }
 """POST: one request to a model in the path's dialect."""
 MODELS = frozenset((b"/v1/models", b"/openai/v1/models"))

@@ -13,11 +13,13 @@ from trivium.testing.anthropic_messages import VOICE as ANTHROPIC
 from trivium.testing.http import Request
 from trivium.testing.ollama import CHAT, GENERATE
 from trivium.testing.openai_chat import VOICE as OPENAI
+from trivium.testing.openai_responses import VOICE as RESPONSES
 from trivium.testing.problems import PROBLEMS, invalid
 from trivium.testing.voice import Refused, Voice, tokens_of
 
 VOICES: dict[str, Voice] = {
     "/v1/chat/completions": OPENAI,
+    "/v1/responses": RESPONSES,
     "/v1/messages": ANTHROPIC,
     "/api/chat": CHAT,
     "/api/generate": GENERATE,

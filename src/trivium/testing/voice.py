@@ -131,5 +131,5 @@ def text_of(content: Any) -> str:
 
 def tokens_of(body: JSON) -> int:
     """A stand-in for a tokenizer: four characters of the prompt's JSON are a token."""
-    prompt = {name: body[name] for name in ("system", "messages", "tools") if name in body}
+    prompt = {name: body[name] for name in ("system", "instructions", "messages", "input", "tools") if name in body}
     return max(1, len(encode(prompt)) // 4)

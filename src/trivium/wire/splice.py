@@ -15,6 +15,8 @@ import msgspec
 _OPEN = re.compile(rb"[ \t\n\r]*\{[ \t\n\r]*")
 _KEY = re.compile(rb'"([^"\\]*)"[ \t\n\r]*:[ \t\n\r]*')
 _SCALAR = re.compile(rb'"[^"\\]*"|[-+.0-9eE]+|true|false|null')
+_LONG = frozenset({b"messages", b"input"})
+"""The names that the conversation has."""
 _NEXT = re.compile(rb"[ \t\n\r]*,[ \t\n\r]*")
 
 
@@ -22,7 +24,7 @@ def splice_model(body: bytes, current: str, new: str, messages: msgspec.Raw, ext
     """Replace the value of the top-level `model`, and insert the members `extra` after it.
 
     `body` is a JSON object in which `model` stands once with the value `current` (whoever decoded it
-    has refused a second one) and `messages` is the raw value of a member of that name. `extra` holds
+    has refused a second one) and `messages` is the raw value of the conversation. `extra` holds
     raw members (`b'"stream":true'`) whose keys the body lacks. None where the anchored walk does not
     find the member in its plain spelling: then the caller decodes and encodes again.
     """
@@ -54,7 +56,7 @@ def _model_value(body: bytes, messages: msgspec.Raw) -> tuple[int, int] | None:
         if key is None:
             return None
         at = key.end()
-        if key[1] == b"messages" and body.startswith(bytes(messages), at):
+        if key[1] in _LONG and body.startswith(bytes(messages), at):
             # Comparing makes the step exact: a complete value stands here, whatever else the body repeats.
             end = at + len(memoryview(messages))
         else:
