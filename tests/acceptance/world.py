@@ -19,6 +19,8 @@ from trivium.testing import FakeUpstream, Seen
 PROVIDERS = ("oai", "ant")
 """Two direct providers at the same upstream, one of each dialect."""
 DIALECT_OF = {"oai": "openai_chat", "ant": "anthropic_messages"}
+FURTHER = {"res": ("openai_responses", "/v1")}
+"""Providers at the same upstream, for the clients that speak their dialects: the dialect, and where it is served."""
 LOCAL = "local/smollm2-135m"
 TEXT = "The capital of France is Paris."
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # 1 by 1
@@ -85,6 +87,7 @@ def configuration(upstream: FakeUpstream, routes: Sequence[dict[str, Any]] = (),
     rows = [provider(upstream, name, dialect=DIALECT_OF[name]) for name in PROVIDERS]  # type: ignore[arg-type]
     rows[0]["dialects"] = ["openai_completions"]
     rows.append(provider(f"{upstream.origin}/v2", "coh", dialect="cohere_v2"))  # type: ignore[arg-type]
+    rows += [provider(f"{upstream.origin}{at}", name, dialect=speaks) for name, (speaks, at) in FURTHER.items()]  # type: ignore[arg-type]
     return config(rows, routes, scale=4, **tables) + PRICES
 
 
