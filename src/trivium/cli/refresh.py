@@ -48,7 +48,7 @@ def refresh(provider: str | None = None, *, options: Options = OPTIONS) -> None:
 
 
 def read_list(config: Config, bound: BoundProvider) -> list[str]:
-    """The ids that a provider lists, OpenAI's and Anthropic's shape alike: `{"data": [{"id": …}]}`.
+    """The ids that a provider lists: `{"data": [{"id": …}]}`, as most have it, or `{"models": [{"name": …}]}`.
 
     Raises UpstreamUnreachable and other UpstreamErrors; the credential goes to the configured origin only.
     """
@@ -76,16 +76,30 @@ class _Item(msgspec.Struct, frozen=True):
     id: str
 
 
+class _Named(msgspec.Struct, frozen=True):
+    name: str
+
+
 class _List(msgspec.Struct, frozen=True):
-    data: list[_Item]
+    data: list[_Item] | None = None
+    models: list[_Named] | None = None
 
 
 def _ids(provider: str, body: bytes) -> list[str]:
     try:
         said = msgspec.json.decode(body, type=_List | list[_Item])
     except msgspec.DecodeError as error:
-        raise UpstreamProtocolError(f"The list of models of `{provider}` has a form that is not known.") from error
-    return sorted(item.id for item in (said.data if isinstance(said, _List) else said))
+        raise _unknown(provider) from error
+    if isinstance(said, _List) and said.models is not None:
+        return sorted(item.name for item in said.models)
+    items = said.data if isinstance(said, _List) else said
+    if items is None:
+        raise _unknown(provider)
+    return sorted(item.id for item in items)
+
+
+def _unknown(provider: str) -> UpstreamProtocolError:
+    return UpstreamProtocolError(f"The list of models of `{provider}` has a form that is not known.")
 
 
 def _asked(config: Config, provider: str | None) -> list[BoundProvider]:

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from trivium.dialects.base import Dialect, Operation
 
-_NAMES = frozenset({"openai_chat", "openai_responses", "anthropic_messages", "ollama", "ollama_generate"})
+_NAMES = frozenset({"openai_chat", "openai_responses", "anthropic_messages", "cohere_v2", "ollama", "ollama_generate"})
 _KIN: dict[str, tuple[str, ...]] = {"ollama": ("ollama_generate",)}
 """What a server that speaks a dialect has beside it, under the same base URL."""
 

@@ -17,6 +17,7 @@ GENERATE = {
     b"/v1/messages": "anthropic_messages",
     b"/v1/responses": "openai_responses",
     b"/openai/v1/responses": "openai_responses",
+    b"/v2/chat": "cohere_v2",
 }
 """POST: one request to a model in the path's dialect."""
 MODELS = frozenset((b"/v1/models", b"/openai/v1/models"))
@@ -25,7 +26,11 @@ HEALTH, READY = b"/health", b"/ready"
 
 DOUBLED = b"/v1/v1/"
 
-_PREFIXES = ((b"/v1/messages", "anthropic_messages"), (b"/messages", "anthropic_messages"))
+_PREFIXES = (
+    (b"/v1/messages", "anthropic_messages"),
+    (b"/messages", "anthropic_messages"),
+    (b"/v2/", "cohere_v2"),
+)
 """The dialects in which paths are refused that do not exist; of all others it is OpenAI's."""
 
 

@@ -10,6 +10,7 @@ import msgspec
 from trivium.testing import faults
 from trivium.testing.answers import CREATED, JSON, Question
 from trivium.testing.anthropic_messages import VOICE as ANTHROPIC
+from trivium.testing.cohere_v2 import VOICE as COHERE
 from trivium.testing.http import Request
 from trivium.testing.ollama import CHAT, GENERATE
 from trivium.testing.openai_chat import VOICE as OPENAI
@@ -21,6 +22,7 @@ VOICES: dict[str, Voice] = {
     "/v1/chat/completions": OPENAI,
     "/v1/responses": RESPONSES,
     "/v1/messages": ANTHROPIC,
+    "/v2/chat": COHERE,
     "/api/chat": CHAT,
     "/api/generate": GENERATE,
 }
@@ -51,7 +53,8 @@ def receive(request: Request, body: JSON | None, key: str | None) -> tuple[Voice
     try:
         _check_key(request, key)
         if (request.method, path) == ("GET", "/v1/models"):
-            return Reply(200, _anthropic_models() if anthropic else _openai_models())
+            cohere = "page_size=" in request.path
+            return Reply(200, _anthropic_models() if anthropic else _cohere_models() if cohere else _openai_models())
         if path not in (*VOICES, COUNT_TOKENS):
             raise Refused(PROBLEMS["404"]._replace(message=f"Invalid URL ({request.method} {path})"))
         checked = _checked(request, body, anthropic=anthropic)
@@ -110,3 +113,20 @@ def _anthropic_models() -> JSON:
         for name in _names()
     ]
     return {"data": rows, "has_more": False, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]}
+
+
+def _cohere_models() -> JSON:
+    rows = [
+        {
+            "name": name,
+            "is_deprecated": False,
+            "endpoints": ["chat"],
+            "finetuned": False,
+            "context_length": 128_000,
+            "tokenizer_url": None,
+            "default_endpoints": [],
+            "features": None,
+        }
+        for name in _names()
+    ]
+    return {"models": rows, "next_page_token": None}

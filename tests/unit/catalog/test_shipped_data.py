@@ -6,6 +6,7 @@ import re
 from importlib import metadata
 from pathlib import Path
 
+import httpx2
 import msgspec
 import pytest
 
@@ -41,6 +42,8 @@ def test_a_row_is_sourced_and_well_formed(row: Provider):
     if row.access != "local":
         assert address.startswith("https://")
         assert bool(row.key_env) == (row.id not in KEYLESS)
+        for path in (row.key_check, row.models_path):
+            assert str(httpx2.URL(f"{address}{path or ''}")).startswith(f"https://{httpx2.URL(address).host}/")
     for pattern in (row.key_form, row.data_for):
         re.compile(pattern or "")
 

@@ -34,6 +34,17 @@ def test_a_list_is_read_with_the_key_kept_and_shown(tmp_path: Path, dialect: sup
     assert KEY not in done.stdout + done.stderr
 
 
+def test_a_list_may_stand_beside_the_version_that_the_base_url_names(tmp_path: Path) -> None:
+    with FakeUpstream(key=KEY) as up:
+        path = "/../v1/models?page_size=1000"
+        row = support.provider(f"{up.origin}/v2", dialect="cohere_v2", key=KEY, models_path=path)  # type: ignore[arg-type]
+        (tmp_path / "test.toml").write_text(support.config([row]))
+        done = trivium(tmp_path, "models", "refresh", "primary", "--config", "test.toml")
+        assert [(seen.method, seen.path) for seen in up.requests] == [("GET", "/v1/models?page_size=1000")]
+    assert done.returncode == 0, done.stderr
+    assert "primary/echo" in done.stdout.split()
+
+
 def test_a_key_that_is_refused_is_an_error_with_its_remedy(tmp_path: Path) -> None:
     with FakeUpstream(key="another") as up:
         done = trivium(tmp_path, "models", "refresh", "primary", "--json", "--config", configured(tmp_path, up))
@@ -86,12 +97,18 @@ def test_offline_nobody_is_asked(tmp_path: Path) -> None:
     assert done.returncode == 69
 
 
-@pytest.mark.parametrize("body", [b"", b"[", b"{}", b'{"data": {}}', b'{"data": [{"id": 7}]}', b'{"data": ["gpt"]}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[", b"{}", b'{"data": {}}', b'{"data": [{"id": 7}]}', b'{"data": ["gpt"]}', b'{"models": [{}]}']
+)
 def test_a_list_of_another_form_is_a_defect_of_the_provider(body: bytes) -> None:
     with pytest.raises(UpstreamProtocolError):
         _ids("lab", body)
 
 
-def test_both_forms_of_lists_are_read() -> None:
+def test_all_forms_of_lists_are_read() -> None:
+    assert _ids("lab", b'{"models": [{"name": "b", "endpoints": []}, {"name": "a"}], "next_page_token": ""}') == [
+        "a",
+        "b",
+    ]
     assert _ids("lab", b'{"data": [{"id": "b", "more": 1}, {"id": "a"}], "more": 1}') == ["a", "b"]
     assert _ids("lab", b'[{"id": "b"}, {"id": "a"}]') == ["a", "b"]

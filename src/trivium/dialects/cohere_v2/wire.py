@@ -1,0 +1,170 @@
+"""The words of the Chat API that requests, answers and streams share: finish reasons, usage, citations, logprobs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from trivium.dialects.common import Json, tokens
+from trivium.dialects.request import given
+from trivium.types.event import FinishReason
+from trivium.types.message import Citation, Text, ToolCall
+from trivium.types.usage import Usage
+
+TOOL_PLAN = "cohere-tool-plan"
+"""Marks thinking that is a plan about tools, which has a place of its own here."""
+PLAN_BLOCK = -1
+"""Its block in an answer; those of content are numbered from 0."""
+QUOTE_MAX = 1000
+"""Characters of an answer that a citation repeats: longer ones are found by their offsets, and many cost nothing."""
+
+_FINISH: dict[str, FinishReason] = {
+    "COMPLETE": "stop",
+    "STOP_SEQUENCE": "stop",
+    "MAX_TOKENS": "length",
+    "TOOL_CALL": "tool_calls",
+}
+_WORDS: dict[FinishReason, str] = {
+    "stop": "COMPLETE",
+    "refusal": "COMPLETE",
+    "length": "MAX_TOKENS",
+    "tool_calls": "TOOL_CALL",
+}
+
+
+def finish_of(word: str) -> FinishReason:
+    """The canonical reason; a word that this API gets later counts as a plain stop, `native` still says it."""
+    return _FINISH.get(word, "stop")
+
+
+def finish_word(finish: FinishReason | None, native: str | None, stop_sequence: str | None) -> str:
+    """The reason for a caller. `ERROR` is all that this API can say of an answer that a filter ended."""
+    if stop_sequence is not None:
+        return "STOP_SEQUENCE"
+    if native is not None and _FINISH.get(native) == finish:
+        return native
+    return _WORDS.get(finish or "error", "ERROR")
+
+
+class _Units(msgspec.Struct, frozen=True):
+    input_tokens: Any = None
+    output_tokens: Any = None
+
+
+class WireUsage(msgspec.Struct, frozen=True):
+    billed_units: _Units | None = None
+    tokens: _Units | None = None
+    cached_tokens: Any = None
+
+
+def usage_of(wire: WireUsage) -> Usage:
+    """The billed figures, which leave out what this API adds to a prompt; the tokens where it bills none."""
+    billed, used = wire.billed_units or _Units(), wire.tokens or _Units()
+    prompt = _known(billed.input_tokens, used.input_tokens)
+    read = min(tokens(wire.cached_tokens) or 0, prompt)
+    output = _known(billed.output_tokens, used.output_tokens)
+    return Usage(input_tokens=prompt - read, cache_read_tokens=read, output_tokens=output)
+
+
+def _known(billed: Any, used: Any) -> int:
+    count = tokens(billed)
+    return (tokens(used) or 0) if count is None else count
+
+
+def wire_usage(usage: Usage) -> Json:
+    """`usage` for a caller; `cost` is our addition, present where it is known."""
+    units = {"input_tokens": usage.prompt_tokens, "output_tokens": usage.output_tokens}
+    return {"billed_units": units, "tokens": units, "cached_tokens": usage.cache_read_tokens} | given(
+        cost=usage.cost_usd
+    )
+
+
+class _Source(msgspec.Struct, frozen=True):
+    id: str | None = None
+    document: Json | None = None
+    tool_output: Json | None = None
+
+
+class WireCitation(msgspec.Struct, frozen=True):
+    start: int | None = None
+    end: int | None = None
+    sources: list[_Source] | None = None
+    content_index: int | None = None
+    type: str | None = None
+
+
+def citations_of(wire: WireCitation) -> Iterator[Citation]:
+    """One for each source. Those of thinking and of plans are skipped: only texts have citations elsewhere."""
+    if wire.type not in {None, "TEXT_CONTENT"}:
+        return
+    for source in wire.sources or (_Source(),):
+        said = source.document or source.tool_output or {}
+        title, quote = (value if isinstance(value, str) else None for value in (said.get("title"), snippet(said)))
+        yield Citation(source=source.id or "", title=title, quote=quote, start=wire.start, end=wire.end)
+
+
+def snippet(document: Json) -> Any:
+    """What a document says, under the names that the API recommends."""
+    return document.get("snippet", document.get("text"))
+
+
+def by_block(wires: Iterable[WireCitation], default: int) -> dict[int, list[Citation]]:
+    """The citations of each block of content; `default` is the block of those that name none."""
+    blocks: dict[int, list[Citation]] = {}
+    for wire in wires:
+        block = default if wire.content_index is None else wire.content_index
+        blocks.setdefault(block, []).extend(citations_of(wire))
+    return blocks
+
+
+def text_citations(part: Text, index: int) -> list[Json]:
+    """The citations of a text that is block `index`."""
+    said = io.StringIO()
+    said.write(part.text)
+    return [wire_citation(citation, index, said) for citation in part.citations]
+
+
+def wire_citation(citation: Citation, index: int, said: io.StringIO) -> Json:
+    """A citation in block `index`, of which `said` is what has been said; one without offsets is of all that."""
+    length = said.tell()
+    start, end = citation.start or 0, length if citation.end is None else citation.end
+    said.seek(min(max(start, 0), length))
+    text = said.read(max(0, min(end - start, QUOTE_MAX)))
+    said.seek(0, io.SEEK_END)
+    document = given(id=citation.source, title=citation.title, snippet=citation.quote)
+    return {
+        "start": start,
+        "end": end,
+        "text": text,
+        "sources": [{"type": "document", "id": citation.source, "document": document}],
+        "content_index": index,
+        "type": "TEXT_CONTENT",
+    }
+
+
+class WireLogprobs(msgspec.Struct, frozen=True):
+    text: str | None = None
+    logprobs: list[float] | None = None
+
+
+def logprobs_of(wires: Iterable[WireLogprobs]) -> list[Json]:
+    """A chunk of several tokens is one here, with the probability of all: nobody says where it could be parted."""
+    return [
+        {"token": text, "logprob": sum(wire.logprobs or ()), "bytes": list(text.encode()), "top_logprobs": []}
+        for wire in wires
+        for text in (wire.text or "",)
+    ]
+
+
+def wire_logprobs(said: Json) -> Json:
+    """One token for a caller; its number in a vocabulary is unknown."""
+    logprob = said.get("logprob")
+    return {"text": said.get("token"), "token_ids": [], "logprobs": [] if logprob is None else [logprob]}
+
+
+def call_object(call: ToolCall) -> Json:
+    """A whole tool call."""
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
