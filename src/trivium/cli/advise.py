@@ -32,7 +32,8 @@ def advise(*, options: Options = OPTIONS) -> None:
 def endpoints(config: Config) -> dict[Access, tuple[Endpoint, ...]]:
     """By road, what a key or a local model makes usable now: each provider's default and local models."""
     snapshot = snapshot_of(config)
-    names = [f"local/{name}" for name in dict.fromkeys((*config.engines, *snapshot.local_models))]
+    local = dict.fromkeys((*config.engines, *snapshot.local_models))
+    names = [f"local/{name}" for name in local if not snapshot.embeds(name)]
     for id_, bound in config.providers.items():
         if bound.has_key and bound.row.default_model:
             names.append(f"{id_}/{bound.row.default_model}")

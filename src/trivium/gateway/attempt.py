@@ -49,6 +49,7 @@ from trivium.routing.retry_after import retry_after_s
 from trivium.transport.http1 import UpstreamConnection
 from trivium.transport.upstream import Fields
 from trivium.types.event import Event
+from trivium.types.request import Request
 from trivium.types.usage import Usage
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Attempt(msgspec.Struct, eq=False):
     reserved_nanos: int = 0
     _opening: asyncio.Task[None] | None = None
     _fresh: bool = False
+    _passed: bool = False
+    """The caller's own bytes were sent."""
     _losses: tuple[str, ...] = ()
     _written: bool = False
     _settled: bool = False
@@ -127,14 +130,16 @@ class Attempt(msgspec.Struct, eq=False):
     def _build(self) -> bytes:
         exchange, dialect = self.exchange, self.binding.dialect
         row = self.endpoint.provider
-        if exchange.dialect is dialect:
+        head = exchange.head
+        self._passed = exchange.dialect is dialect and head is not None and head.passes
+        if self._passed:
             ask = self.stream and row.stream_usage and not exchange.wants_usage
             stream = True if self.stream and not exchange.stream else None
-            body = dialect.pass_request(exchange.body, exchange.head, self.endpoint.model, stream=stream, ask_usage=ask)
+            body = dialect.pass_request(exchange.body, head, self.endpoint.model, stream=stream, ask_usage=ask)
             return self.binding.payload(body, exchange.wish.forwarded, stream=self.stream)
-        request = msgspec.structs.replace(
-            exchange.canonical(), model=self.endpoint.model, stream=self.stream, include_usage=row.stream_usage
-        )
+        request = msgspec.structs.replace(exchange.canonical(), model=self.endpoint.model)
+        if isinstance(request, Request):
+            request = msgspec.structs.replace(request, stream=self.stream, include_usage=row.stream_usage)
         built = dialect.build_request(request)
         exchange.refuse_losses(built.losses)
         self._losses = built.losses
@@ -236,7 +241,7 @@ class Attempt(msgspec.Struct, eq=False):
         if not streamed and not kind.startswith(b"application/json"):
             shown = self.binding.censored(kind.decode("latin-1"))[:60] or "nothing"
             raise UpstreamProtocolError(f"The upstream answered 200 with `{shown}` instead of JSON.")
-        if exchange.dialect is dialect and streamed == exchange.stream:
+        if self._passed and streamed == exchange.stream:
             if streamed:
                 return PassedStream(self, dialect, wants_usage=exchange.wants_usage, bill=self.bill)
             return PassedAnswer(self, dialect)
@@ -246,13 +251,14 @@ class Attempt(msgspec.Struct, eq=False):
     def _target(self) -> Target:
         exchange = self.exchange
         if exchange.dialect is None:
-            return ObjectTarget(self) if exchange.stream else ResponseTarget(self)
+            return ObjectTarget(self) if exchange.stream else ResponseTarget(self, exchange.request)
         context = AnswerContext(
             id=exchange.id,
             model=exchange.model,
             created=exchange.time_ms // 1000,
             include_usage=exchange.wants_usage,
             input_tokens_estimate=exchange.input_tokens,
+            request=exchange.request,
             elapsed_ns=exchange.elapsed_ns,
         )
         if exchange.stream:
@@ -305,6 +311,8 @@ class Attempt(msgspec.Struct, eq=False):
         exchange, relay, connection = self.exchange, self.relay, self.connection
         if exchange.strict:
             self._refuse_malformed()
+            if exchange.operation != "chat":
+                exchange.refuse_losses(losses)
         if relay is not None and relay.seen.malformed:
             losses = (*losses, MALFORMED)
         if losses:

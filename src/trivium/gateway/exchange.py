@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import time_ns
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -19,8 +19,9 @@ from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan
 from trivium.types.data import DataClass
 from trivium.types.event import Event
-from trivium.types.request import Request
+from trivium.types.request import Operation
 from trivium.types.response import Response
+from trivium.types.retrieval import AnyRequest
 from trivium.types.usage import Usage
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Exchange(msgspec.Struct, eq=False):
     strict: bool
     timeout_s: float | None
     head: Head | None = None
-    request: Request | None = None
+    request: AnyRequest | None = None
     media: Media | None = None
     """None: not looked for."""
     max_output_tokens: int | None = None
@@ -135,6 +136,10 @@ class Exchange(msgspec.Struct, eq=False):
         return self.sink  # pyright: ignore[reportReturnType]
 
     @property
+    def operation(self) -> Operation:
+        return self.dialect.operation if self.dialect else self.request.operation if self.request else "chat"
+
+    @property
     def auto(self) -> bool:
         """Whether what this request spends counts against the daily budget of `auto`."""
         return self.plan is not None and self.plan.route.name == AUTO
@@ -148,7 +153,7 @@ class Exchange(msgspec.Struct, eq=False):
         """Since it came."""
         return int((self.runtime.now() - self.started) * 1e9)
 
-    def canonical(self) -> Request:
+    def canonical(self) -> Any:
         """The request in the vocabulary of all dialects, parsed once. Raises InvalidRequest."""
         if self.request is None:
             if self.dialect is None:
@@ -200,6 +205,7 @@ class Exchange(msgspec.Struct, eq=False):
         if endpoint.price is None:
             return None
         output = self.max_output_tokens or endpoint.max_output or OUTPUT_TOKENS_ASSUMED
+        output = output if self.operation == "chat" else 0
         return endpoint.price.upper_bound(self.input_tokens, output)
 
     def deliver(self) -> None:

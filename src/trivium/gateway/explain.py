@@ -8,6 +8,7 @@ from trivium.gateway.needs import needs_of, text_tokens
 from trivium.gateway.snapshot import Snapshot, facts_of
 from trivium.gateway.wish import Wish
 from trivium.types.request import Request
+from trivium.types.retrieval import AnyRequest
 
 OUTPUT_TOKENS_EXPECTED = 500
 """What an answer takes where nothing is known yet."""
@@ -41,13 +42,17 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
     rejected: tuple[RejectedEndpoint, ...]
 
 
-def view(snapshot: Snapshot, request: Request, wish: Wish, more: tuple[str, ...] = ()) -> PlanView:
+def view(snapshot: Snapshot, request: AnyRequest, wish: Wish, more: tuple[str, ...] = ()) -> PlanView:
     """Plan a request without running it; `more` are further model ids. Raises NotFound for an unknown model."""
     tokens = text_tokens(request)
     data_class = max(wish.data_class, snapshot.config.policy.data_class)
-    facts = facts_of(request.model, data_class, needs_of(request), wish.key, tokens, request.max_output_tokens)
+    chat = request if isinstance(request, Request) else None
+    size = (tokens, chat.max_output_tokens) if chat else (0, None)
+    facts = facts_of(
+        request.model, data_class, needs_of(request), wish.key, *size, operation=request.operation
+    )
     plan = snapshot.plan(facts, more)
-    output = request.max_output_tokens or OUTPUT_TOKENS_EXPECTED
+    output = chat.max_output_tokens or OUTPUT_TOKENS_EXPECTED if chat else 0
     planned = [
         PlannedEndpoint(
             endpoint=endpoint.id,

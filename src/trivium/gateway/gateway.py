@@ -29,17 +29,19 @@ if TYPE_CHECKING:
     from trivium.gateway.owner import Owner
 
 
-def local_models(config: Config) -> tuple[str, ...]:
-    """Names of the models that the store can run, oldest first."""
-    from trivium.engines.store import Store
-
-    return tuple(manifest.name for manifest in Store(Paths(config.home).models).list())
-
-
 def snapshot_of(config: Config, found: Iterable[Found] = ()) -> Snapshot:
     """What requests read now; `found` are the servers that `look` saw."""
-    models = tuple(f"{one.provider}/{one.model}" for one in found if one.model)
-    return Snapshot(config, shipped.catalog(), local_models(config), models)
+    from trivium.engines.store import Store
+
+    manifests = Store(Paths(config.home).models).list()
+    embedders = [manifest for manifest in manifests if manifest.facts.embeds]
+    return Snapshot(
+        config,
+        shipped.catalog(),
+        tuple(manifest.name for manifest in manifests),
+        tuple(f"{one.provider}/{one.model}" for one in found if one.model),
+        frozenset(n for m in embedders for n in (m.name, m.source, m.source.removeprefix("file:"))),
+    )
 
 
 class Gateway:

@@ -8,6 +8,7 @@ from trivium.dialects.base import Media
 from trivium.dialects.request import is_textual
 from trivium.types.message import Audio, File, Image, Message, Part, ToolResult
 from trivium.types.request import Request
+from trivium.types.retrieval import AnyRequest, EmbedRequest, RerankRequest
 
 if TYPE_CHECKING:
     from trivium.gateway.exchange import Exchange
@@ -19,8 +20,10 @@ BYTES_PER_TOKEN = 4
 """A rough count; tokenizers are too slow for the path of a request."""
 
 
-def needs_of(request: Request) -> frozenset[str]:
+def needs_of(request: AnyRequest) -> frozenset[str]:
     """All capabilities that a parsed request needs."""
+    if not isinstance(request, Request):
+        return frozenset()
     needs = set(media_of(request))
     if request.tools:
         needs.add("tools")
@@ -50,9 +53,16 @@ def _parts(message: Message) -> list[Part]:
     return [*message.parts, *inner]
 
 
-def text_tokens(request: Request) -> int:
+def text_tokens(request: AnyRequest) -> int:
     """An estimate of what a parsed request's texts take."""
-    return sum(len(message.text) for message in request.messages) // BYTES_PER_TOKEN
+    match request:
+        case Request():
+            size = sum(len(message.text) for message in request.messages)
+        case EmbedRequest():
+            size = sum(len(one) * (1 if isinstance(one, str) else BYTES_PER_TOKEN) for one in request.inputs)
+        case RerankRequest():
+            size = sum(map(len, request.documents)) + len(request.query) * len(request.documents)
+    return size // BYTES_PER_TOKEN
 
 
 def measure(exchange: Exchange) -> Media:

@@ -18,6 +18,13 @@ GENERATE = {
     b"/v1/responses": "openai_responses",
     b"/openai/v1/responses": "openai_responses",
     b"/v2/chat": "cohere_v2",
+    b"/v1/embeddings": "openai_embeddings",
+    b"/openai/v1/embeddings": "openai_embeddings",
+    b"/v1/rerank": "rerank",
+    b"/v2/embed": "cohere_embed",
+    b"/v2/rerank": "cohere_rerank",
+    b"/api/embed": "ollama_embed",
+    b"/api/embeddings": "ollama_embed",
 }
 """POST: one request to a model in the path's dialect."""
 MODELS = frozenset((b"/v1/models", b"/openai/v1/models"))

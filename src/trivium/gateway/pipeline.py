@@ -36,6 +36,7 @@ from trivium.routing.disposition import after_failure
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan
 from trivium.types.request import Request
+from trivium.types.retrieval import AnyRequest
 
 LEARN_S_MAX = 5.0
 """More than `auto` waits for what is not known."""
@@ -50,14 +51,15 @@ def begin(runtime: Runtime, sink: WireSink, dialect: Dialect, body: bytes, wish:
     return exchange
 
 
-def begin_request(runtime: Runtime, sink: ObjectSink, request: Request, wish: Wish) -> Exchange:
+def begin_request(runtime: Runtime, sink: ObjectSink, request: AnyRequest, wish: Wish) -> Exchange:
     """Take a request of a caller in the same process, as an object."""
     exchange = opened(runtime, sink, None, b"", wish)
     exchange.request = request
     exchange.model = request.model
-    exchange.stream = request.stream
     exchange.wants_usage = True
-    exchange.max_output_tokens = request.max_output_tokens
+    if isinstance(request, Request):
+        exchange.stream = request.stream
+        exchange.max_output_tokens = request.max_output_tokens
     exchange.input_tokens = text_tokens(request)
     take(exchange, enter)
     return exchange
@@ -104,7 +106,7 @@ def admit(exchange: Exchange, dialect: Dialect) -> None:
 
 def start(exchange: Exchange) -> None:
     """Plan and make the first attempt; `auto` may wait a moment for what is to be known of this machine and day."""
-    if exchange.model == AUTO:
+    if exchange.model == AUTO and exchange.operation == "chat":
         learning = exchange.runtime.before_auto(rests_on_found=exchange.snapshot.rests_on_found)
         if learning is not None:
             exchange.deadline = exchange.started + LEARN_S_MAX
@@ -148,7 +150,7 @@ def plan(exchange: Exchange) -> None:
     exchange.plan = found
     if not found.endpoints:
         raise no_endpoint(found)
-    leg = exchange.leg = exchange.snapshot.leg(found, 0, exchange.dialect)
+    leg = exchange.leg = exchange.snapshot.leg(found, 0, exchange.dialect, exchange.operation)
     total_s, asked_s = leg.limits.total_s, exchange.timeout_s
     exchange.deadline = exchange.started + (total_s if asked_s is None else min(total_s, asked_s))
     if found.passed_over is not None:
@@ -157,7 +159,10 @@ def plan(exchange: Exchange) -> None:
 
 def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...]) -> Plan:
     snapshot, key, output = exchange.snapshot, exchange.wish.key, exchange.max_output_tokens
-    usual = snapshot.usual_plan(exchange.model, more, exchange.data_class, needs, key)
+    operation = exchange.operation
+    usual = snapshot.usual_plan(exchange.model, more, exchange.data_class, needs, key, operation)
+    if operation != "chat":
+        return usual  # a window holds each of the texts, not all of them
     if not usual.holds(exchange.input_tokens, output):
         measure(exchange)  # media are no text: without them it may fit
     if usual.holds(exchange.input_tokens, output):
@@ -199,7 +204,7 @@ def go_to(exchange: Exchange, chosen: Plan, position: int) -> Leg:
     """Make another endpoint of the plan the current one."""
     exchange.position = position
     exchange.tries = 0
-    leg = exchange.leg = exchange.snapshot.leg(chosen, position, exchange.dialect)
+    leg = exchange.leg = exchange.snapshot.leg(chosen, position, exchange.dialect, exchange.operation)
     return leg
 
 

@@ -34,7 +34,9 @@ from trivium.types.event import (
     UsageReport,
     is_content,
 )
+from trivium.types.request import Request
 from trivium.types.response import Fold, Response
+from trivium.types.retrieval import AnyRequest, answered
 from trivium.types.usage import Usage
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
@@ -149,7 +151,7 @@ class PassedAnswer(_Gathering, Relay):
         self.usage = read.usage
         self.finish_reason = read.finish_reason
         self.upstream_id = read.id
-        self.output_estimate = len(body) // 4
+        self.output_estimate = len(body) // 4 if self._dialect.operation == "chat" else 0
         self._outlet.complete(body)
 
 
@@ -325,29 +327,36 @@ class ResponseTarget:
 
     bytes_max = ANSWER_BYTES_MAX
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, request: AnyRequest | None) -> None:
         self._outlet = outlet
         self._fold = Fold()
+        self._request = request
 
     def add(self, events: list[Event]) -> None:
         for event in events:
             self._fold.add(event)
 
+    def _answer(self) -> tuple[Response, tuple[str, ...]]:
+        """The answer, and what of it is not what was asked for."""
+        response, request = self._fold.response(), self._request
+        return (response, ()) if request is None or isinstance(request, Request) else answered(response, request)
+
     def finish(self) -> None:
-        self._outlet.complete(self._fold.response())
+        self._outlet.complete(*self._answer())
 
 
 class WholeTarget(ResponseTarget):
     """A whole answer in the caller's dialect, folded from events."""
 
     def __init__(self, outlet: Outlet, dialect: Dialect, context: AnswerContext) -> None:
-        super().__init__(outlet)
+        super().__init__(outlet, context.request)
         self._dialect = dialect
         self._context = context
 
     def finish(self) -> None:
-        built = self._dialect.encode_answer(self._fold.response(), self._context)
-        self._outlet.complete(built.body, built.losses)
+        response, losses = self._answer()
+        built = self._dialect.encode_answer(response, self._context)
+        self._outlet.complete(built.body, losses + built.losses)
 
 
 class Source(Protocol):

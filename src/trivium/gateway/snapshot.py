@@ -5,6 +5,7 @@ Pure look-ups with bounded caches. A new configuration is a new snapshot, swappe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -15,8 +16,8 @@ from trivium.catalog.resolve import endpoint as resolve_endpoint
 from trivium.catalog.rows import Endpoint, Timeouts
 from trivium.config.schema import Config, TokenCommand
 from trivium.dialects import suited
-from trivium.dialects.base import Dialect, Operation
-from trivium.errors import ConfigError, NoEndpoint, NotFound
+from trivium.dialects.base import Dialect
+from trivium.errors import ConfigError, InvalidRequest, NoEndpoint, NotFound
 from trivium.ledger.record import Place, packed
 from trivium.policy.key import Key
 from trivium.routing.names import AUTO, LOCAL
@@ -24,6 +25,7 @@ from trivium.routing.names import parse as parse_name
 from trivium.routing.plan import Facts, Plan, Rejected, plan
 from trivium.routing.route import Route
 from trivium.types.data import DataClass
+from trivium.types.request import Operation
 from trivium.types.secret import Secret
 
 CACHE_MAX = 4096
@@ -33,6 +35,11 @@ FIRST_CONTENT_S_REMOTE, FIRST_CONTENT_S_REMOTE_ALONE, FIRST_CONTENT_S_THINKER = 
 FIRST_CONTENT_S_LOCAL = 300.0
 IDLE_S_REMOTE, IDLE_S_LOCAL = 20.0, 60.0
 TOTAL_S_REMOTE, TOTAL_S_LOCAL = 600.0, 1800.0
+
+_CHAT: frozenset[Operation] = frozenset({"chat"})
+_RETRIEVAL: frozenset[Operation] = frozenset({"embed", "rerank"})
+_EMBEDDER: dict[str, Any] = {"dialect": "openai_embeddings", "dialects": ("cosine_rerank",)}
+"""How an engine of ours is asked whose model makes vectors."""
 
 Candidate = Endpoint | Rejected
 
@@ -63,13 +70,20 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
 class Snapshot:
     """What every request reads and none changes.
 
-    `local_models` are the names that the store can run, `found` the models of servers that were found running.
+    `local_models` are the names that the store can run, `found` the models of servers that were found running,
+    `embedders` the names, and the sources, of those models of the store that make vectors.
     """
 
     def __init__(
-        self, config: Config, catalog: Catalog, local_models: tuple[str, ...] = (), found: tuple[str, ...] = ()
+        self,
+        config: Config,
+        catalog: Catalog,
+        local_models: tuple[str, ...] = (),
+        found: tuple[str, ...] = (),
+        embedders: frozenset[str] = frozenset(),
     ) -> None:
         self.config = config
+        self.embedders = embedders
         self.found = found
         self.catalog = catalog
         self.local_models = local_models
@@ -126,10 +140,17 @@ class Snapshot:
                 param="model",
             )
         weights = engine.model if engine else model
-        row = self.config.providers[LOCAL].row
+        row, operations = self.config.providers[LOCAL].row, _CHAT
+        if self.embeds(model):
+            row, operations = msgspec.structs.replace(row, **_EMBEDDER), _RETRIEVAL
         found = resolve_endpoint(self.catalog, row, weights, override=self.config.models.get(name), trusted_origin=True)
         context = engine.context if engine and engine.context else found.context
-        return msgspec.structs.replace(found, id=name, engine=model, context=context)
+        return msgspec.structs.replace(found, id=name, engine=model, context=context, operations=operations)
+
+    def embeds(self, model: str) -> bool:
+        """Whether an engine of ours, or a model of the store, makes vectors; else it chats."""
+        engine = self.config.engines.get(model)
+        return (engine.model if engine else model) in self.embedders
 
     def route(self, name: str) -> Route:
         """The route that a caller's `model` means: a configured one, `auto`, or one made of a single endpoint."""
@@ -144,7 +165,7 @@ class Snapshot:
     def _auto(self) -> Route:
         targets = [*self.primary(), *self.default_local()]
         if not targets:
-            targets = [f"{LOCAL}/{model}" for model in self.catalog.local_models][:1]
+            targets = [f"{LOCAL}/{m.name}" for m in self.catalog.local_models.values() if m.operation == "chat"][:1]
         return Route(name=AUTO, targets=tuple(dict.fromkeys(targets)))
 
     def primary(self) -> list[str]:
@@ -158,25 +179,34 @@ class Snapshot:
 
     def default_local(self) -> list[str]:
         """The last resort: the first configured engine, else a server that was found and the store's first model."""
-        if self.config.engines:
-            return [f"{LOCAL}/{next(iter(self.config.engines))}"]
-        return [*self.found[:1], *(f"{LOCAL}/{model}" for model in self.local_models[:1])]
+        if engines := self._chatting(self.config.engines):
+            return engines[:1]
+        return [*self.found[:1], *self._chatting(self.local_models)[:1]]
+
+    def _chatting(self, models: Iterable[str]) -> list[str]:
+        return [f"{LOCAL}/{model}" for model in models if not self.embeds(model)]
 
     @property
     def rests_on_found(self) -> bool:
         """Whether `auto` has no better choice than a server that may be running."""
-        return not self.config.engines and not self.primary()
+        return not self._chatting(self.config.engines) and not self.primary()
 
     # ---- plans
 
     def usual_plan(
-        self, model: str, more: tuple[str, ...], data_class: DataClass, needs: frozenset[str], key: Key | None
+        self,
+        model: str,
+        more: tuple[str, ...],
+        data_class: DataClass,
+        needs: frozenset[str],
+        key: Key | None,
+        operation: Operation = "chat",
     ) -> Plan:
         """The plan for every request of this kind whose size it `holds`. Raises NotFound for an unknown model."""
-        kind = (model, more, data_class, needs, key)
+        kind = (model, more, data_class, needs, key, operation)
         found = self._plans.get(kind)
         if found is None:
-            found = self.plan(facts_of(model, data_class, needs, key), more)
+            found = self.plan(facts_of(model, data_class, needs, key, operation=operation), more)
             _remember(self._plans, kind, found)
         return found
 
@@ -190,6 +220,12 @@ class Snapshot:
         for name in (facts.model, *more):
             base, road = self._without_road(name)
             routes.append(self.route(base))
+            if routes[-1].name == AUTO and facts.operation in _RETRIEVAL:
+                raise InvalidRequest(
+                    "`auto` is for chats only: what two models make of the same texts cannot be compared.",
+                    remedy="Name a model, for example `local/minilm`.",
+                    param="model",
+                )
             allowed = not facts.models or name in facts.models or base in facts.models
             for target in routes[-1].targets:
                 if (target, road) not in candidates:
@@ -268,7 +304,7 @@ class Snapshot:
                 dialect=dialect,
                 binding=None if endpoint.engine or self.token_command(endpoint) else self.binding(endpoint, dialect),
                 limits=self._limits(plan.route, endpoint, alone=alone),
-                streams=upstream_stream == "always",
+                streams=upstream_stream == "always" and dialect.operation == "chat",
             )
             _remember(self._legs, place, found)
         return found
@@ -305,10 +341,13 @@ def facts_of(
     key: Key | None,
     input_tokens: int = 0,
     max_output_tokens: int | None = None,
+    *,
+    operation: Operation = "chat",
 ) -> Facts:
     """What a plan needs to know of a request with a caller's key."""
     return Facts(
         model=model,
+        operation=operation,
         data_class=data_class,
         needs=needs,
         input_tokens=input_tokens,

@@ -82,11 +82,8 @@ def test_counts():
     assert (tokens(0), tokens(7), tokens(7.0)) == (0, 7, 7)
 
 
-class _Head(msgspec.Struct):
-    model: ModelName
-    messages: msgspec.Raw
-    models: tuple[str, ...] = ()
-    twin_sent: Any = msgspec.UNSET
+class _Head(CommonHead, kw_only=True):
+    pass
 
 
 def test_many_threads_share_a_head_decoder():

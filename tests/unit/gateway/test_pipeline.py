@@ -835,7 +835,7 @@ def test_a_defect_in_an_attempt_ends_its_request(world: World, monkeypatch: pyte
 def test_a_defect_on_the_way_to_the_next_endpoint_ends_the_request(world: World, up: FakeUpstream) -> None:
     name = route(world, "oai/529", "oai/ok")
     leg = world.runtime.snapshot.leg
-    world.runtime.snapshot.leg = lambda plan, position, caller: broken() if position else leg(plan, position, caller)
+    world.runtime.snapshot.leg = lambda plan, position, *who: broken() if position else leg(plan, position, *who)
     _, sink = world.ask(name)
     assert isinstance(sink.error, errors.InternalError)
     assert asked(up) == ["529"]
