@@ -5,25 +5,19 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 
-from trivium.dialects.base import Dialect
-from trivium.types.request import Operation
+from trivium.dialects.base import Dialect, Operation
 
-_NAMES = frozenset({"openai_chat", "openai_responses", "anthropic_messages", "cohere_v2", "ollama", "ollama_generate"})
-_RETRIEVAL = frozenset(
-    {"openai_embeddings", "cohere_embed", "ollama_embed", "rerank", "cohere_rerank", "cosine_rerank"}
+_NAMES = frozenset(
+    {"openai_chat", "openai_responses", "anthropic_messages", "cohere_v2", "gemini", "ollama", "ollama_generate"}
 )
-_KIN: dict[str, tuple[str, ...]] = {
-    "openai_chat": ("openai_embeddings", "rerank"),
-    "cohere_v2": ("cohere_embed", "cohere_rerank"),
-    "ollama": ("ollama_generate", "ollama_embed"),
-}
+_KIN: dict[str, tuple[str, ...]] = {"ollama": ("ollama_generate",)}
 """What a server that speaks a dialect has beside it, under the same base URL."""
 
 
 @cache
 def get(name: str) -> Dialect:
     """The dialect of that name, loaded on first use. Raises ValueError for a name that is none."""
-    if name in _NAMES | _RETRIEVAL:
+    if name in _NAMES:
         return import_module(f"{__name__}.{name}").DIALECT
     raise ValueError(f"there is no dialect `{name}`")
 

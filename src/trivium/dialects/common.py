@@ -88,11 +88,15 @@ def check_size(messages: msgspec.Raw, where: str = "messages") -> None:
     if len(memoryview(messages)) > MESSAGES_BYTES_FREE and (
         len(_COUNT.decode(messages)) > MESSAGES_MAX or bytes(messages).count(b'"type"') > PARTS_MAX
     ):
-        raise InvalidRequest(
-            f"A request that is translated may have {MESSAGES_MAX} messages and {PARTS_MAX} parts.",
-            remedy="Shorten the conversation, or ask an endpoint that speaks your dialect.",
-            param=where,
-        )
+        raise too_long(where)
+
+
+def too_long(where: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"A request that is translated may have {MESSAGES_MAX} messages and {PARTS_MAX} parts.",
+        remedy="Shorten the conversation, or ask an endpoint that speaks your dialect.",
+        param=where,
+    )
 
 
 class ModelName(str):
@@ -136,7 +140,7 @@ class CommonHead(msgspec.Struct, kw_only=True):
             )
 
 
-def _check_twin(body: bytes) -> None:
+def check_twin(body: bytes) -> None:
     """Refuse a `trivium`, or a member of it, that is there twice: of two wishes for privacy the weaker could count."""
     try:
         top: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list)
@@ -181,16 +185,16 @@ class HeadDecoder(Generic[H]):
         if models != 1:
             raise InvalidRequest("The body has more than one `model`.", remedy="Send the key once.", param="model")
         if head.twin_sent is not UNSET:
-            _check_twin(body)
+            check_twin(body)
         check_name(head.model)
         if more := head.models:
-            _check_models(more)
+            check_models(more)
         head.check()
         head.model = str(head.model)  # pyright: ignore[reportAttributeAccessIssue]  # a plain text again, for encoders
         return head
 
 
-def _check_models(more: tuple[str, ...]) -> None:
+def check_models(more: tuple[str, ...]) -> None:
     if len(more) > MODELS_MAX:
         raise InvalidRequest(f"`models` has more than {MODELS_MAX}.", remedy="Name the best.", param="models")
     for number, name in enumerate(more):

@@ -53,7 +53,7 @@ class BodyReader(Generic[B]):
 
     def __init__(self, wire: type[B]) -> None:
         self._decode = msgspec.json.Decoder(wire).decode
-        self._known = frozenset(wire.__struct_fields__) | {"models", "trivium"}  # those two are the gateway's own
+        self._known = {*wire.__struct_encode_fields__, "models", "trivium"}  # the last two are the gateway's own
 
     def __call__(self, body: bytes) -> tuple[B, Json]:
         """Raises InvalidRequest."""

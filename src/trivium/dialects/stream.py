@@ -194,14 +194,14 @@ class SSEMeter(_Meter):
         super().__init__(FrameCutter(), self._template.count)
 
     def close(self) -> bytes:
-        """The marker, where it alone is missing. An unfinished frame is dropped, save a line end behind the marker."""
+        """The marker, where it alone is missing. An unfinished frame is dropped, save a line end behind the last one."""
         rest = self._cutter.close()
         if self.complete:
             return rest
         if self.error is not None or not self._finished():
             return b""
         self.complete = True
-        return self._marker
+        return (b"" if rest.strip() else rest) + self._marker
 
     @abstractmethod
     def _finished(self) -> bool:

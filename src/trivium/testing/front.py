@@ -11,6 +11,8 @@ from trivium.testing import faults
 from trivium.testing.answers import CREATED, JSON, Question
 from trivium.testing.anthropic_messages import VOICE as ANTHROPIC
 from trivium.testing.cohere_v2 import VOICE as COHERE
+from trivium.testing.gemini import VOICE as GEMINI
+from trivium.testing.gemini import models as gemini_models
 from trivium.testing.http import Request
 from trivium.testing.ollama import CHAT, GENERATE
 from trivium.testing.openai_chat import VOICE as OPENAI
@@ -25,9 +27,14 @@ VOICES: dict[str, Voice] = {
     "/v2/chat": COHERE,
     "/api/chat": CHAT,
     "/api/generate": GENERATE,
+    "/v1beta/models/{model}:generateContent": GEMINI,
+    "/v1beta/models/{model}:streamGenerateContent": GEMINI,
 }
 COUNT_TOKENS = "/v1/messages/count_tokens"
+_KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
 MODELS = ("ok", "echo", "tool", "tools2", "reasoning", "cached")
+_ADDRESSED = re.compile(r"(/v1(?:beta)?/models/)(.+)(:\w+)")
+"""Paths that name a model."""
 
 
 class Reply(NamedTuple):
@@ -45,17 +52,29 @@ def decoded(body: bytes) -> JSON | None:
         return None
 
 
+def asked(request: Request) -> JSON | None:
+    """The body as a JSON object, with the model and the stream of a path that says them; None if it is none."""
+    body, found = decoded(request.body), _ADDRESSED.fullmatch(request.path.partition("?")[0])
+    if body is None or found is None:
+        return body
+    return body | {"model": found[2], "stream": found[3].startswith(":stream")}
+
+
 def receive(request: Request, body: JSON | None, key: str | None) -> tuple[Voice, Question] | Reply:
     """A good question and the dialect to answer it in, or the whole reply: a list, a count, a refusal."""
-    path = request.path.partition("?")[0]
+    path, _, query = request.path.partition("?")
+    path = _ADDRESSED.sub(r"/v1beta/models/{model}\3", path)
     anthropic = "anthropic-version" in request.headers or path.startswith("/v1/messages")
-    voice = ANTHROPIC if anthropic and path not in VOICES else VOICES.get(path, OPENAI)
+    other = ANTHROPIC if anthropic else GEMINI if path.startswith("/v1beta/") else OPENAI
+    voice = VOICES.get(path, other)
     try:
         _check_key(request, key)
         if (request.method, path) == ("GET", "/v1/models"):
             cohere = "page_size=" in request.path
             return Reply(200, _anthropic_models() if anthropic else _cohere_models() if cohere else _openai_models())
-        if path not in (*VOICES, COUNT_TOKENS):
+        if (request.method, path) == ("GET", "/v1beta/models"):
+            return Reply(200, gemini_models(_names()))
+        if path not in (*VOICES, COUNT_TOKENS) or (path.endswith(":streamGenerateContent") and "alt=sse" not in query):
             raise Refused(PROBLEMS["404"]._replace(message=f"Invalid URL ({request.method} {path})"))
         checked = _checked(request, body, anthropic=anthropic)
         if path == COUNT_TOKENS:
@@ -68,7 +87,8 @@ def receive(request: Request, body: JSON | None, key: str | None) -> tuple[Voice
 
 
 def _check_key(request: Request, key: str | None) -> None:
-    given = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
+    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+    given = next((request.headers[name] for name in _KEY_HEADERS if name in request.headers), bearer)
     if key is not None and given != key:
         raise Refused(PROBLEMS["401"])
 

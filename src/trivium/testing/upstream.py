@@ -27,7 +27,7 @@ from msgspec.json import decode, encode
 from trivium.testing import answers, faults
 from trivium.testing.answers import JSON
 from trivium.testing.call import JSON_TYPE, Call
-from trivium.testing.front import VOICES, Reply, decoded, receive
+from trivium.testing.front import VOICES, Reply, asked, receive
 from trivium.testing.http import BadRequest, Connection, Request, response_head
 
 
@@ -209,7 +209,7 @@ class FakeUpstream:
             connection.fin()
 
     async def _answer(self, connection: Connection, request: Request) -> None:
-        body = decoded(request.body)
+        body = asked(request)
         seen, number, earlier = self._record(connection, request, body)
         # The answer stops as soon as nobody reads it: that is what a test of cancellation looks for.
         work = asyncio.ensure_future(self._respond(connection, request, body, number, earlier))
