@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import msgspec
 import pytest
 
 from trivium.dialects import get
-from trivium.dialects.common import MODEL_NAME_BYTES_MAX, HeadDecoder, ModelName, excerpt, tokens, upstream_error
+from trivium.dialects.common import MODEL_NAME_BYTES_MAX, CommonHead, HeadDecoder, excerpt, tokens, upstream_error
 from trivium.errors import (
     InvalidRequest,
     UpstreamAuthError,
