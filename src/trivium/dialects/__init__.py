@@ -5,19 +5,28 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 
-from trivium.dialects.base import Dialect, Operation
+from trivium.dialects.base import Dialect
+from trivium.types.request import Operation
 
 _NAMES = frozenset(
     {"openai_chat", "openai_responses", "anthropic_messages", "cohere_v2", "gemini", "ollama", "ollama_generate"}
 )
-_KIN: dict[str, tuple[str, ...]] = {"ollama": ("ollama_generate",)}
+_RETRIEVAL = frozenset(
+    {"openai_embeddings", "cohere_embed", "gemini_embed", "ollama_embed", "rerank", "cohere_rerank", "cosine_rerank"}
+)
+_KIN: dict[str, tuple[str, ...]] = {
+    "openai_chat": ("openai_embeddings", "rerank"),
+    "cohere_v2": ("cohere_embed", "cohere_rerank"),
+    "gemini": ("gemini_embed",),
+    "ollama": ("ollama_generate", "ollama_embed"),
+}
 """What a server that speaks a dialect has beside it, under the same base URL."""
 
 
 @cache
 def get(name: str) -> Dialect:
     """The dialect of that name, loaded on first use. Raises ValueError for a name that is none."""
-    if name in _NAMES:
+    if name in _NAMES | _RETRIEVAL:
         return import_module(f"{__name__}.{name}").DIALECT
     raise ValueError(f"there is no dialect `{name}`")
 

@@ -48,9 +48,7 @@ def view(snapshot: Snapshot, request: AnyRequest, wish: Wish, more: tuple[str, .
     data_class = max(wish.data_class, snapshot.config.policy.data_class)
     chat = request if isinstance(request, Request) else None
     size = (tokens, chat.max_output_tokens) if chat else (0, None)
-    facts = facts_of(
-        request.model, data_class, needs_of(request), wish.key, *size, operation=request.operation
-    )
+    facts = facts_of(request.model, data_class, needs_of(request), wish.key, *size, operation=request.operation)
     plan = snapshot.plan(facts, more)
     output = chat.max_output_tokens or OUTPUT_TOKENS_EXPECTED if chat else 0
     planned = [
