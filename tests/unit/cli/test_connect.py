@@ -223,8 +223,10 @@ def test_files_that_were_not_there_are_gone_again(tmp_path: Path, tool: str) -> 
 def test_what_others_changed_meanwhile_stays(tmp_path: Path) -> None:
     file = users_file(tmp_path, "claude-code")
     connected(tmp_path, "claude-code", "--write")
-    said = json.loads(file.read_text())
-    assert list(said) == ["model", "env"]
+    text = file.read_text()
+    assert text.startswith('{\n    "model": "opus",\n    "env": {\n        "A": "ü",\n')
+    assert not text.endswith("\n")
+    said = json.loads(text)
     said["env"] |= {"ANTHROPIC_BASE_URL": "http://another", "B": {}}
     said["new"] = [{}]
     file.write_text(json.dumps(said))
