@@ -24,7 +24,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-long test-portable faults faults-table bench lint format lock clean
+.PHONY: help demo setup test test-long test-portable faults faults-table dialects-table bench lint format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -52,6 +52,9 @@ faults: $(VENV)/dev.stamp ## the fault suite, one combination of each case at th
 
 faults-table: $(VENV)/dev.stamp ## ask the fault table once and write docs/faults.md
 	PYTHONPATH=tests $(BIN)/python -m faults.table docs/faults.md
+
+dialects-table: $(VENV)/dev.stamp ## ask each pair of dialects once and write docs/dialects.md
+	PYTHONPATH=tests $(BIN)/python -m matrix.table docs/dialects.md
 
 bench: $(VENV)/dev.stamp ## measure the data plane beside its peers
 	$(BIN)/python bench/bench.py --install nginx litellm rolter
