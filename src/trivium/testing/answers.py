@@ -47,6 +47,8 @@ class Question:
     max_tokens: int | None = None
     include_usage: bool = True
     n: int = 1
+    body: JSON | None = None
+    """The request itself, where its answer is made of it."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Answer:
     """The answer ends at the caller's `max_tokens`."""
     include_usage: bool = True
     n: int = 1
+    body: JSON | None = None
 
     @property
     def text(self) -> str:
@@ -118,6 +121,7 @@ def answer(question: Question, number: int, text: str = TEXT) -> Answer:
         cut_short=cut_short,
         include_usage=question.include_usage,
         n=question.n,
+        body=question.body,
     )
 
 

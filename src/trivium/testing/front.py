@@ -18,6 +18,7 @@ from trivium.testing.ollama import CHAT, GENERATE
 from trivium.testing.openai_chat import VOICE as OPENAI
 from trivium.testing.openai_responses import VOICE as RESPONSES
 from trivium.testing.problems import PROBLEMS, invalid
+from trivium.testing.retrieval import VOICES as RETRIEVAL
 from trivium.testing.voice import Refused, Voice, tokens_of
 
 VOICES: dict[str, Voice] = {
@@ -29,6 +30,7 @@ VOICES: dict[str, Voice] = {
     "/api/generate": GENERATE,
     "/v1beta/models/{model}:generateContent": GEMINI,
     "/v1beta/models/{model}:streamGenerateContent": GEMINI,
+    **RETRIEVAL,
 }
 COUNT_TOKENS = "/v1/messages/count_tokens"
 _KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
