@@ -27,9 +27,24 @@ GENERATE = {
     b"/api/embeddings": "ollama_embed",
 }
 """POST: one request to a model in the path's dialect."""
+LOADS = {b"/api/chat": "ollama", b"/api/generate": "ollama_generate"}
+"""POST: the same, and a body that asks nothing loads an engine."""
 MODELS = frozenset((b"/v1/models", b"/openai/v1/models"))
 PLAN = b"/v1/plan"
 HEALTH, READY = b"/health", b"/ready"
+
+_GET, _POST = (b"GET", b"HEAD"), (b"POST",)
+_OLLAMA = {
+    b"version": _GET,
+    b"ps": _GET,
+    b"show": _POST,
+    b"pull": _POST,
+    b"push": _POST,
+    b"create": _POST,
+    b"copy": _POST,
+    b"delete": (b"DELETE", b"POST"),
+}
+"""Under `/api/`: what Ollama's clients ask of it beside answers."""
 
 DOUBLED = b"/v1/v1/"
 
@@ -37,6 +52,8 @@ _PREFIXES = (
     (b"/v1/messages", "anthropic_messages"),
     (b"/messages", "anthropic_messages"),
     (b"/v2/", "cohere_v2"),
+    (b"/api/v1/", "openai_chat"),
+    (b"/api/", "ollama"),
 )
 """The dialects in which paths are refused that do not exist; of all others it is OpenAI's."""
 
@@ -48,6 +65,8 @@ class Place(msgspec.Struct, frozen=True):
     dialect: Dialect
     methods: tuple[bytes, ...]
     addressed: Addressed | None = None
+    detail: str = ""
+    """What the path or its query names beside."""
 
 
 @cache
@@ -59,7 +78,11 @@ def table() -> dict[bytes, Place]:
     places[PLAN] = Place("plan", openai, (b"POST",))
     places[HEALTH] = Place("health", openai, (b"GET", b"HEAD"))
     places[READY] = Place("ready", openai, (b"GET", b"HEAD"))
-    places[b"/"] = Place("health", openai, (b"HEAD",))
+    places |= {path: Place("loads", dialect_named(name), _POST) for path, name in LOADS.items()}
+    ollama = dialect_named("ollama")
+    places |= {b"/api/" + ask: Place("ollama", ollama, how, detail=ask.decode()) for ask, how in _OLLAMA.items()}
+    places[b"/api/tags"] = Place("models", ollama, _GET)
+    places[b"/"] = Place("home", openai, _GET)
     return places
 
 

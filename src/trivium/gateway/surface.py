@@ -9,6 +9,7 @@ from trivium.dialects.base import Dialect
 from trivium.errors import InternalError, TriviumError
 from trivium.gateway import paths, pipeline
 from trivium.gateway.explain import view
+from trivium.gateway.lookup import Lookup
 from trivium.gateway.models import model_rows
 from trivium.gateway.paths import Place
 from trivium.gateway.runtime import Runtime
@@ -47,8 +48,26 @@ def serve(
         case "generate":
             generate(runtime, connection, place.dialect, body, wish_of(fields, place, key), extra)
         case "models":
-            dialect = dialect_named("anthropic_messages" if b"anthropic-version" in fields else "openai_chat")
+            dialect = dialect_named("anthropic_messages") if b"anthropic-version" in fields else place.dialect
             connection.whole(200, JSON + extra, dialect.models_answer(model_rows(runtime.snapshot, key)))
+        case "loads":
+            from trivium.gateway import ollama
+
+            wish, asked = wish_of(fields, place, key), ollama.loading(place.dialect, body)
+            if asked is None:
+                generate(runtime, connection, place.dialect, body, wish, extra)
+            else:
+                Lookup(runtime, connection, place.dialect, extra, ollama.load(runtime, key, place.dialect, asked))
+        case "ollama":
+            from trivium.gateway import ollama
+
+            if place.detail == "ps":
+                Lookup(runtime, connection, place.dialect, extra, ollama.running(runtime, key))
+            else:
+                said = ollama.told(runtime, key, place.detail, body)
+                connection.whole(200, JSON + extra, msgspec.json.encode(said))
+        case "home":
+            connection.whole(200, b"content-type: text/plain; charset=utf-8\r\n" + extra, b"Ollama is running")
         case "plan":
             wish, dialect = wish_of(fields, place, key), place.dialect
             more = dialect.peek(body).models

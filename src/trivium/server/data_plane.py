@@ -107,7 +107,7 @@ class DataPlane:
         if head.method == b"OPTIONS":
             self._preflight(connection, cors)
             return
-        if place is not None and place.kind in ("health", "ready"):
+        if place is not None and place.kind in ("health", "ready", "home"):
             surface.serve(self._runtime, connection, place, head.fields, body)
             return
         key = self._guard.key_of(head.fields)

@@ -29,6 +29,7 @@ DIALECT = Dialect(
     path="/api/chat",
     stream_type=b"application/x-ndjson",
     keep_alive=b"",
+    failure_ends=True,
     by_url=False,
     peek=peek,
     parse_request=parse_request,

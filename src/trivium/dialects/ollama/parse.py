@@ -137,13 +137,11 @@ def _result(wire: WireMessage, number: int, said: tuple[Any, ...], waiting: list
         fitting = [call for call in waiting if call.id == wire.tool_call_id]
     else:
         fitting = [call for call in waiting if call.name == wire.tool_name] or waiting
-    call = fitting[0] if fitting else None
-    if call is not None:
-        waiting.remove(call)
-    call_id = wire.tool_call_id or (call.id if call else f"call_{number}")
-    return ToolResult(
-        call_id=call_id, parts=said, name=None if call and call.name == wire.tool_name else wire.tool_name
-    )
+    call_id = wire.tool_call_id or (fitting[0].id if fitting else f"call_{number}")
+    name = None if any(call.name == wire.tool_name for call in fitting) else wire.tool_name
+    if fitting:
+        waiting.remove(fitting[0])
+    return ToolResult(call_id=call_id, parts=said, name=name)
 
 
 def _images(images: list[str] | None, where: str) -> tuple[Image, ...]:
