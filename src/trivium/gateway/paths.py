@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from functools import cache
 
@@ -9,30 +10,76 @@ import msgspec
 
 from trivium.dialects import get as dialect_named
 from trivium.dialects.base import Addressed, Dialect
-from trivium.errors import MethodNotAllowed, NotFound
+from trivium.errors import InvalidRequest, MethodNotAllowed, NotFound
 
 GENERATE = {
     b"/v1/chat/completions": "openai_chat",
     b"/openai/v1/chat/completions": "openai_chat",
-    b"/v1/messages": "anthropic_messages",
     b"/v1/responses": "openai_responses",
     b"/openai/v1/responses": "openai_responses",
+    b"/v1/messages": "anthropic_messages",
     b"/v2/chat": "cohere_v2",
+    b"/api/v1/chat/completions": "openrouter",
+    b"/api/v1/responses": "openai_responses",
+    b"/api/v1/messages": "anthropic_messages",
+    b"/v1/completions": "openai_completions",
+    b"/openai/v1/completions": "openai_completions",
+    b"/api/v1/completions": "openai_completions",
     b"/v1/embeddings": "openai_embeddings",
     b"/openai/v1/embeddings": "openai_embeddings",
+    b"/api/v1/embeddings": "openai_embeddings",
     b"/v1/rerank": "rerank",
     b"/v2/embed": "cohere_embed",
     b"/v2/rerank": "cohere_rerank",
+    b"/api/v1/rerank": "rerank",
     b"/api/embed": "ollama_embed",
     b"/api/embeddings": "ollama_embed",
 }
 """POST: one request to a model in the path's dialect."""
 LOADS = {b"/api/chat": "ollama", b"/api/generate": "ollama_generate"}
 """POST: the same, and a body that asks nothing loads an engine."""
-MODELS = frozenset((b"/v1/models", b"/openai/v1/models"))
+COUNTS = {
+    b"/v1/messages/count_tokens": "anthropic_count",
+    b"/api/v1/messages/count_tokens": "anthropic_count",
+}
+"""POST: how large a request is."""
+ACTIONS = {
+    "generateContent": "gemini",
+    "streamGenerateContent": "gemini",
+    "embedContent": "gemini_embed",
+    "batchEmbedContents": "gemini_embed",
+}
+"""POST, behind a model's name and a colon: the same in Gemini's dialects."""
+_ENDS = tuple(b":%b" % action.encode() for action in ACTIONS)
+_ASKED = re.compile(r"/v1(?:beta)?/models/(.+):(\w+)", re.DOTALL)
+MODELS = {
+    b"/api/tags": "ollama",
+    b"/v1beta/models": "gemini",
+    b"/v1/models": "openai_chat",
+    b"/openai/v1/models": "openai_chat",
+    b"/api/v1/models": "openrouter",
+    b"/api/v1/models/user": "openrouter",
+}
+"""GET: the models that can be named; where OpenAI's dialect stands, a header may choose another."""
+LOOKUPS = {b"/api/v1/generation": "generation", b"/api/v1/key": "key", b"/api/v1/credits": "credits"}
+"""GET: what the ledger knows, in OpenRouter's words."""
+_NAMED = (
+    (re.compile(rb"/api/v1/models/(.+/.+)/endpoints"), "endpoints", "openrouter"),
+    (re.compile(rb"/api/v1/model/(.+/.+)"), "endpoints", "openrouter"),
+    (re.compile(rb"/(?:openai/)?v1/models/(.+)"), "model", "openai_chat"),
+    (re.compile(rb"/v1beta/models/(.+)"), "model", "gemini"),
+)
+"""GET: something about a model that the path names."""
+_PASSED = (
+    (
+        re.compile(rb"(?:/openai|/api)?/v1(/(?:images|audio|moderations|files|batches|uploads)(?:/[\w.-]+)*)"),
+        "openai_chat",
+    ),
+    (re.compile(rb"/v1(/messages/batches(?:/[\w.-]+)*)"), "anthropic_messages"),
+)
+"""What is no chat and passes as it is; the group is the path under a base URL."""
 PLAN = b"/v1/plan"
 HEALTH, READY = b"/health", b"/ready"
-
 _GET, _POST = (b"GET", b"HEAD"), (b"POST",)
 _OLLAMA = {
     b"version": _GET,
@@ -52,7 +99,9 @@ _PREFIXES = (
     (b"/v1/messages", "anthropic_messages"),
     (b"/messages", "anthropic_messages"),
     (b"/v2/", "cohere_v2"),
-    (b"/api/v1/", "openai_chat"),
+    (b"/v1beta", "gemini"),
+    (b"/api/v1/messages", "anthropic_messages"),
+    (b"/api/v1/", "openrouter"),
     (b"/api/", "ollama"),
 )
 """The dialects in which paths are refused that do not exist; of all others it is OpenAI's."""
@@ -74,26 +123,71 @@ def table() -> dict[bytes, Place]:
     """Every path of the data plane that is always the same."""
     openai = dialect_named("openai_chat")
     places = {path: Place("generate", dialect_named(name), (b"POST",)) for path, name in GENERATE.items()}
-    places |= {path: Place("models", openai, (b"GET", b"HEAD")) for path in MODELS}
+    places |= {path: Place("count", dialect_named(name), _POST) for path, name in COUNTS.items()}
+    places |= {path: Place("models", dialect_named(name), _GET) for path, name in MODELS.items()}
+    places |= {path: Place(kind, dialect_named("openrouter"), _GET) for path, kind in LOOKUPS.items()}
     places[PLAN] = Place("plan", openai, (b"POST",))
-    places[HEALTH] = Place("health", openai, (b"GET", b"HEAD"))
-    places[READY] = Place("ready", openai, (b"GET", b"HEAD"))
+    places[HEALTH] = Place("health", openai, _GET)
+    places[READY] = Place("ready", openai, _GET)
     places |= {path: Place("loads", dialect_named(name), _POST) for path, name in LOADS.items()}
     ollama = dialect_named("ollama")
     places |= {b"/api/" + ask: Place("ollama", ollama, how, detail=ask.decode()) for ask, how in _OLLAMA.items()}
-    places[b"/api/tags"] = Place("models", ollama, _GET)
     places[b"/"] = Place("home", openai, _GET)
     return places
 
 
-def find(path: bytes, _query: bytes) -> Place | None:
+def find(path: bytes, query: bytes) -> Place | None:
     """What is at a path. Raises InvalidRequest for a query that it cannot serve."""
-    return table().get(path)
+    place = table().get(path)
+    if place is None:
+        return _asked(path, query) or _passed(path, query) or _about_model(path)
+    if place.kind == "generation":
+        asked = urllib.parse.parse_qs(query.decode("latin-1")).get("id")
+        if not asked:
+            raise InvalidRequest("`id` is missing.", remedy="Add `?id=` with the id of an answer.", param="id")
+        return msgspec.structs.replace(place, detail=asked[0])
+    return place
+
+
+def _asked(path: bytes, query: bytes) -> Place | None:
+    """What Gemini's clients ask of a model, whose name they may leave unescaped, slashes and colons included."""
+    found = _ASKED.fullmatch(urllib.parse.unquote(path.decode("latin-1")))
+    if found is None or found[2] not in ACTIONS:
+        return None
+    streams = found[2].startswith("stream")
+    if streams and urllib.parse.parse_qs(query.decode("latin-1")).get("alt") != ["sse"]:
+        raise InvalidRequest(
+            "A stream is sent as server-sent events only.", remedy="Add `?alt=sse` to the path.", param="alt"
+        )
+    addressed = Addressed(found[1], stream=streams)
+    return Place("generate", dialect_named(ACTIONS[found[2]]), _POST, addressed=addressed)
+
+
+def _passed(path: bytes, query: bytes) -> Place | None:
+    for pattern, name in _PASSED:
+        if (found := pattern.fullmatch(path)) and b"/." not in path:
+            rest = found[1] + b"?" + query if query else found[1]
+            return Place("pass", dialect_named(name), (b"GET", b"POST", b"DELETE"), detail=rest.decode("latin-1"))
+    return None
+
+
+def _about_model(path: bytes) -> Place | None:
+    for pattern, kind, name in _NAMED:
+        if found := pattern.fullmatch(path):
+            return Place(kind, dialect_named(name), _GET, detail=urllib.parse.unquote(found[1].decode("latin-1")))
+    return None
+
+
+def key_query(place: Place | None, target: bytes) -> bytes:
+    """The query of a target where a key may stand in it, as it does in Gemini's dialects."""
+    return target.partition(b"?")[2] if place is not None and place.dialect.name.startswith("gemini") else b""
 
 
 def dialect_of(path: bytes) -> str:
     """The dialect in which a path that does not exist is refused."""
     path = path.removeprefix(DOUBLED[:-1])
+    if path.endswith(_ENDS):
+        return "gemini"
     return next((name for prefix, name in _PREFIXES if path.startswith(prefix)), "openai_chat")
 
 

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
 import msgspec
 
 from trivium.dialects import get as dialect_named
 from trivium.dialects.base import Dialect
 from trivium.errors import InternalError, TriviumError
 from trivium.gateway import paths, pipeline
+from trivium.gateway.count import estimate
 from trivium.gateway.explain import view
 from trivium.gateway.lookup import Lookup
-from trivium.gateway.models import model_rows
+from trivium.gateway.models import model_row, model_rows, one_of
 from trivium.gateway.paths import Place
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.sink import JSON, Connection, HttpSink, refuse
 from trivium.gateway.wish import Wish, wish_of
 from trivium.policy.key import Key
 from trivium.transport.server import Fields
+
+_TELLING = (
+    (b"x-goog-api-key", b"", "gemini"),
+    (b"anthropic-version", b"", "anthropic_messages"),
+    (b"x-fern-sdk-name", b"cohere", "cohere_v2"),
+)
+"""Headers, and what they begin with, by which the dialects are told apart that share `/v1/models`."""
 
 
 def answer(runtime: Runtime, connection: Connection, method: bytes, target: bytes, fields: Fields, body: bytes) -> None:
@@ -26,7 +38,7 @@ def answer(runtime: Runtime, connection: Connection, method: bytes, target: byte
     try:
         place = paths.checked(paths.find(path, query), path, method)
         dialect = place.dialect
-        serve(runtime, connection, place, fields, body)
+        serve(runtime, connection, place, fields, body, method=method)
     except TriviumError as error:
         refuse(connection, dialect, error, runtime.new_id())
     except Exception as error:
@@ -42,14 +54,40 @@ def serve(
     body: bytes,
     key: Key | None = None,
     extra: bytes = b"",
+    method: bytes = b"POST",
 ) -> None:
     """Answer a request at a place; `extra` are header lines of every answer. Raises TriviumError."""
     match place.kind:
         case "generate":
             generate(runtime, connection, place.dialect, body, wish_of(fields, place, key), extra)
+        case "pass":
+            from trivium.gateway.passing import Call, begin
+
+            kind = fields.get(b"content-type", b"")
+            call = Call(method, place.detail.encode("latin-1"), kind, body)
+            begin(runtime, connection, place, call, fields, key, extra)
+        case "count":
+            wish = wish_of(fields, place, key)
+            if (told := estimate(runtime.snapshot, place.dialect, body, wish)) is None:
+                generate(runtime, connection, place.dialect, body, wish, extra)
+            else:
+                connection.whole(200, JSON + extra, told)
         case "models":
-            dialect = dialect_named("anthropic_messages") if b"anthropic-version" in fields else place.dialect
-            connection.whole(200, JSON + extra, dialect.models_answer(model_rows(runtime.snapshot, key)))
+            rows = model_rows(runtime.snapshot, key)
+            if place.dialect.slugs:
+                from trivium.gateway.openrouter import priced
+
+                rows = priced(runtime.snapshot, rows)
+            connection.whole(200, JSON + extra, _models_dialect(place, fields).models_answer(rows))
+        case "model":
+            rows = [model_row(runtime.snapshot, key, place.detail)]
+            connection.whole(200, JSON + extra, one_of(_models_dialect(place, fields).models_answer(rows)))
+        case "endpoints":
+            from trivium.gateway.openrouter import endpoints
+
+            connection.whole(200, JSON + extra, msgspec.json.encode(endpoints(runtime.snapshot, place.detail)))
+        case "generation" | "key" | "credits":
+            Lookup(runtime, connection, place.dialect, extra, _looked_up(runtime, place, key))
         case "loads":
             from trivium.gateway import ollama
 
@@ -77,6 +115,24 @@ def serve(
             connection.whole(503, JSON, b'{"status":"draining"}')
         case _:
             connection.whole(200, JSON, b'{"status":"ok"}')
+
+
+def _models_dialect(place: Place, fields: Fields) -> Dialect:
+    """The dialect of a list of models: its path's, but `/v1/models` belongs to several, which a header tells apart."""
+    named = (name for header, start, name in _TELLING if header in fields and fields[header].startswith(start))
+    return dialect_named(next(named, place.dialect.name)) if place.dialect.name == "openai_chat" else place.dialect
+
+
+def _looked_up(runtime: Runtime, place: Place, key: Key | None) -> Coroutine[Any, Any, Any]:
+    from trivium.gateway import openrouter
+
+    match place.kind:
+        case "generation":
+            return openrouter.generation(runtime, key, place.detail)
+        case "key":
+            return openrouter.key_of(runtime, key, datetime.now(UTC))
+        case _:
+            return openrouter.credits(runtime, key)
 
 
 def turn_away(

@@ -110,10 +110,10 @@ class DataPlane:
         if place is not None and place.kind in ("health", "ready", "home"):
             surface.serve(self._runtime, connection, place, head.fields, body)
             return
-        key = self._guard.key_of(head.fields)
+        key = self._guard.key_of(head.fields, paths.key_query(place, head.target))
         place = paths.checked(place, path, head.method)
         if place.kind != "generate":
-            surface.serve(self._runtime, connection, place, head.fields, body, key, cors)
+            surface.serve(self._runtime, connection, place, head.fields, body, key, cors, head.method)
             return
         expires_s, wish = key.expires_s if key else None, wish_of(head.fields, place, key)
         head.note = Admission(self._guard, place.dialect, wish, expires_s, cors)

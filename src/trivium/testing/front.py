@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from trivium.testing import faults
+from trivium.testing import faults, media
 from trivium.testing.answers import CREATED, JSON, Question
 from trivium.testing.anthropic_messages import VOICE as ANTHROPIC
 from trivium.testing.cohere_v2 import VOICE as COHERE
@@ -16,6 +16,7 @@ from trivium.testing.gemini import models as gemini_models
 from trivium.testing.http import Request
 from trivium.testing.ollama import CHAT, GENERATE
 from trivium.testing.openai_chat import VOICE as OPENAI
+from trivium.testing.openai_completions import VOICE as LEGACY
 from trivium.testing.openai_responses import VOICE as RESPONSES
 from trivium.testing.problems import PROBLEMS, invalid
 from trivium.testing.retrieval import VOICES as RETRIEVAL
@@ -23,6 +24,7 @@ from trivium.testing.voice import Refused, Voice, tokens_of
 
 VOICES: dict[str, Voice] = {
     "/v1/chat/completions": OPENAI,
+    "/v1/completions": LEGACY,
     "/v1/responses": RESPONSES,
     "/v1/messages": ANTHROPIC,
     "/v2/chat": COHERE,
@@ -43,7 +45,7 @@ class Reply(NamedTuple):
     """What is answered at once."""
 
     status: int
-    body: JSON
+    body: JSON | bytes
 
 
 def decoded(body: bytes) -> JSON | None:
@@ -71,6 +73,8 @@ def receive(request: Request, body: JSON | None, key: str | None) -> tuple[Voice
     voice = VOICES.get(path, other)
     try:
         _check_key(request, key)
+        if (beside := media.answer(request, body)) is not None:
+            return Reply(200, beside)
         if (request.method, path) == ("GET", "/v1/models"):
             cohere = "page_size=" in request.path
             return Reply(200, _anthropic_models() if anthropic else _cohere_models() if cohere else _openai_models())

@@ -241,9 +241,11 @@ class FakeUpstream:
     ) -> None:
         received = receive(request, body, self.key)
         if isinstance(received, Reply):
-            data = encode(received.body)
+            is_bytes = isinstance(received.body, bytes)
+            data = received.body if isinstance(received.body, bytes) else encode(received.body)
+            kind = {"content-type": "application/octet-stream"} if is_bytes else JSON_TYPE
             fields = {"x-request-id": "req_trivium", "content-length": str(len(data))}
-            head = response_head(received.status, JSON_TYPE | fields)
+            head = response_head(received.status, kind | fields)
             await connection.send(head + data)
             return
         voice, question = received
