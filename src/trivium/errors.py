@@ -33,6 +33,7 @@ caller sees, whether a *new* try may succeed (`retryable`), and whom to `blame`:
     │   ├── UpstreamCut             upstream_cut               502   ended without its terminal event
     │   ├── UpstreamProtocolError   upstream_protocol_error    502   not what its dialect promises
     │   ├── UpstreamAuthError       upstream_auth_error        502   our credential, never the caller's
+    │   ├── UpstreamTokenError      upstream_token_error       502   our command says no credential
     │   ├── UpstreamRateLimited     upstream_rate_limited      429
     │   ├── UpstreamQuotaExhausted  upstream_quota_exhausted   429
     │   ├── UpstreamOverloaded      upstream_overloaded        503   503 and 529
@@ -239,6 +240,10 @@ class UpstreamProtocolError(UpstreamError):
 
 class UpstreamAuthError(UpstreamError):
     kind, retryable = "upstream_auth_error", False
+
+
+class UpstreamTokenError(UpstreamError):
+    kind, retryable = "upstream_token_error", False
 
 
 class UpstreamRateLimited(UpstreamError):

@@ -24,7 +24,7 @@ import msgspec
 
 from trivium.config.home import make_private
 from trivium.config.schema import TokenCommand
-from trivium.errors import UpstreamAuthError
+from trivium.errors import UpstreamTokenError
 from trivium.transport.platform import spawn_kwargs
 from trivium.types.secret import Secret
 
@@ -57,7 +57,7 @@ class _Unusable(Exception):
 def fetch(provider: str, command: TokenCommand, folder: Path, started: Started = lambda _: None) -> Token:
     """Run a provider's command in `folder` and read what it says; blocks. `started` gets the process.
 
-    Raises UpstreamAuthError.
+    Raises UpstreamTokenError.
     """
     said, complaint = bytearray(), bytearray()
     try:
@@ -68,7 +68,7 @@ def fetch(provider: str, command: TokenCommand, folder: Path, started: Started =
         if secret := said.decode("utf-8", "replace").strip():
             words = words.replace(secret, "[its output]")
         log.warning("The `token_command` of `%s` %s. It complained: %r", provider, error, " ".join(words.split()))
-        raise UpstreamAuthError(
+        raise UpstreamTokenError(
             f"There is no token for `{provider}`: its `token_command` {error}.",
             remedy="The log of this server has what it complained of; its operator can run it by hand.",
         ) from None

@@ -37,7 +37,7 @@ def check_place(bound: BoundProvider) -> None:
 
 
 def key_of(config: Config, bound: BoundProvider) -> str:
-    """A provider's key or token; empty where it has none. Raises UpstreamAuthError where its command gives none."""
+    """A provider's key or token; empty where it has none. Raises UpstreamTokenError where its command gives none."""
     if bound.token is None:
         return bound.credential.reveal() if bound.credential is not None else ""
     from trivium.access.token import fetch

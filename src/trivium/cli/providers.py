@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -14,11 +13,12 @@ from trivium.cli.reach import is_usable
 from trivium.cli.terminal import OPTIONS, Options, print_json, print_rows, print_table
 
 app = App(name="providers", help="Who can be named as `provider/model`.")
+app.command("trivium.cli.conform:conform", name="test", help="Put the conformance suite to a provider.")
 
 
 @app.default
 def list_providers(*, options: Options = OPTIONS) -> None:
-    """List every provider: its road, where its key was found, and how far data may travel there."""
+    """List every provider: its road and dialects, where its key was found, and how far data may travel there."""
     config = options.load()
     rows = [
         {
@@ -26,14 +26,21 @@ def list_providers(*, options: Options = OPTIONS) -> None:
             "name": bound.row.name,
             "road": bound.row.access,
             "key": bound.credential_from or ("not needed" if bound.row.auth == "none" else "not set"),
+            "needs": bound.row.places,
+            "dialects": [bound.row.dialect, *bound.row.dialects],
             "data_class": bound.row.data.ceiling.word,
             "default_model": bound.row.default_model,
             "usable": is_usable(config, bound),
         }
         for id_, bound in config.providers.items()
     ]
-    shown = itemgetter("provider", "road", "key", "data_class", "default_model")
-    print_rows(rows, ("provider", "road", "key", "data class up to", "default model"), shown, json=options.json)
+
+    def shown(row: dict[str, Any]) -> tuple[object, ...]:
+        key = f"{row['key']}; needs {' and '.join(row['needs'])}" if row["needs"] else row["key"]
+        return row["provider"], row["road"], key, ", ".join(row["dialects"]), row["data_class"], row["default_model"]
+
+    columns = ("provider", "road", "key", "dialects", "data class up to", "default model")
+    print_rows(rows, columns, shown, json=options.json)
 
 
 app.command(list_providers, name="list")

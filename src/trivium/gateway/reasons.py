@@ -41,6 +41,7 @@ PHRASES = {
     "upstream_cut": "broke off",
     "upstream_protocol_error": "sent a broken answer",
     "upstream_auth_error": "refused its key",
+    "upstream_token_error": "has no token",
     "upstream_rate_limited": "is rate limited",
     "upstream_quota_exhausted": "is out of quota",
     "upstream_overloaded": "is overloaded",

@@ -12,7 +12,7 @@ import msgspec
 
 from trivium.access import token
 from trivium.config.schema import TokenCommand
-from trivium.errors import UpstreamAuthError
+from trivium.errors import UpstreamTokenError
 from trivium.types.secret import Secret
 
 RENEW_SHARE = 0.8
@@ -28,7 +28,7 @@ class _Held(msgspec.Struct, eq=False):
     until: float = 0.0
     renew_at: float = 0.0
     again_at: float = 0.0
-    error: UpstreamAuthError | None = None
+    error: UpstreamTokenError | None = None
     task: asyncio.Task[None] | None = None
     process: subprocess.Popen[Any] | None = None
 
@@ -52,12 +52,12 @@ class Tokens:
         return held.secret
 
     async def fetch(self, provider: str, command: TokenCommand) -> None:
-        """Wait until there is a token. Raises UpstreamAuthError, at once where the command has just failed."""
+        """Wait until there is a token. Raises UpstreamTokenError, at once where the command has just failed."""
         held = self._held.setdefault((provider, command), _Held())
         if held.error is None or self._now() >= held.again_at:
             await asyncio.shield(self._start(provider, command, held))
         if held.error is not None and self._now() >= held.until:
-            raise UpstreamAuthError(held.error.message, remedy=held.error.remedy)
+            raise UpstreamTokenError(held.error.message, remedy=held.error.remedy)
 
     def refused(self, provider: str, command: TokenCommand, credential: Secret | None) -> bool:
         """An upstream refused a token; whether there is a newer one, or will be. One that is new stays as it is."""
@@ -80,7 +80,7 @@ class Tokens:
         try:
             run = self._loop.run_in_executor(None, token.fetch, provider, command, self._folder, started)
             fetched = await run
-        except UpstreamAuthError as error:
+        except UpstreamTokenError as error:
             held.error = error
         else:
             now = self._now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from trivium.access import token
 from trivium.config.schema import TokenCommand
-from trivium.errors import UpstreamAuthError
+from trivium.errors import UpstreamTokenError
 
 NOW = 1_790_000_000.0
 GOOD_S = 300.0
@@ -36,6 +37,17 @@ GOOD_S = 300.0
 def test_what_a_command_may_print(said: str, secret: str, good_s: float) -> None:
     found = token.read(said.encode(), GOOD_S, NOW)
     assert (found.secret.reveal(), found.good_s) == (secret, pytest.approx(good_s))
+
+
+def test_a_time_without_a_zone_is_utc_wherever_we_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        found = token.read(b'{"token": "t", "expiry": "2026-09-21T14:30:00"}', GOOD_S, NOW)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert found.good_s == 1000.0
 
 
 @pytest.mark.parametrize(
@@ -64,7 +76,17 @@ def test_it_runs_in_the_home_without_a_shell_a_terminal_or_our_root_secret(
     code = "import os, sys; print(os.getcwd(), os.environ.get('TRIVIUM_SECRET'), os.environ['CLOUDSDK_CONFIG'], "
     code += "sys.stdin.read() == '', os.getsid(0) == os.getpid(), *sys.argv[1:], sep='|')"
     command = TokenCommand((sys.executable, "-c", code, "$HOME", "a;b"))
-    said = token.fetch("acme", command, tmp_path / "home").secret.reveal()
+    ours, typed = os.pipe()
+    os.write(typed, b"typed")
+    os.close(typed)
+    before = os.dup(0)
+    os.dup2(ours, 0)
+    try:
+        said = token.fetch("acme", command, tmp_path / "home").secret.reveal()
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+        os.close(ours)
     assert said.split("|") == [str(tmp_path / "home"), "None", "kept", "True", "True", "$HOME", "a;b"]
 
 
@@ -80,7 +102,7 @@ def test_it_runs_in_the_home_without_a_shell_a_terminal_or_our_root_secret(
 def test_a_failure_is_ours_and_only_the_log_has_what_it_complained_of(
     code: str, why: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING), pytest.raises(UpstreamAuthError, match=why) as caught:
+    with caplog.at_level(logging.WARNING), pytest.raises(UpstreamTokenError, match=why) as caught:
         fetch(tmp_path, code)
     assert caught.value.status == 502
     assert "`acme`" in caught.value.message
@@ -91,9 +113,9 @@ def test_a_failure_is_ours_and_only_the_log_has_what_it_complained_of(
 
 
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UpstreamAuthError, match="could not be started"):
+    with pytest.raises(UpstreamTokenError, match="could not be started"):
         token.fetch("acme", TokenCommand(("there-is-no-such-program",)), tmp_path)
-    with pytest.raises(UpstreamAuthError, match="could not be started"):
+    with pytest.raises(UpstreamTokenError, match="could not be started"):
         token.fetch("acme", TokenCommand(("sh", "a\0b")), tmp_path)
 
 
@@ -102,7 +124,7 @@ def test_one_that_hangs_is_ended_with_what_it_has_started(tmp_path: Path, monkey
     code = (
         "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); open('pid', 'w').write(str(p.pid)); p.wait()"
     )
-    with pytest.raises(UpstreamAuthError, match=r"took longer than 0\.5 s"):
+    with pytest.raises(UpstreamTokenError, match=r"took longer than 0\.5 s"):
         fetch(tmp_path, code)
     child = int((tmp_path / "home/pid").read_text())
     end = time.monotonic() + 5
@@ -124,7 +146,7 @@ def test_one_that_leaves_something_behind_is_not_waited_for(tmp_path: Path, monk
 
 def test_it_can_be_ended_from_outside(tmp_path: Path) -> None:
     began = time.monotonic()
-    with pytest.raises(UpstreamAuthError, match="status -9"):
+    with pytest.raises(UpstreamTokenError, match="status -9"):
         fetch(tmp_path, "import time; time.sleep(600)", started=token.kill)
     assert time.monotonic() - began < token.RUN_S_MAX
 

@@ -13,6 +13,7 @@ import pytest
 from trivium import errors
 from trivium.access import token
 from trivium.config.schema import TokenCommand
+from trivium.gateway import tokens as tokens_module
 from trivium.gateway.tokens import PAUSE_S, Tokens
 from trivium.ledger.record import Settled
 from trivium.testing import FakeUpstream
@@ -37,7 +38,7 @@ class Commands:
         self.runs += 1
         assert self.may_go.wait(10)
         if self.fails:
-            raise errors.UpstreamAuthError(f"There is no token for `{provider}`.", remedy="Log in.")
+            raise errors.UpstreamTokenError(f"There is no token for `{provider}`.", remedy="Log in.")
         return token.Token(Secret(f"tok-{self.runs}"), self.good_s)
 
 
@@ -114,11 +115,11 @@ def test_a_failed_renewal_is_tried_again_and_a_failed_command_not_at_once(comman
         tokens = Tokens(asyncio.get_running_loop(), clock, tmp_path)
         commands.fails = True
         for _ in range(3):
-            with pytest.raises(errors.UpstreamAuthError, match="There is no token for `acme`"):
+            with pytest.raises(errors.UpstreamTokenError, match="There is no token for `acme`"):
                 await tokens.fetch("acme", COMMAND)
         assert commands.runs == 1
         clock.now += PAUSE_S
-        with pytest.raises(errors.UpstreamAuthError):
+        with pytest.raises(errors.UpstreamTokenError):
             await tokens.fetch("acme", COMMAND)
         assert commands.runs == 2
         clock.now += PAUSE_S
@@ -131,7 +132,7 @@ def test_a_failed_renewal_is_tried_again_and_a_failed_command_not_at_once(comman
         assert tokens.current("acme", COMMAND) is not None  # it is still good
         assert commands.runs == 4
         clock.now += 20
-        with pytest.raises(errors.UpstreamAuthError):
+        with pytest.raises(errors.UpstreamTokenError):
             await tokens.fetch("acme", COMMAND)
 
     asyncio.run(main())
@@ -221,10 +222,10 @@ def test_a_failure_takes_the_next_endpoint_and_without_one_is_an_error_of_ours(
     commands.fails = True
     exchange, sink = world.ask("both")
     assert sink.error is None
-    assert exchange.fallback == "cloud refused its key"
+    assert exchange.fallback == "cloud has no token"
     assert (len(sent(ups[0])), len(sent(ups[1])), commands.runs) == (0, 1, 1)
     _, sink = world.ask("cloud/m")
-    assert isinstance(sink.error, errors.UpstreamAuthError)
+    assert isinstance(sink.error, errors.UpstreamTokenError)
     assert sink.error.status == 502
     assert sink.error.remedy == "Log in."
     assert b"authentication" not in CHAT.encode_error(sink.error, "r")
@@ -252,6 +253,16 @@ def test_a_token_that_an_upstream_refuses_is_renewed_once(
     assert exchange.plan.endpoints[exchange.position].id == "keyed/m"
     assert commands.runs == 3  # it has just said the one that was refused
     assert [r.upstream_status for r in world.records() if isinstance(r, Settled)].count(401) == 4
+
+
+def test_no_refusal_is_answered_twice_however_fast_the_command_is(
+    world: World, ups: tuple[FakeUpstream, FakeUpstream], commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens_module, "PAUSE_S", 0.0)
+    ups[0].key = "none-of-them"
+    exchange, sink = world.ask("cloud/m")
+    assert isinstance(sink.error, errors.UpstreamAuthError)
+    assert (exchange.attempts, commands.runs) == (2, 2)
 
 
 def test_a_caller_who_leaves_while_the_command_runs_is_no_attempt(

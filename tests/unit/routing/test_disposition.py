@@ -27,6 +27,7 @@ NEXT = {
     errors.UpstreamCut,
     errors.UpstreamProtocolError,
     errors.UpstreamAuthError,
+    errors.UpstreamTokenError,
     errors.UpstreamQuotaExhausted,
     errors.UpstreamNotFound,
     errors.UpstreamContextLength,
