@@ -63,9 +63,9 @@ def expected_of(request: Request) -> tuple[Request, set[str]]:
     losses |= {"parallel_tool_calls"} if request.parallel_tools is False else set()
     tools, choice = request.tools, request.tool_choice
     if choice is not None and choice.mode == "named":
-        if [tool.name for tool in tools] != [choice.name]:
-            losses.add("tool_choice.name")
-        tools = tuple(tool for tool in tools if tool.name == choice.name) or tools
+        named = tuple(tool for tool in tools if tool.name == choice.name)
+        losses |= {"tools" if named else "tool_choice.name"} if named != tools else set()
+        tools = named or tools
         choice = ToolChoice("required")
     changes["tool_choice"] = None if choice == ToolChoice("auto") else choice
     wanted = {tool.strict for tool in tools}

@@ -31,10 +31,19 @@ from trivium.types.response import Fold
 
 CONTEXT = AnswerContext(id="gen-1", model="m", created=0)
 CHAT, MESSAGES = get("openai_chat"), get("anthropic_messages")
-OLLAMA = get("ollama")
+OLLAMA, COHERE = get("ollama"), get("cohere_v2")
 both_ways = pytest.mark.parametrize(
     ("upstream", "caller"),
-    [(CHAT, MESSAGES), (MESSAGES, CHAT), (OLLAMA, CHAT), (CHAT, OLLAMA), (OLLAMA, MESSAGES), (MESSAGES, OLLAMA)],
+    [
+        (CHAT, MESSAGES),
+        (MESSAGES, CHAT),
+        (OLLAMA, CHAT),
+        (CHAT, OLLAMA),
+        (OLLAMA, MESSAGES),
+        (MESSAGES, OLLAMA),
+        (COHERE, CHAT),
+        (CHAT, COHERE),
+    ],
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('"\\\n/{}é🛰'), min_size=1, max_size=8)
@@ -110,7 +119,8 @@ def test_however_it_is_read(upstream: Dialect, caller: Dialect, events: list[Eve
 @both_ways
 def test_it_is_the_short_way_that_is_gone(upstream: Dialect, caller: Dialect) -> None:
     writer = upstream.encoder(CONTEXT)
-    frames = [writer.encode([event]) for event in [Start(), *(TextDelta(f" word{n}") for n in range(9)), End()]]
+    said = [Start(), *(TextDelta(f" word{n}") for n in range(9)), Finish(reason="stop"), End()]
+    frames = [writer.encode([event]) for event in said]
     _, flowed = heard(upstream, caller, frames, decoded=False)
     assert flowed == 8
 

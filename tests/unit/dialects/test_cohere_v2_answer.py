@@ -704,6 +704,7 @@ class TestMeter:
         assert meter.feed(BEGIN + TEXT + last + TEXT) == BEGIN + TEXT
         assert type(meter.error) is error
         assert (meter.complete, meter.feed(TEXT), meter.close()) == (False, b"", b"")
+        assert meter.ordinary(frame("content-delta", {"content": {"text": "x"}}, index=1)) == 0
 
     def test_a_cut_passes_whole_frames_only(self) -> None:
         meter = DIALECT.meter(True)

@@ -414,13 +414,25 @@ class TestBuild:
         assert losses == set(lost.split())
 
     @pytest.mark.parametrize(
+        "sampling",
+        [
+            Sampling(temperature=0, top_p=0.01, top_k=0, frequency_penalty=0, presence_penalty=0, seed=0),
+            Sampling(temperature=1, top_p=0.99, top_k=500, frequency_penalty=1, presence_penalty=1, seed=2**64 - 1),
+        ],
+    )
+    def test_what_lies_at_a_limit_is_kept(self, sampling: Sampling) -> None:
+        request = Request(model="m", messages=(Message("user", (Text("hi"),)),), sampling=sampling)
+        out = DIALECT.build_request(request)
+        assert (DIALECT.parse_request(out.body).sampling, out.losses) == (sampling, ())
+
+    @pytest.mark.parametrize(
         ("choice", "names", "word", "losses"),
         [
             (None, ["f", "g"], None, set()),
             (ToolChoice("auto"), ["f", "g"], None, set()),
             (ToolChoice("none"), ["f", "g"], "NONE", set()),
             (ToolChoice("required"), ["f", "g"], "REQUIRED", set()),
-            (ToolChoice("named", "g"), ["g"], "REQUIRED", {"tool_choice.name"}),
+            (ToolChoice("named", "g"), ["g"], "REQUIRED", {"tools"}),
             (ToolChoice("named", "h"), ["f", "g"], "REQUIRED", {"tool_choice.name"}),
         ],
     )

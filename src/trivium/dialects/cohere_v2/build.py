@@ -206,8 +206,9 @@ def _chosen(tools: tuple[Tool, ...], choice: ToolChoice | None, losses: Losses) 
     if choice is None or choice.mode == "auto":
         return tools, None
     if choice.mode == "named":
-        losses.add("tool_choice.name", when=[tool.name for tool in tools] != [choice.name])
-        tools = tuple(tool for tool in tools if tool.name == choice.name) or tools
+        named = tuple(tool for tool in tools if tool.name == choice.name)
+        losses.add("tools" if named else "tool_choice.name", when=len(named) != len(tools))
+        tools = named or tools
     return tools, ("NONE" if choice.mode == "none" else "REQUIRED") if tools else None
 
 
