@@ -19,7 +19,7 @@ from trivium.testing import FakeUpstream, Seen
 PROVIDERS = ("oai", "ant")
 """Two direct providers at the same upstream, one of each dialect."""
 DIALECT_OF = {"oai": "openai_chat", "ant": "anthropic_messages"}
-FURTHER = {"res": ("openai_responses", "/v1")}
+FURTHER = {"res": ("openai_responses", "/v1"), "gem": ("gemini", "/v1beta")}
 """Providers at the same upstream, for the clients that speak their dialects: the dialect, and where it is served."""
 LOCAL = "local/smollm2-135m"
 TEXT = "The capital of France is Paris."

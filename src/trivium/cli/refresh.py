@@ -91,7 +91,7 @@ def _ids(provider: str, body: bytes) -> list[str]:
     except msgspec.DecodeError as error:
         raise _unknown(provider) from error
     if isinstance(said, _List) and said.models is not None:
-        return sorted(item.name for item in said.models)
+        return sorted(item.name.removeprefix("models/") for item in said.models)
     items = said.data if isinstance(said, _List) else said
     if items is None:
         raise _unknown(provider)

@@ -194,7 +194,7 @@ class SSEMeter(_Meter):
         super().__init__(FrameCutter(), self._template.count)
 
     def close(self) -> bytes:
-        """The marker, where it alone is missing. An unfinished frame is dropped, save a line end behind the last one."""
+        """The marker, where it alone is missing. An unfinished frame is dropped, save the end of a line."""
         rest = self._cutter.close()
         if self.complete:
             return rest

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trivium.gateway.exchange import Exchange
 
 _KINDS = {"images": Image, "audio": Audio, "files": File}
-_MARKS = (b"image", b"audio", b"file", b"document", b"Data")
+MARKS = (b"image", b"audio", b"file", b"document", b"Data", b"_data")
 """A message without any of these holds text only, in every dialect; one with them is looked at."""
 BYTES_PER_TOKEN = 4
 """A rough count; tokenizers are too slow for the path of a request."""
@@ -70,7 +70,7 @@ def measure(exchange: Exchange) -> Media:
     if exchange.media is None:
         exchange.media = Media()
         head, dialect = exchange.head, exchange.dialect
-        if head is not None and dialect is not None and any(mark in exchange.body for mark in _MARKS):
+        if head is not None and dialect is not None and any(mark in exchange.body for mark in MARKS):
             exchange.media = dialect.media(head.messages)
             exchange.input_tokens -= exchange.media.payload_bytes // BYTES_PER_TOKEN
     return exchange.media

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from urllib.parse import parse_qs
 
 from trivium.config.schema import Config
 from trivium.errors import AuthenticationFailed, PermissionDenied
@@ -19,6 +20,7 @@ from trivium.transport.server import Fields
 TOKENS_MAX = 10_000
 """Tokens remembered; unknown ones are not, so that guessing fills nothing."""
 _HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]@]+))(?::\d{1,5})?")
+_NAMES = (b"x-api-key", b"x-goog-api-key")
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
@@ -32,11 +34,11 @@ class Guard:
         self.open = not config.keys
         """No keys are configured: on loopback everybody is welcome, whatever they send as a key."""
 
-    def key_of(self, fields: Fields) -> Key | None:
-        """The caller's key; None where none is asked for. Raises AuthenticationFailed."""
+    def key_of(self, fields: Fields, query: bytes = b"") -> Key | None:
+        """The caller's key, which may stand in `query` too; None where none is asked for. Raises AuthenticationFailed."""
         if self.open:
             return None
-        token = _token(fields)
+        token = _token(fields, query)
         key = self._by_token.get(token)
         if key is None:
             key = self._look_up(token)
@@ -60,18 +62,17 @@ class Guard:
 def _refused() -> AuthenticationFailed:
     return AuthenticationFailed(
         "No valid key came with the request.",
-        remedy="Send `Authorization: Bearer KEY` or `x-api-key: KEY` with a key of this server.",
+        remedy="Send `Authorization: Bearer KEY`, `x-api-key: KEY` or `x-goog-api-key: KEY` with a key of this server.",
     )
 
 
-def _token(fields: Fields) -> bytes:
-    """The token of `Authorization: Bearer` or `x-api-key`; if both come and differ, neither counts."""
+def _token(fields: Fields, query: bytes) -> bytes:
+    """The token of `Authorization: Bearer` or of a vendor's place for it; if two come and differ, neither counts."""
     scheme, _, token = fields.get(b"authorization", b"").partition(b" ")
-    bearer = token.strip() if scheme.lower() == b"bearer" else b""
-    api_key = fields.get(b"x-api-key", b"").strip()
-    if bearer and api_key and bearer != api_key:
-        return b""
-    return bearer or api_key
+    sent = {token.strip() if scheme.lower() == b"bearer" else b"", *(fields.get(name, b"").strip() for name in _NAMES)}
+    sent.update(key.encode() for key in parse_qs(query.decode("latin-1")).get("key", ()))
+    sent.discard(b"")
+    return sent.pop() if len(sent) == 1 else b""
 
 
 def check_host(fields: Fields, allowed: frozenset[str]) -> None:

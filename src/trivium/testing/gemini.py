@@ -6,6 +6,7 @@ front has put them into the body.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from trivium.testing.answers import JSON, Answer, Question, Tool, ToolCall
@@ -30,11 +31,24 @@ _OWN = {
     "invalid_api_key": (400, "API key not valid. Please pass a valid API key."),
 }
 """What Google says in its own way, by OpenAI's word for it."""
+_NAMED_BY_CALLERS = ("args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema")
 BLOCKED: JSON = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}
 """A prompt that was filtered is no error there."""
 
 
+def _camel(value: Any) -> Any:
+    """Members in the first of the two spellings that the API takes; what a caller names itself stays as it is."""
+    if isinstance(value, list):
+        return [_camel(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(value, dict):
+        return value
+    fields: JSON = value  # pyright: ignore[reportUnknownVariableType]
+    named = {re.sub("_(.)", lambda found: found[1].upper(), name): inner for name, inner in fields.items()}
+    return {name: inner if name in _NAMED_BY_CALLERS else _camel(inner) for name, inner in named.items()}
+
+
 def ask(body: JSON) -> Question:
+    body = _camel(body)
     contents = records(body, "contents")
     if not contents:
         raise Refused(invalid("* GenerateContentRequest.contents: contents is not specified", "contents"))

@@ -45,6 +45,17 @@ def test_a_list_may_stand_beside_the_version_that_the_base_url_names(tmp_path: P
     assert "primary/echo" in done.stdout.split()
 
 
+def test_names_of_models_are_what_a_request_would_say(tmp_path: Path) -> None:
+    with FakeUpstream(key=KEY) as up:
+        places = {"auth": "x-goog-api-key", "models_path": "/models?pageSize=1000"}
+        row = support.provider(f"{up.origin}/v1beta", dialect="gemini", key=KEY, **places)  # type: ignore[arg-type]
+        (tmp_path / "test.toml").write_text(support.config([row]))
+        done = trivium(tmp_path, "models", "refresh", "primary", "--config", "test.toml")
+        assert [(seen.method, seen.path) for seen in up.requests] == [("GET", "/v1beta/models?pageSize=1000")]
+    assert done.returncode == 0, done.stderr
+    assert "primary/echo" in done.stdout.split()
+
+
 def test_a_key_that_is_refused_is_an_error_with_its_remedy(tmp_path: Path) -> None:
     with FakeUpstream(key="another") as up:
         done = trivium(tmp_path, "models", "refresh", "primary", "--json", "--config", configured(tmp_path, up))

@@ -20,6 +20,7 @@ from trivium.wire.sse import SSEParser
 
 CHAT = dialect_named("openai_chat")
 MESSAGES = dialect_named("anthropic_messages")
+GEMINI = dialect_named("gemini")
 
 
 class Outlet:
@@ -126,6 +127,23 @@ def test_the_last_figures_of_an_anthropic_stream_have_a_cost() -> None:
     assert outlet.events[4]["usage"] == {"cost": 0.000005, "output_tokens": 2}
 
 
+def test_the_last_figures_of_a_stream_without_a_marker_have_a_cost() -> None:
+    def chunk(text: str, usage: dict[str, Any], **end: str) -> dict[str, Any]:
+        content = {"parts": [{"text": text}], "role": "model"}
+        return {"candidates": [{"content": content, "index": 0, **end}], "usageMetadata": usage}
+
+    chunks = [chunk("Hi", {"promptTokenCount": 3}), chunk("", {"promptTokenCount": 3, "x": 1}, finishReason="STOP")]
+    outlet = Outlet()
+    outlet.relay = PassedStream(outlet, GEMINI, wants_usage=True, bill=lambda _: 5_000)
+    for piece in chunks:
+        outlet.feed(f"data: {json.dumps(piece)}\n\n".encode())
+    assert outlet.last is None
+    outlet.relay.end()
+    assert outlet.last == b""
+    assert outlet.events[0] == chunks[0]
+    assert outlet.events[1]["usageMetadata"] == {"cost": 0.000005, "promptTokenCount": 3, "x": 1}
+
+
 def test_a_translated_stream_has_its_cost_too() -> None:
     outlet = Outlet()
     context = AnswerContext(id="gen", model="m", created=1, include_usage=True)
@@ -154,6 +172,13 @@ def test_thinking_is_a_sign_of_life_and_no_content(frame: bytes, thinks: bool) -
     relay = passed(outlet)
     outlet.feed(frame)
     assert (relay.thinking, relay.seen.content, outlet.released) == (thinks, False, b"")
+
+
+def test_a_thought_of_gemini_is_one() -> None:
+    outlet = Outlet()
+    outlet.relay = relay = PassedStream(outlet, GEMINI, wants_usage=True, bill=lambda _: None)
+    outlet.feed(b'data: {"candidates": [{"content": {"parts": [{"text": "Hm", "thought": true}]}}]}\n\n')
+    assert (relay.thinking, relay.seen.content, outlet.released) == (True, False, b"")
 
 
 def test_nothing_is_released_before_content_and_nothing_false_after_a_cut() -> None:

@@ -39,7 +39,8 @@ expires = 2030-01-01T00:00:00Z
 """
 EXPIRES_S = 1_893_456_000.0
 CHAT, MESSAGES = b"/v1/chat/completions", b"/v1/messages"
-BODY = b'{"model":"nobody/x","max_tokens":1,"messages":[{"role":"user","content":"Hello"}]}'
+GEMINI = b"/v1beta/models/nobody/x:generateContent"
+BODY = b"""{"model":"nobody/x","max_tokens":1,"messages":[{"role":"user","content":"Hello"}],"contents":[{}]}"""
 JSON = b"application/json"
 
 
@@ -122,6 +123,7 @@ FIELDS: dict[str, list[bytes | None]] = {
     "content_type": [JSON, b"application/json; charset=utf-8", b"text/plain", b"", None],
     "authorization": [*(t if t is None else b"Bearer " + t for t in TOKENS), b"Basic tv-one-0000", b"tv-one-0000"],
     "x_api_key": TOKENS,
+    "x_goog_api_key": [None, None, *TOKENS],
     "origin": [None, None, b"https://app.test", b"https://evil.test"],
     "x_trivium_data_class": [None, None, b"any", b"premises", b"nonsense"],
     "x_trivium_strict": [None, None, b"1", b"maybe"],
@@ -131,7 +133,16 @@ FIELDS: dict[str, list[bytes | None]] = {
 }
 FORMS: dict[str, list[bytes | None]] = FIELDS | {
     "method": [b"POST", b"POST", b"GET"],
-    "target": [CHAT, CHAT + b"?a=1", b"/openai" + CHAT, MESSAGES, b"/v1/plan", b"/v1/x"],
+    "target": [
+        CHAT,
+        CHAT + b"?a=1",
+        b"/openai" + CHAT,
+        MESSAGES,
+        b"/v1/plan",
+        b"/v1/x",
+        GEMINI,
+        GEMINI + b"?key=tv-one-0000",
+    ],
 }
 USUAL: dict[str, Any] = {"method": b"POST", "target": CHAT, "authorization": b"Bearer tv-one-0000"}
 
@@ -201,6 +212,40 @@ def test_who_differs_is_looked_at(make: Make, differs: dict[str, Any], status: i
     if "origin" in differs and status == 404:
         assert b"access-control-allow-origin: https://app.test" in other[1]
     assert plane.ask(**USUAL) == first
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "status"),
+    [
+        (GEMINI, {"x_goog_api_key": b"tv-one-0000"}, 404),
+        (GEMINI, {"authorization": b"Bearer tv-one-0000"}, 404),
+        (GEMINI, {"x_goog_api_key": b"tv-wrong"}, 401),
+        (GEMINI, {"x_goog_api_key": b"tv-one-0000", "x_api_key": b"tv-two-0000"}, 401),
+        (GEMINI + b"?key=tv-one-0000", {}, 404),
+        (GEMINI + b"?key=tv-one-0000", {"x_goog_api_key": b"tv-one-0000"}, 404),
+        (GEMINI + b"?key=tv-one-0000", {"x_goog_api_key": b"tv-two-0000"}, 401),
+        (GEMINI + b"?key=tv-two-0000&key=tv-one-0000", {}, 401),
+        (GEMINI + b"?key=", {}, 401),
+        (GEMINI + b"?key=%FF", {}, 401),
+        (CHAT + b"?key=tv-one-0000", {}, 401),
+        (CHAT, {"x_goog_api_key": b"tv-one-0000"}, 404),
+    ],
+)
+def test_a_key_in_googles_places(make: Make, target: bytes, fields: dict[str, bytes], status: int) -> None:
+    plane = make(SERVER + KEYS)
+    for _ in range(2):
+        found, head, wish = plane.ask(target=target, **fields)
+        assert found == status
+        assert b"tv-one" not in head
+        assert (wish is not None) == (status == 404)
+
+
+def test_a_path_says_the_model(make: Make) -> None:
+    plane = make(SERVER)
+    for name in ("nobody/x", "nobody/y:1"):
+        wish = plane.ask(target=b"/v1beta/models/%b:streamGenerateContent?alt=sse" % name.encode())[2]
+        assert (wish.addressed.model, wish.addressed.stream) == (name, True)
+    assert plane.ask(target=b"/v1beta/models/m:streamGenerateContent")[::2] == (400, None)
 
 
 def test_what_is_asked_for_is_nobody_elses_wish(make: Make) -> None:

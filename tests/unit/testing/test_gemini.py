@@ -95,6 +95,8 @@ def test_what_is_asked_is_understood(up: FakeUpstream) -> None:
     for schema in ({"responseJsonSchema": SCHEMA}, {"responseSchema": upper}):
         assert said(generationConfig={"responseMimeType": "application/json", **schema}) == '{"city":"Paris"}'
     assert said(generationConfig={"responseMimeType": "application/json"}) == "{}"
+    snake = [{"inline_data": {"mime_type": "image/png", "data": "AAAA"}}, {"text": "?"}]
+    assert said(contents=[{"role": "user", "parts": snake}]).startswith("I see 1 image")
     cut = check_answer(ask(up, "ok", generationConfig={"maxOutputTokens": 2}).body)
     assert (cut.text, cut.candidates and cut.candidates[0].finish_reason) == ("The capital ", "MAX_TOKENS")
     none = {"functionCallingConfig": {"mode": "NONE"}}
