@@ -57,6 +57,7 @@ PROVIDERS_NAMED: dict[str, dict[str, str]] = {
     "sdk.py": dict.fromkeys(
         ("openai", "OpenAI", "anthropic", "Anthropic", "cohere", "google"), "vendors' packages carry their names"
     ),
+    "gateway/limits.py": {"anthropic": "the start of names of header fields that say limits"},
     "engines/hub.py": {"huggingface": "the hub that `hf:` means, a place of models rather than a provider of answers"},
 }
 """Start of a path under `src/trivium` → a text that may name a provider there → why."""

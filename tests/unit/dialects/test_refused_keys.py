@@ -10,7 +10,7 @@ from trivium import dialects, errors
 from trivium.dialects.base import AnswerContext
 
 NAMES = sorted(
-    name for names in (dialects._NAMES, dialects._COUNTS, dialects._RETRIEVAL, dialects._PROFILES) for name in names
+    name for names in ("_NAMES", "_COUNTS", "_RETRIEVAL", "_PROFILES") for name in getattr(dialects, names, ())
 )
 OURS = [
     errors.UpstreamAuthError("The upstream refused our credential (401).", upstream_status=401, provider_code="x"),

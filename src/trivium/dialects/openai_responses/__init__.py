@@ -19,6 +19,7 @@ __all__ = ["DIALECT"]
 DIALECT = Dialect(
     name="openai_responses",
     path="/responses",
+    forwarded=frozenset({b"x-client-request-id"}),
     failure_ends=True,
     essential=ESSENTIAL,
     peek=peek,
