@@ -99,7 +99,7 @@ def _event(kind: str, message: JSON | None = None, **members: Any) -> bytes:
 
 
 def _start(answer: Answer) -> bytes:
-    message = {"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []}
+    message: JSON = {"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []}
     return _event("message-start", message, id=answer.id)
 
 

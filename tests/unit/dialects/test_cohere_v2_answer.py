@@ -344,7 +344,7 @@ class TestEncodeAnswer:
         }
         assert encoded(Response())[0]["finish_reason"] == "ERROR"
         calls, _ = encoded(answer_of(ToolCall(id="c", name="f", arguments="")))
-        assert calls["message"].keys() == {"role", "tool_calls"}
+        assert calls["message"].keys() == {"role", "content", "tool_calls"}
         assert calls["message"]["tool_calls"][0]["function"]["arguments"] == "{}"
 
     def test_usage_and_cost(self) -> None:

@@ -504,15 +504,19 @@ class TestBuild:
             ("user", (Text("a"), Audio(data="QUJD", format="wav")), "a", {"messages.user.audio"}),
             ("system", (Text("a", cache="1h"), Image(url="x")), "a", {"messages.system.image", "cache_control"}),
             ("assistant", (Refusal("no"),), "no", {"messages.refusal"}),
-            ("assistant", (Text("a"), Image(url="x")), "a", {"messages.assistant.image"}),
+            ("assistant", (Text("a", cache="5m"), Image(url="x")), "a", {"messages.image", "cache_control"}),
+            ("assistant", (Text("", citations=(Citation(source="d"),)), Text("a")), "a", {"messages.citations"}),
             (
                 "assistant",
-                (Reasoning(text="t", summary="s"), Text("a")),
-                [{"type": "thinking", "thinking": "t"}, {"type": "text", "text": "a"}],
-                {"messages.reasoning.summary"},
+                (Reasoning(text="t", signature="s"), Reasoning(summary="u"), Text("a")),
+                [
+                    {"type": "thinking", "thinking": "t"},
+                    {"type": "thinking", "thinking": "u"},
+                    {"type": "text", "text": "a"},
+                ],
+                {"messages.reasoning.signature"},
             ),
-            ("assistant", (Reasoning(text="t", signature="s"), Text("a")), "a", {"messages.reasoning"}),
-            ("assistant", (Reasoning(encrypted="s"), Text("a")), "a", {"messages.reasoning"}),
+            ("assistant", (Reasoning(encrypted="s"), Text("a")), "a", {"messages.reasoning.encrypted"}),
         ],
     )
     def test_parts(self, role: Any, parts: tuple[Part, ...], content: Any, losses: set[str]) -> None:

@@ -15,12 +15,11 @@ from trivium.dialects.cohere_v2.wire import (
     WireCitation,
     WireLogprobs,
     WireUsage,
+    assistant_members,
     by_block,
-    call_object,
     finish_of,
     finish_word,
     logprobs_of,
-    text_citations,
     usage_of,
     wire_logprobs,
     wire_usage,
@@ -30,7 +29,7 @@ from trivium.dialects.request import Losses, given
 from trivium.errors import UpstreamProtocolError
 from trivium.types import event as ev
 from trivium.types.event import Event
-from trivium.types.message import Audio, Message, Part, Reasoning, Refusal, Text, ToolCall
+from trivium.types.message import Message
 from trivium.types.response import Choice, Response
 from trivium.wire.json import BROKEN, NULL
 
@@ -151,45 +150,16 @@ def encode_answer(response: Response, context: AnswerContext) -> Built:
     choice = response.choices[0] if response.choices else Choice(message=Message("assistant"))
     losses.add("finish_reason", when=choice.finish_reason == "content_filter")
     losses.add("logprobs.top_logprobs", when=any(item.get("top_logprobs") for item in choice.logprobs or ()))
-    answer = {
+    answer: Json = {
         "id": context.id,
         "finish_reason": finish_word(choice.finish_reason, choice.native_finish_reason, choice.stop_sequence),
-        "message": {"role": "assistant"} | _message(choice.message.parts, losses),
+        "message": {"role": "assistant", "content": []} | assistant_members(choice.message.parts, losses),
     }
     answer |= given(
         usage=response.usage and wire_usage(response.usage),
         logprobs=choice.logprobs and [wire_logprobs(said) for said in choice.logprobs],
     )
     return Built(msgspec.json.encode(answer), tuple(losses))
-
-
-def _message(parts: tuple[Part, ...], losses: Losses) -> Json:
-    content: list[Json] = []
-    citations: list[Json] = []
-    plans = [part.text for part in parts if isinstance(part, Reasoning) and part.format == TOOL_PLAN]
-    for part in parts:
-        match part:
-            case Text() if part.text or part.citations:
-                citations += text_citations(part, len(content))
-                content.append({"type": "text", "text": part.text})
-            case Refusal() if part.text:
-                content.append({"type": "text", "text": part.text})
-            case Reasoning() if part.format != TOOL_PLAN:
-                losses.add("reasoning.signature", when=part.signature)
-                losses.add("reasoning.encrypted", when=part.encrypted)
-                if said := part.text or part.summary:
-                    content.append({"type": "thinking", "thinking": said})
-            case Audio():
-                losses.add("audio")
-            case _:
-                pass
-    calls = [call_object(part) for part in parts if isinstance(part, ToolCall)]
-    return given(
-        tool_plan="".join(plans) or None,
-        content=content or (None if calls else []),
-        tool_calls=calls or None,
-        citations=citations or None,
-    )
 
 
 def models_answer(rows: list[dict[str, Any]]) -> bytes:

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from trivium.dialects.base import Built
-from trivium.dialects.cohere_v2.wire import TOOL_PLAN, call_object, text_citations
+from trivium.dialects.cohere_v2.wire import assistant_members
 from trivium.dialects.common import Json
 from trivium.dialects.request import Losses, apart, data_url, file_text, given, has_text, is_textual, sampling_members
-from trivium.types.message import File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+from trivium.types.message import File, Image, Message, Part, Text, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
 from trivium.wire.json import BROKEN
 
@@ -21,7 +21,7 @@ OWN_FIELDS = frozenset({"citation_options", "priority", "safety_mode"})
 """Fields of `Request.extra` that this dialect put there and writes back."""
 
 STOPS_MAX = 5
-_SAMPLING = {
+SAMPLING = {
     "temperature": "temperature",
     "top_p": "p",
     "top_k": "k",
@@ -60,7 +60,7 @@ def build_request(request: Request) -> Built:
         thinking=request.reasoning and _thinking(request.reasoning, losses),
         stop_sequences=request.stop[:STOPS_MAX] or None,
     )
-    body |= sampling_members(_within(request.sampling, losses), _SAMPLING, losses)
+    body |= sampling_members(_within(request.sampling, losses), SAMPLING, losses)
     losses.add("stop", when=len(request.stop) > STOPS_MAX)
     losses.add("n", when=request.n > 1)
     losses.add("parallel_tool_calls", when=request.parallel_tools is False)
@@ -87,7 +87,9 @@ class _Conversation:
     def _message(self, message: Message) -> list[Json]:
         self._losses.add("name", when=message.name)
         if message.role == "assistant":
-            wire = self._assistant(message)
+            wire = assistant_members(message.parts, self._losses, "messages.")
+            if "content" in wire and "citations" not in wire:
+                wire["content"] = _plain(wire["content"])
             return [{"role": "assistant"} | wire] if wire else []
         results, parts = apart(message, self._losses)
         wires = [self._result(result) for result in results]
@@ -145,44 +147,6 @@ class _Conversation:
             elif isinstance(part, Text) and (block := self._block(part, "tool")):
                 content.append(block)
         return {"role": "tool", "tool_call_id": result.call_id, "content": _plain(content) or ""}
-
-    def _assistant(self, message: Message) -> Json:
-        content: list[Json] = []
-        citations: list[Json] = []
-        plans: list[str] = []
-        calls = [part for part in message.parts if isinstance(part, ToolCall)]
-        self._losses.add("messages.tool_call.signature", when=any(call.signature for call in calls))
-        for part in message.parts:
-            match part:
-                case Text() | Refusal():
-                    self._losses.add("messages.refusal", when=isinstance(part, Refusal))
-                    self._losses.add("cache_control", when=getattr(part, "cache", None))
-                    if part.text:
-                        citations += text_citations(part, len(content)) if isinstance(part, Text) else []
-                        content.append({"type": "text", "text": part.text})
-                case Reasoning() if part.format == TOOL_PLAN:
-                    plans.append(part.text)
-                case Reasoning():
-                    content += self._thought(part)
-                case ToolCall():
-                    pass
-                case _:
-                    self._losses.add(f"messages.assistant.{type(part).__name__.lower()}")
-        return given(
-            tool_plan="".join(plans) or None,
-            content=(content if citations else _plain(content)) or None,
-            tool_calls=[call_object(call) for call in calls] or None,
-            citations=citations or None,
-        )
-
-    def _thought(self, part: Reasoning) -> list[Json]:
-        """Thinking is replayed as it was read; what is signed or sealed belongs to another wire."""
-        if part.signature or part.encrypted or not part.text:
-            self._losses.add("messages.reasoning")
-            return []
-        self._losses.add("messages.reasoning.summary", when=part.summary)
-        self._losses.add("messages.reasoning.id", when=part.id or part.format)
-        return [{"type": "thinking", "thinking": part.text}]
 
 
 def _plain(blocks: list[Json]) -> str | list[Json]:

@@ -157,6 +157,7 @@ class ChatEncoder:
 
     def _call(self, event: ev.ToolCallStart | ev.ToolCallDelta) -> None:
         if isinstance(event, ev.ToolCallStart):
+            self._losses.add("tool_call.signature", when=event.signature)
             self._end_block()
             call = {"id": event.id, "type": "function", "function": {"name": event.name, "arguments": ""}}
             self._begin("tool_call", event.index, {"tool_calls": call})

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from trivium.dialects.base import Addressed
+from trivium.dialects.cohere_v2.build import SAMPLING
 from trivium.dialects.cohere_v2.head import Count, peek
 from trivium.dialects.cohere_v2.wire import TOOL_PLAN, WireCitation, by_block, snippet
 from trivium.dialects.common import Json, check_size
@@ -141,15 +142,7 @@ def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Reques
         tool_choice=_CHOICES[wire.tool_choice] if wire.tool_choice else None,
         response_format=form and _format(form),
         reasoning=wire.thinking and _reasoning(wire.thinking),
-        sampling=Sampling(
-            temperature=wire.temperature,
-            top_p=wire.p,
-            top_k=wire.k,
-            frequency_penalty=wire.frequency_penalty,
-            presence_penalty=wire.presence_penalty,
-            seed=wire.seed,
-            logprobs=wire.logprobs,
-        ),
+        sampling=Sampling(**{ours: getattr(wire, theirs) for ours, theirs in SAMPLING.items()}),
         stop=tuple(wire.stop_sequences or ()),
         extra=extra,
     )

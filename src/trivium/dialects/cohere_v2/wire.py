@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from trivium.dialects.common import Json, tokens
-from trivium.dialects.request import given
+from trivium.dialects.request import Losses, given
 from trivium.types.event import FinishReason
-from trivium.types.message import Citation, Text, ToolCall
+from trivium.types.message import Citation, Part, Reasoning, Refusal, Text, ToolCall
 from trivium.types.usage import Usage
 
 TOOL_PLAN = "cohere-tool-plan"
@@ -120,13 +120,6 @@ def by_block(wires: Iterable[WireCitation], default: int) -> dict[int, list[Cita
     return blocks
 
 
-def text_citations(part: Text, index: int) -> list[Json]:
-    """The citations of a text that is block `index`."""
-    said = io.StringIO()
-    said.write(part.text)
-    return [wire_citation(citation, index, said) for citation in part.citations]
-
-
 def wire_citation(citation: Citation, index: int, said: io.StringIO) -> Json:
     """A citation in block `index`, of which `said` is what has been said; one without offsets is of all that."""
     length = said.tell()
@@ -165,6 +158,40 @@ def wire_logprobs(said: Json) -> Json:
     return {"text": said.get("token"), "token_ids": [], "logprobs": [] if logprob is None else [logprob]}
 
 
-def call_object(call: ToolCall) -> Json:
-    """A whole tool call."""
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
+def assistant_members(parts: Iterable[Part], losses: Losses, where: str = "") -> Json:
+    """What a message of the assistant has: a plan, content, citations and calls; `where` begins the names of losses."""
+    plans: list[str] = []
+    content: list[Json] = []
+    citations: list[Json] = []
+    calls: list[Json] = []
+    for part in parts:
+        losses.add("cache_control", when=getattr(part, "cache", None))
+        match part:
+            case Text() | Refusal():
+                losses.add(f"{where}refusal", when=where and isinstance(part, Refusal))
+                cited = part.citations if isinstance(part, Text) else ()
+                losses.add(f"{where}citations", when=cited and not part.text)
+                if part.text:
+                    said = io.StringIO()
+                    said.write(part.text)
+                    citations += [wire_citation(citation, len(content), said) for citation in cited]
+                    content.append({"type": "text", "text": part.text})
+            case Reasoning() if part.format == TOOL_PLAN:
+                plans.append(part.text)
+            case Reasoning():
+                losses.add(f"{where}reasoning.signature", when=part.signature)
+                losses.add(f"{where}reasoning.encrypted", when=part.encrypted)
+                if text := part.text or part.summary:
+                    content.append({"type": "thinking", "thinking": text})
+            case ToolCall():
+                losses.add(f"{where}tool_call.signature", when=part.signature)
+                function = {"name": part.name, "arguments": part.arguments or "{}"}
+                calls.append({"id": part.id, "type": "function", "function": function})
+            case _:
+                losses.add(f"{where}{type(part).__name__.lower()}")
+    return given(
+        tool_plan="".join(plans) or None,
+        content=content or None,
+        tool_calls=calls or None,
+        citations=citations or None,
+    )
