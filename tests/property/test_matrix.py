@@ -166,3 +166,16 @@ def test_an_error_in_the_stream_stays_an_error(caller: Dialect, upstream: Dialec
     again = caller.decoder().feed(caller.encoder(CONTEXT).fail(failure.error))[-1]
     assert isinstance(again, Failure)
     assert type(again.error) is type(failure.error) is UpstreamOverloaded
+
+
+@pytest.mark.parametrize("caller", [dialect for dialect in DIALECTS if dialect is not GEMINI], ids=lambda one: one.name)
+def test_a_signature_that_has_no_place_at_a_call_is_a_loss(caller: Dialect) -> None:
+    call = ToolCall(id="a", name="f", signature="AAAA")
+    choice = Choice(message=Message("assistant", (call,)), finish_reason="tool_calls")
+    encoder = caller.encoder(CONTEXT)
+    start = ToolCallStart(index=0, id="a", name="f", signature="AAAA")
+    encoder.encode([Start(), start, ToolCallDelta(index=0, arguments="{}"), Finish(reason="tool_calls"), End()])
+    for losses in (caller.encode_answer(Response(choices=(choice,)), CONTEXT).losses, encoder.losses):
+        assert losses == ("tool_call.signature",)
+    asked = Request(model="m", messages=(Message("user", (Text("x"),)), Message("assistant", (call,))))
+    assert "messages.tool_call.signature" in caller.build_request(asked).losses

@@ -163,6 +163,7 @@ def _blocks(part: Part, losses: Losses) -> list[Json]:
         case ToolCall():
             value, is_faithful = tool_input(part.arguments)
             losses.add("tool_call.arguments", when=not is_faithful)
+            losses.add("tool_call.signature", when=part.signature)
             return [{"type": "tool_use", "id": part.id, "name": part.name, "input": value}]
         case Reasoning():
             return _thinking(part, losses)

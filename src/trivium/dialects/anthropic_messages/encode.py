@@ -199,6 +199,7 @@ class MessagesEncoder:
             return
         if self._open is not None:
             self._close_block()
+        self._losses.add("tool_call.signature", when=event.signature)
         block: dict[str, Any] = {"type": "tool_use", "id": event.id, "name": event.name, "input": {}}
         self._open_block(block, b"input_json_delta", b"partial_json")
         self._open = ("tool_use", event.index)

@@ -171,6 +171,7 @@ def call_objects(calls: list[ToolCall], finish: FinishReason | None, losses: Los
     for call in calls:
         arguments, faithful = tool_input(call.arguments)
         losses.add("tool_call.arguments", when=not faithful)
+        losses.add("tool_call.signature", when=call.signature)
         if faithful or finish != "length":
             function = {"index": len(objects), "name": call.name, "arguments": arguments}
             objects.append({"id": call.id, "function": function})

@@ -116,6 +116,7 @@ class LineEncoder:
                 thought = event.text or event.summary
                 return self._line("", thinking=thought) if thought else b""
             case ev.ToolCallStart():
+                self._losses.add("tool_call.signature", when=event.signature)
                 self._calls[event.index] = (event, [])
             case ev.ToolCallDelta() if event.index in self._calls:
                 self._calls[event.index][1].append(event.arguments)

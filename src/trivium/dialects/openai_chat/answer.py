@@ -134,6 +134,7 @@ def _message(parts: tuple[Part, ...], losses: Losses) -> dict[str, Any]:
         message["reasoning"] = "".join(part.text or part.summary or "" for part in thoughts)
         losses.add("reasoning.signature", when=any(part.signature or part.encrypted for part in thoughts))
     if calls:
+        losses.add("tool_call.signature", when=any(call.signature for call in calls))
         message["tool_calls"] = [call_object(call) for call in calls]
     return message
 

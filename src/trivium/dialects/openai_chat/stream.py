@@ -168,6 +168,7 @@ class ChatEncoder:
                 text = event.text or event.summary
                 return {"reasoning": text} if text else None
             case ev.ToolCallStart():
+                self._losses.add("tool_call.signature", when=event.signature)
                 function = {"name": event.name, "arguments": ""}
                 call = {"index": event.index, "id": event.id, "type": "function", "function": function}
                 return {"tool_calls": [call]}

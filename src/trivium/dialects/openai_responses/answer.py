@@ -159,6 +159,7 @@ def _output(choice: Choice, context: AnswerContext, losses: Losses, status: str)
                 logprobs = logprobs if isinstance(part, Refusal) else []
                 output[-1]["content"].append(said)
             case ToolCall():
+                losses.add("tool_call.signature", when=part.signature)
                 output.append(call_item(part, tools.get(part.name), identity, call_status(part.arguments, status)))
             case Reasoning():
                 output.append(reasoning_item(part, identity, losses))

@@ -202,6 +202,7 @@ class ResponsesEncoder:
     def _call_event(self, event: ev.ToolCallStart | ev.ToolCallDelta) -> None:
         """A function's call is told as it comes, any other once it is known whole."""
         if isinstance(event, ev.ToolCallStart):
+            self._losses.add("tool_call.signature", when=event.signature)
             self._close_item()
             self._call, self._pieces, found = event, [], self._tools.get(event.name)
             if found is None or found.type == "function":
