@@ -20,22 +20,28 @@ if PORTABLE:
 
 pytest_plugins = ["pytest_connects"]  # no test leaves this machine
 MODEL = "smollm2-135m"
+EMBEDDER = "minilm"
 
 
 @pytest.fixture(scope="session")
 def model_blob() -> Path:
-    """The demo model's file, fetched once for all runs into $TRIVIUM_TEST_CACHE.
+    """The demo model's file, fetched once for all runs into $TRIVIUM_TEST_CACHE."""
+    return _fetched(MODEL)
+
+
+def _fetched(name: str) -> Path:
+    """The file of a model that `trivium models pull` knows.
 
     The one place where the suite reaches the network, and only on a machine that has not fetched it yet: by a
     command of its own, the one process whose connections nobody watches.
     """
     cache = Path(os.environ.get("TRIVIUM_TEST_CACHE") or Path.home() / ".cache" / "trivium-test")
     store = Store(cache / "models")
-    if store.find(MODEL) is None:
+    if store.find(name) is None:
         env = {name: value for name, value in os.environ.items() if name != LOG_VARIABLE}
-        pull = [sys.executable, "-m", "trivium.cli.main", "models", "pull", MODEL, "--yes"]
+        pull = [sys.executable, "-m", "trivium.cli.main", "models", "pull", name, "--yes"]
         subprocess.run(pull, env=env | {"TRIVIUM_HOME": str(cache)}, check=True, stdin=subprocess.DEVNULL)
-    manifest = store.find(MODEL)
+    manifest = store.find(name)
     assert manifest is not None
     return store.weights(manifest)
 
@@ -52,7 +58,14 @@ def own_model_home(model_blob: Path, tmp_path: Path) -> Path:
     return _with_model(tmp_path / "home", model_blob)
 
 
-def _with_model(home: Path, model_blob: Path) -> Path:
-    row = ROWS[MODEL]
-    Store(home / "models").add(MODEL, f"sha256:{row.sha256}", source=row.source, licence=row.licence, link=model_blob)
+@pytest.fixture(scope="session")
+def embedder_home(model_blob: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TRIVIUM_HOME of this session with the demo model and one that makes vectors."""
+    home = _with_model(tmp_path_factory.mktemp("embedder"), model_blob)
+    return _with_model(home, _fetched(EMBEDDER), EMBEDDER)
+
+
+def _with_model(home: Path, blob: Path, name: str = MODEL) -> Path:
+    row = ROWS[name]
+    Store(home / "models").add(name, f"sha256:{row.sha256}", source=row.source, licence=row.licence, link=blob)
     return home

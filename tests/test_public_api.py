@@ -66,7 +66,7 @@ def test_names() -> None:
     assert trivium.__all__ == ["AsyncTrivium", "Trivium", "__version__"]
 
 
-CALLS = ["chat", "plan", "stream"]
+CALLS = ["chat", "embed", "plan", "rerank", "stream"]
 CLIENTS = ["anthropic_client", "cohere_client", "gemini_client", "ollama_client", "openai_client"]
 
 

@@ -17,7 +17,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
@@ -39,6 +39,7 @@ from trivium.types.data import DataClass
 from trivium.types.event import End, Event, Failure
 from trivium.types.request import Request
 from trivium.types.response import Response
+from trivium.types.retrieval import AnyRequest, Purpose, Truncate
 
 Messages = str | Sequence[Mapping[str, Any]]
 T = TypeVar("T")
@@ -56,11 +57,14 @@ def request_of(messages: Messages, model: str, parameters: Mapping[str, Any], *,
     A plain string stands for one user message; `parameters` are those of a chat completion.
     """
     said = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
+    return _parsed("openai_chat", {"model": model, "messages": said, **parameters, "stream": stream})
+
+
+def _parsed(dialect: str, body: Mapping[str, Any]) -> Any:
     try:
-        body = msgspec.json.encode({"model": model, "messages": said, **parameters, "stream": stream})
+        return dialect_named(dialect).parse_request(msgspec.json.encode(body))
     except TypeError as error:
         raise InvalidRequest(f"A parameter cannot be written as JSON: {error}.") from error
-    return dialect_named("openai_chat").parse_request(body)
 
 
 class AsyncTrivium(AsyncClients):
@@ -101,7 +105,7 @@ class AsyncTrivium(AsyncClients):
             gateway.owner.close()
 
     @contextlib.contextmanager
-    def _calling(self, sink: ObjectSink, request: Request, wish: Wish) -> Generator[Exchange]:
+    def _calling(self, sink: ObjectSink, request: AnyRequest, wish: Wish) -> Generator[Exchange]:
         """A request in flight; whoever leaves before its end stops the upstream."""
         exchange = pipeline.begin_request(self._open().runtime, sink, request, wish)
         try:
@@ -124,9 +128,48 @@ class AsyncTrivium(AsyncClients):
     ) -> Response:
         """Ask and wait for the whole answer."""
         request = request_of(messages, model, parameters, stream=False)
+        return await self._whole(request, _wish(data_class, strict, timeout_s))
+
+    async def _whole(self, request: AnyRequest, wish: Wish) -> Response:
         waiting = _Waiting(asyncio.get_running_loop())
-        with self._calling(waiting, request, _wish(data_class, strict, timeout_s)):
+        with self._calling(waiting, request, wish):
             return await waiting.answer
+
+    async def embed(
+        self,
+        texts: str | Sequence[str],
+        model: str,
+        *,
+        dimensions: int | None = None,
+        purpose: Purpose | None = None,
+        truncate: Truncate | None = None,
+        data_class: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> Response:
+        """One vector a text, in `embeddings`. Those of two models cannot be compared, so that nothing is chosen here."""
+        _check_word("purpose", purpose, Purpose)
+        _check_word("truncate", truncate, Truncate)
+        request = _parsed("openai_embeddings", {"model": model, "input": texts, "dimensions": dimensions})
+        request = msgspec.structs.replace(request, purpose=purpose, truncate=truncate)
+        return await self._whole(request, _wish(data_class, strict, timeout_s))
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        model: str,
+        *,
+        top_n: int | None = None,
+        max_tokens_per_doc: int | None = None,
+        data_class: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> Response:
+        """How well each document answers the query, in `ranking`: the best first, by its place in `documents`."""
+        few = {"top_n": top_n, "max_tokens_per_doc": max_tokens_per_doc}
+        request = _parsed("rerank", {"model": model, "query": query, "documents": documents, **few})
+        return await self._whole(request, _wish(data_class, strict, timeout_s))
 
     async def stream(
         self,
@@ -196,6 +239,13 @@ def _wish(data_class: str | None, strict: bool, timeout_s: float | None) -> Wish
     if timeout_s is not None and not (isinstance(timeout_s, int | float) and 0 < timeout_s < math.inf):
         raise InvalidRequest(f"`{timeout_s}` is no timeout.", remedy="Give seconds, more than 0.", param="timeout_s")
     return Wish(data_class=wanted, strict=strict, timeout_s=timeout_s)
+
+
+def _check_word(name: str, given: object, words: Any) -> None:
+    if given is not None and given not in get_args(words):
+        raise InvalidRequest(
+            f"`{given}` is no `{name}`.", remedy=f"Use one of {', '.join(get_args(words))}.", param=name
+        )
 
 
 class _Waiting:
@@ -364,6 +414,14 @@ class Trivium(Clients):
     def chat(self, messages: Messages, model: str = AUTO, **parameters: Any) -> Response:
         """Ask and wait for the whole answer; parameters as `AsyncTrivium.chat`."""
         return self._running().run(self._inner.chat(messages, model, **parameters))
+
+    def embed(self, texts: str | Sequence[str], model: str, **parameters: Any) -> Response:
+        """One vector a text, in `embeddings`; parameters as `AsyncTrivium.embed`."""
+        return self._running().run(self._inner.embed(texts, model, **parameters))
+
+    def rerank(self, query: str, documents: Sequence[str], model: str, **parameters: Any) -> Response:
+        """How well each document answers the query, in `ranking`; parameters as `AsyncTrivium.rerank`."""
+        return self._running().run(self._inner.rerank(query, documents, model, **parameters))
 
     def stream(self, messages: Messages, model: str = AUTO, **parameters: Any) -> Iterator[Event]:
         """Ask and yield the answer's events as they come; closing the iterator stops the upstream."""

@@ -14,7 +14,7 @@ from google.genai.client import AsyncClient as AsyncGemini
 
 from trivium import AsyncTrivium, Trivium
 from trivium.errors import TriviumError
-from trivium.types.event import Event, TextDelta
+from trivium.types.event import Event, Ranked, TextDelta
 from trivium.types.message import ToolCall
 from trivium.types.response import Response
 from trivium.types.usage import Usage
@@ -48,12 +48,23 @@ def look() -> list[str]:
     return [entry.endpoint for entry in plan.endpoints] + [f"{no.endpoint}: {no.reason}" for no in plan.rejected]
 
 
+def find() -> int:
+    with Trivium() as client:
+        answer = client.embed(["What is the capital of France?"], "local/minilm", dimensions=64)
+        assert_type(answer.embeddings, tuple[tuple[float, ...], ...])
+        ranked = client.rerank("capital of France", ["Paris", "Rome"], "local/minilm", top_n=1)
+        assert_type(ranked.ranking, tuple[Ranked, ...])
+        return ranked.ranking[0].index
+
+
 async def ask_awaited() -> None:
     async with AsyncTrivium() as client:
         assert_type(await client.chat(MESSAGES), Response)
         async for event in client.stream("Tell a story."):
             assert_type(event, Event)
         await client.plan("hello")
+        assert_type(await client.embed("hello", "local/minilm", purpose="query"), Response)
+        assert_type(await client.rerank("hello", ["a"], "local/minilm"), Response)
 
 
 def vendors() -> str | None:
@@ -89,4 +100,5 @@ def wrong() -> None:
     Trivium(config=3)  # pyright: ignore[reportArgumentType]
     Trivium().chat(3)  # pyright: ignore[reportArgumentType]
     Trivium().chat("hello", model=None)  # pyright: ignore[reportArgumentType]
+    Trivium().embed("hello")  # pyright: ignore[reportCallIssue]
     Trivium().ask("hello")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]

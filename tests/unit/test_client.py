@@ -29,6 +29,7 @@ from trivium.errors import (
     UpstreamTimeout,
 )
 from trivium.testing import FakeUpstream
+from trivium.testing.retrieval import score, vector
 from trivium.transport.platform import new_event_loop
 from trivium.types.event import End, TextDelta
 
@@ -80,6 +81,45 @@ def test_tools_come_as_calls(settings: Config) -> None:
     tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}]
     with Trivium(settings) as trivium:
         assert [call.name for call in trivium.chat("Look.", "primary/tool", tools=tools).tool_calls] == ["look"]
+
+
+def test_vectors_and_rankings(settings: Config, upstream: FakeUpstream) -> None:
+    texts = ["The cat sits.", "The dog sits."]
+    with Trivium(settings) as trivium:
+        done = trivium.embed(texts, "primary/ok", dimensions=4)
+        assert [pytest.approx(vector(text, 4)) for text in texts] == list(done.embeddings)
+        assert (done.endpoint, done.access, done.attempts, done.losses) == ("primary/ok", "direct", 1, ())
+        assert done.usage is not None
+        assert (done.usage.input_tokens, done.usage.output_tokens) == (8, 0)
+        assert len(trivium.embed("one", "primary/ok").embeddings) == 1
+        assert trivium.embed("one", "primary/ok", purpose="query").losses == ("purpose",)
+        ranked = trivium.rerank("a cat", texts, "primary/ok", top_n=1)
+        assert [(rank.index, rank.score) for rank in ranked.ranking] == [(0, score("a cat", texts[0]))]
+        seen = upstream.requests[-1]
+        assert (seen.path, seen.json["documents"], seen.json["top_n"]) == ("/v1/rerank", texts, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda t: t.embed([], "primary/ok"), InvalidRequest, "`input`"),
+        (lambda t: t.embed(["a", 3], "primary/ok"), InvalidRequest, "`input`"),
+        (lambda t: t.embed([object()], "primary/ok"), InvalidRequest, "JSON"),
+        (lambda t: t.embed("a", "primary/ok", dimensions=0), InvalidRequest, "`dimensions`"),
+        (lambda t: t.embed("a", "primary/ok", purpose="fun"), InvalidRequest, "`purpose`"),
+        (lambda t: t.embed("a", "primary/ok", truncate="all"), InvalidRequest, "`truncate`"),
+        (lambda t: t.embed("a", "primary/ok", purpose="query", strict=True), InvalidRequest, "`purpose`"),
+        (lambda t: t.embed("a", "auto"), InvalidRequest, "`auto`"),
+        (lambda t: t.embed("a", "nobody/x"), NotFound, "nobody"),
+        (lambda t: t.embed("a", "primary/ok", data_class="premises"), NoEndpoint, "premises"),
+        (lambda t: t.rerank("", ["a"], "primary/ok"), InvalidRequest, "`query`"),
+        (lambda t: t.rerank("q", [], "primary/ok"), InvalidRequest, "`documents`"),
+        (lambda t: t.rerank("q", ["a"], "auto"), InvalidRequest, "`auto`"),
+    ],
+)
+def test_what_is_refused_of_them(settings: Config, call: Any, error: type[TriviumError], words: str) -> None:
+    with Trivium(settings) as trivium, pytest.raises(error, match=words):
+        call(trivium)
 
 
 def test_a_plan_sends_nothing(settings: Config, upstream: FakeUpstream) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from trivium.dialects.base import Addressed, AnswerContext, Built, PassedAnswer
 from trivium.dialects.cohere_v2 import DIALECT as CHAT
-from trivium.dialects.common import HeadDecoder, Json
+from trivium.dialects.common import HeadDecoder, Json, not_empty
 from trivium.dialects.ranking import billed
 from trivium.dialects.request import BodyReader, Losses, given
 from trivium.dialects.retrieval import (
@@ -24,6 +24,7 @@ from trivium.dialects.retrieval import (
     own_extra,
     require,
     require_few,
+    require_vectors,
     texts_of,
 )
 from trivium.errors import InvalidRequest, UpstreamProtocolError
@@ -81,7 +82,7 @@ class _ByType(msgspec.Struct):
 
 
 class _Passed(msgspec.Struct):
-    embeddings: msgspec.Raw
+    embeddings: dict[str, msgspec.Raw]
     id: str | None = None
     meta: Any = None
 
@@ -164,6 +165,7 @@ def decode_answer(body: bytes) -> list[Event]:
 
 def read_answer(body: bytes) -> PassedAnswer:
     wire = decoded(_PASSED, body)
+    require_vectors(next(filter(not_empty, wire.embeddings.values()), NULL))
     return PassedAnswer(billed(wire.meta), id=wire.id or "")
 
 

@@ -23,7 +23,8 @@ LOSS = "rerank.cosine"
 
 
 def build_request(request: RerankRequest) -> Built:
-    losses = Losses([LOSS])
+    losses = Losses()
+    losses.add(LOSS)
     losses.add("max_tokens_per_doc", when=request.max_tokens_per_doc is not None)
     own_extra(request.extra, frozenset(), losses)
     texts = (request.query, *request.documents)

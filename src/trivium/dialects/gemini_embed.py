@@ -15,7 +15,17 @@ from trivium.dialects.common import Json, check_models, check_name, check_twin, 
 from trivium.dialects.gemini import DIALECT as CHAT
 from trivium.dialects.gemini.wire import as_list, in_camel_case
 from trivium.dialects.request import Losses, given
-from trivium.dialects.retrieval import asked, beside, decoded, embedded, input_usage, require, require_few, texts_of
+from trivium.dialects.retrieval import (
+    asked,
+    beside,
+    decoded,
+    embedded,
+    input_usage,
+    require,
+    require_few,
+    require_vectors,
+    texts_of,
+)
 from trivium.errors import InvalidRequest
 from trivium.types.event import Event, Start
 from trivium.types.response import Response
@@ -209,7 +219,9 @@ def decode_answer(body: bytes) -> list[Event]:
 
 
 def read_answer(body: bytes) -> PassedAnswer:
-    return PassedAnswer(_usage(decoded(_PASSED, body).usage_metadata))
+    wire = decoded(_PASSED, body)
+    require_vectors(wire.embeddings)
+    return PassedAnswer(_usage(wire.usage_metadata))
 
 
 def _usage(said: Any) -> Usage | None:

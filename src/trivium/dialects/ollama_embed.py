@@ -23,6 +23,7 @@ from trivium.dialects.retrieval import (
     own_extra,
     require,
     require_few,
+    require_vectors,
     texts_of,
 )
 from trivium.types.event import Event, Start
@@ -115,7 +116,9 @@ def decode_answer(body: bytes) -> list[Event]:
 
 
 def read_answer(body: bytes) -> PassedAnswer:
-    return PassedAnswer(input_usage(decoded(_PASSED, body).prompt_eval_count))
+    wire = decoded(_PASSED, body)
+    require_vectors(wire.embeddings)
+    return PassedAnswer(input_usage(wire.prompt_eval_count))
 
 
 def encode_answer(response: Response, context: AnswerContext) -> Built:

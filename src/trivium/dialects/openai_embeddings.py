@@ -25,6 +25,7 @@ from trivium.dialects.retrieval import (
     own_extra,
     require,
     require_few,
+    require_vectors,
 )
 from trivium.errors import InvalidRequest, UpstreamContextLength, UpstreamError
 from trivium.types.event import Event, Start
@@ -133,7 +134,9 @@ def decode_answer(body: bytes) -> list[Event]:
 
 
 def read_answer(body: bytes) -> PassedAnswer:
-    return PassedAnswer(usage_of(decoded(_PASSED, body).usage))
+    wire = decoded(_PASSED, body)
+    require_vectors(wire.data)
+    return PassedAnswer(usage_of(wire.usage))
 
 
 def usage_of(said: Any) -> Usage | None:

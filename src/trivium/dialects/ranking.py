@@ -11,7 +11,7 @@ from trivium.dialects.common import HeadDecoder, Json, tokens
 from trivium.dialects.openai_embeddings import usage_of
 from trivium.dialects.request import BodyReader
 from trivium.dialects.retrieval import RetrievalHead, decoded, require, require_few
-from trivium.errors import InvalidRequest
+from trivium.errors import InvalidRequest, UpstreamProtocolError
 from trivium.types.event import End, Event, Ranked, Start, UsageReport
 from trivium.types.response import Response
 from trivium.types.retrieval import RerankRequest
@@ -83,7 +83,7 @@ def _text(document: str | Json, where: str, extra: Json) -> str:
 
 
 def decode_answer(body: bytes) -> list[Event]:
-    wire = decoded(_ANSWER, body)
+    wire = _decoded(body)
     events: list[Event] = [Start(id=wire.id or "", model=wire.model or "")]
     events += [Ranked(result.index, result.relevance_score) for result in wire.results]
     usage = _usage(wire)
@@ -91,8 +91,15 @@ def decode_answer(body: bytes) -> list[Event]:
 
 
 def read_answer(body: bytes) -> PassedAnswer:
-    wire = decoded(_ANSWER, body)
+    wire = _decoded(body)
     return PassedAnswer(_usage(wire), id=wire.id or "")
+
+
+def _decoded(body: bytes) -> _Answer:
+    wire = decoded(_ANSWER, body)
+    if not wire.results:
+        raise UpstreamProtocolError("The upstream ranked nothing.")
+    return wire
 
 
 def _usage(wire: _Answer) -> Usage | None:

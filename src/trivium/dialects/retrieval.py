@@ -13,7 +13,16 @@ import msgspec
 from msgspec import UNSET
 
 from trivium.dialects.base import AnswerContext, Dialect, Media
-from trivium.dialects.common import MESSAGES_MAX, CommonHead, Json, excerpt, said_words, tokens, upstream_error
+from trivium.dialects.common import (
+    MESSAGES_MAX,
+    CommonHead,
+    Json,
+    excerpt,
+    not_empty,
+    said_words,
+    tokens,
+    upstream_error,
+)
 from trivium.dialects.request import Losses
 from trivium.errors import InvalidRequest, UpstreamProtocolError
 from trivium.types.event import Embedded, End, Event, Start, UsageReport
@@ -127,6 +136,12 @@ def decoded(decoder: msgspec.json.Decoder[S], body: bytes) -> S:
         if isinstance(said, dict) and (inside := cast("Json", said).get("error")):
             raise upstream_error(200, *said_words(inside)) from None
         raise UpstreamProtocolError(f"The upstream's answer is no answer to this: {excerpt(str(error))}") from None
+
+
+def require_vectors(values: msgspec.Raw) -> None:
+    """Raises UpstreamProtocolError for a list of vectors, still raw, that is none or empty."""
+    if not not_empty(values):
+        raise UpstreamProtocolError("The upstream sent no vectors.")
 
 
 def embedded(start: Start, vectors: list[tuple[int, str | tuple[float, ...]]], usage: Usage | None) -> list[Event]:

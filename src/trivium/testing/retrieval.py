@@ -42,6 +42,7 @@ def score(query: str, document: str) -> float:
 
 
 def tokens_of(*texts: Any) -> int:
+    """Of texts, lists of tokens or documents."""
     return sum(len(text) // 4 + 1 for text in texts)
 
 
@@ -147,18 +148,21 @@ def _ollama(answer: Answer) -> JSON:
     }
 
 
-def _ranked(answer: Answer) -> list[JSON]:
+def _ranked(answer: Answer, *, documents: bool = False) -> list[JSON]:
+    """The best first; with their texts if they are wanted and the API has that."""
     body = _body(answer)
-    scores = [(score(body["query"], text), index) for index, text in enumerate(body["documents"])]
+    texts = [one if isinstance(one, str) else one["text"] for one in body["documents"]]
+    scores = [(score(body["query"], text), index) for index, text in enumerate(texts)]
     best = sorted(scores, key=lambda one: (-one[0], one[1]))[: body.get("top_n")]
-    return [{"index": index, "relevance_score": value} for value, index in best]
+    shown = [{"document": {"text": texts[index]}} if documents else {} for _, index in best]
+    return [{"index": index, "relevance_score": value} | more for (value, index), more in zip(best, shown, strict=True)]
 
 
 def _rerank(answer: Answer) -> JSON:
     return {
         "id": answer.id,
         "model": answer.model,
-        "results": _ranked(answer),
+        "results": _ranked(answer, documents=_body(answer).get("return_documents", True)),
         "usage": {"prompt_tokens": answer.prompt_tokens, "total_tokens": answer.prompt_tokens},
     }
 

@@ -110,7 +110,9 @@ class TestBuild:
         assert (wire["input_type"], losses) == (word, ("purpose",) if lost else ())
 
     def test_its_own_fields_are_written_back(self) -> None:
-        wire, losses = built(extra={"embedding_types": ["int8"], "input_type": "image", "priority": 1, "x": 1}, user="u")
+        wire, losses = built(
+            extra={"embedding_types": ["int8"], "input_type": "image", "priority": 1, "x": 1}, user="u"
+        )
         assert (wire["embedding_types"], wire["input_type"], wire["priority"]) == (["float", "int8"], "image", 1)
         assert set(losses) == {"user", "x"}
 
@@ -135,6 +137,11 @@ class TestAnswers:
     def test_broken(self, raw: bytes) -> None:
         with pytest.raises(UpstreamProtocolError):
             DIALECT.decode_answer(raw)
+
+    @pytest.mark.parametrize("vectors", [{}, {"float": []}, {"int8": None}])
+    def test_no_vectors_are_no_answer(self, vectors: Any) -> None:
+        with pytest.raises(UpstreamProtocolError):
+            DIALECT.read_answer(json.dumps({"embeddings": vectors}).encode())
 
     @pytest.mark.parametrize(
         ("fields", "by_type", "losses"),

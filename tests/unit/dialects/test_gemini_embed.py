@@ -42,7 +42,8 @@ class TestPeek:
             DIALECT.peek(batch(one()))
 
     @pytest.mark.parametrize(
-        "raw", [b"", b"[]", b"{}", b'{"requests":3}', b'{"trivium":{},"trivium":{},"content":{}}', b'{"requests":["\xff"]}']
+        "raw",
+        [b"", b"[]", b"{}", b'{"requests":3}', b'{"trivium":{},"trivium":{},"content":{}}', b'{"requests":["\xff"]}'],
     )
     def test_refuses_what_asks_nothing(self, raw: bytes) -> None:
         with pytest.raises(InvalidRequest):
@@ -73,9 +74,7 @@ class TestParse:
 
     def test_one_content_in_the_other_spelling(self) -> None:
         raw = json.dumps(one("a", task_type="CLUSTERING", output_dimensionality=3)).encode()
-        assert parsed(raw) == EmbedRequest(
-            model="g/m", inputs=("a",), dimensions=3, purpose="clustering", single=True
-        )
+        assert parsed(raw) == EmbedRequest(model="g/m", inputs=("a",), dimensions=3, purpose="clustering", single=True)
 
     def test_parts_are_one_text_and_unknown_words_are_kept(self) -> None:
         raw = batch({"content": {"parts": [{"text": "a"}, {"text": "b"}]}, "taskType": "NEW", "autoTruncate": True})
@@ -115,7 +114,9 @@ class TestBuild:
         assert built.losses == ()
 
     def test_losses(self) -> None:
-        asked = EmbedRequest(model="models/m", inputs=("a",), truncate="none", user="u", extra={"taskType": "X", "y": 1})
+        asked = EmbedRequest(
+            model="models/m", inputs=("a",), truncate="none", user="u", extra={"taskType": "X", "y": 1}
+        )
         built = DIALECT.build_request(asked)
         assert json.loads(built.body) == {"requests": [one("a", model="models/m", taskType="X")]}
         assert set(built.losses) == {"truncate", "user", "y"}
@@ -128,7 +129,9 @@ class TestAnswers:
         expected = [Start(), Embedded(0, (0.5,)), Embedded(1, (1.0,)), UsageReport(usage), End()]
         assert DIALECT.decode_answer(raw) == expected
         assert DIALECT.read_answer(raw).usage == usage
-        assert DIALECT.read_answer(b'{"embeddings":[],"usageMetadata":3}').usage is None
+        assert DIALECT.read_answer(b'{"embeddings":[{}],"usageMetadata":3}').usage is None
+        with pytest.raises(UpstreamProtocolError):
+            DIALECT.read_answer(b'{"embeddings":[]}')
 
     @pytest.mark.parametrize("raw", [b"", b"{}", b'{"embeddings":[{}]}', b'{"embedding":{"values":[1]}}'])
     def test_broken(self, raw: bytes) -> None:

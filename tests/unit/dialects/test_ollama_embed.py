@@ -84,7 +84,9 @@ def test_an_answer_is_read() -> None:
     expected = [Start(model="m"), Embedded(0, (0.5,)), Embedded(1, (1.0,)), UsageReport(usage), End()]
     assert DIALECT.decode_answer(raw) == expected
     assert DIALECT.read_answer(raw).usage == usage
-    assert DIALECT.read_answer(b'{"embeddings":[]}').usage is None
+    assert DIALECT.read_answer(b'{"embeddings":[[1]]}').usage is None
+    with pytest.raises(UpstreamProtocolError):
+        DIALECT.read_answer(b'{"embeddings":[]}')
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b'{"embeddings":[1]}', b'{"embeddings":null}', b'{"embedding":[1]}'])

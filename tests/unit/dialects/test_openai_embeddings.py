@@ -170,6 +170,11 @@ class TestAnswers:
     def test_usage_that_is_none(self, usage: Any) -> None:
         assert DIALECT.read_answer(answer([1], usage=usage)).usage is None
 
+    @pytest.mark.parametrize("raw", [answer(), b'{"data":null}', b'{"data":3}'])
+    def test_no_vectors_are_no_answer(self, raw: bytes) -> None:
+        with pytest.raises(UpstreamProtocolError):
+            DIALECT.read_answer(raw)
+
     @pytest.mark.parametrize(
         "raw",
         [
@@ -221,7 +226,9 @@ class TestAnswers:
 
 class TestErrors:
     def test_a_text_that_is_too_long_is_the_callers(self) -> None:
-        message = "input (602 tokens) is too large to process. increase the physical batch size (current batch size: 512)"
+        message = (
+            "input (602 tokens) is too large to process. increase the physical batch size (current batch size: 512)"
+        )
         raw = msgspec.json.encode({"error": {"code": 500, "message": message, "type": "server_error"}})
         error = DIALECT.decode_error(500, raw)
         assert isinstance(error, UpstreamContextLength)

@@ -116,7 +116,14 @@ class TestAnswers:
 
     @both
     @pytest.mark.parametrize(
-        "raw", [b"", b"{}", b'{"results":[{"index":0}]}', b'{"results":[{"index":"0","relevance_score":1}]}']
+        "raw",
+        [
+            b"",
+            b"{}",
+            b'{"results":[]}',
+            b'{"results":[{"index":0}]}',
+            b'{"results":[{"index":"0","relevance_score":1}]}',
+        ],
     )
     def test_broken(self, dialect: Dialect, raw: bytes) -> None:
         for read in (dialect.decode_answer, dialect.read_answer):
