@@ -11,7 +11,7 @@ _TEXT = rb'[^"\\\x00-\x1f]*+(?:\\["\\/bfnrt][^"\\\x00-\x1f]*+)*+'
 
 
 class LineCutter:
-    """Cuts a stream into raw lines, each with the line feed that ends it."""
+    """Cuts a stream into raw lines, each with the line feed that ends it; without marks of byte order."""
 
     __slots__ = ("pending",)
 
@@ -23,12 +23,12 @@ class LineCutter:
         """The lines that these bytes complete. Raises LimitExceeded for one over 4 MiB."""
         pending = self.pending
         if not pending and data and data.find(b"\n") == len(data) - 1:
-            return [data]
+            return [data.removeprefix(BOM)]
         pending += data
         lines: list[bytes] = []
         if b"\n" in data:
             *whole, rest = bytes(pending).split(b"\n")
-            lines = [line + b"\n" for line in whole]
+            lines = [line.removeprefix(BOM) + b"\n" for line in whole]
             pending[:] = rest
         if len(pending) > MAX_FRAME_BYTES:
             raise LimitExceeded(f"a line of the stream is larger than {MAX_FRAME_BYTES} bytes")
@@ -36,7 +36,7 @@ class LineCutter:
 
     def close(self) -> bytes:
         """What is left: a line that was never ended."""
-        rest = bytes(self.pending)
+        rest = bytes(self.pending).removeprefix(BOM)
         self.pending.clear()
         return rest
 
@@ -58,11 +58,11 @@ class NDJSONParser:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that these bytes complete. Raises LimitExceeded for one over 4 MiB."""
-        return [line for raw in self._cutter.feed(data) if (line := raw.removeprefix(BOM).strip())]
+        return [line for raw in self._cutter.feed(data) if (line := raw.strip())]
 
     def close(self) -> list[bytes]:
         """The last line needs no line feed."""
-        rest = self._cutter.close().removeprefix(BOM).strip()
+        rest = self._cutter.close().strip()
         return [rest] if rest else []
 
 

@@ -215,6 +215,19 @@ def test_a_broken_stream_ends_with_an_error(client: ollama.Client, at: str, mode
     assert "The capital ".startswith("".join(line.message.content or "" for line in got))
 
 
+ODD = ["no-done", "unknown-event", "event-without-data", "comments", "crlf", "cr", "mixed-newlines", "bom"]
+
+
+@pytest.mark.parametrize("model", [*ODD, "one-byte-writes", "malformed-chunk", "until-close"])
+def test_odd_streams_of_an_ollama_server(kennel: World, client: ollama.Client, model: str) -> None:
+    said = [line.message.content or "" for line in client.chat(model=f"oll/{model}", messages=ASK, stream=True)]
+    assert "".join(said) == TEXT
+    body = {"model": f"oll/{model}", "messages": ASK, "stream": True}
+    other = raw(kennel, "POST", "/v1/chat/completions", json=body)
+    assert "[DONE]" in other.text
+    assert other.text.count("capital ") == 1
+
+
 def test_no_such_model(client: ollama.Client) -> None:
     for ask in (
         lambda: client.chat(model="llama-nonexistent", messages=ASK),
@@ -336,3 +349,36 @@ def test_the_embedded_model(client: ollama.Client) -> None:
     lines = list(client.chat(model=LOCAL, messages=ASK, options={"num_predict": 8}, stream=True))
     assert "".join(line.message.content or "" for line in lines)
     assert 0 < (lines[-1].eval_count or 0) <= 8
+
+
+def test_an_engine_that_answers_is_not_unloaded(client: ollama.Client) -> None:
+    stream = iter(client.chat(model="local/tiny", messages=ASK, options={"num_predict": 200}, stream=True))
+    next(stream)
+    assert client.chat(model="local/tiny", messages=[], keep_alive="0s").done_reason == "unload"
+    assert list(stream)[-1].done_reason in ("stop", "length")
+    assert "local/tiny" in {model.model for model in client.ps().models}
+
+
+# ---- keys
+
+
+def test_a_key_sees_what_it_may_ask(guarded: World) -> None:
+    assert raw(guarded, "GET", "/").text == "Ollama is running"
+    for path in ("/api/tags", "/api/version", "/api/ps"):
+        refused = raw(guarded, "GET", path)
+        assert refused.status_code == 401
+        assert refused.json()["error"]
+    bearer = {"authorization": "Bearer tv-narrow-0000"}
+    with ollama.Client(host=guarded.served.origin, headers=bearer, timeout=30) as client:
+        assert {model.model for model in client.list().models} <= {"oai/ok"}
+        assert client.ps().models == []
+        assert client.chat(model="oai/ok", messages=ASK).message.content == TEXT
+        assert "completion" in (client.show("oai/ok").capabilities or ())
+        for ask in (
+            lambda: client.show("oai/echo"),
+            lambda: client.chat(model="oai/echo", messages=[]),
+            lambda: client.chat(model="oai/echo", messages=ASK),
+        ):
+            with pytest.raises(ollama.ResponseError) as caught:
+                ask()
+            assert caught.value.status_code in (403, 404)

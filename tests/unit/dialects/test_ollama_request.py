@@ -254,6 +254,11 @@ def told(**more: Any) -> dict[str, Any]:
         ([said("f", f="x"), told(tool_call_id="x")], ["x"], [("x", None)]),
         ([said("f", f="x"), told(tool_call_id="y", tool_name="h")], ["x"], [("y", "h")]),
         ([told(tool_name="f")], [], [("call_1", "f")]),
+        (
+            [said("f", f="x"), *ASK, said("g"), told(tool_call_id="x", tool_name="f"), told()],
+            ["x", "call_3_0"],
+            [("x", None), ("call_3_0", None)],
+        ),
         ([said("f"), told(), said("f"), told()], ["call_1_0", "call_3_0"], [("call_1_0", None), ("call_3_0", None)]),
     ],
 )

@@ -42,7 +42,10 @@ def test_raw_lines_joined_are_what_came_in():
 
 
 def test_a_mark_at_the_start_is_not_part_of_the_line():
-    assert NDJSONParser().feed(b"\xef\xbb\xbf{}\n") == [b"{}"]
+    for said in (b"\xef\xbb\xbf{}\n", b"\xef\xbb\xbf{}\n{"):
+        assert NDJSONParser().feed(said) == [b"{}"]
+    parser = NDJSONParser()
+    assert [*parser.feed(b"\xef\xbb\xbf{}"), *parser.close()] == [b"{}"]
 
 
 PLAIN = PlainLines(rb'\{"n":[0-9]+,"text":"', rb'","done":false\}')

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from trivium.dialects.base import AnswerContext, Dialect
-from trivium.dialects.ollama.answer import decode_answer, encode_chat, in_message, models_answer, read_answer
+from trivium.dialects.base import Dialect
+from trivium.dialects.ollama.answer import decode_answer, encode_answer, in_message, models_answer, read_answer
 from trivium.dialects.ollama.build import build_request
 from trivium.dialects.ollama.errors import decode_error, encode_error
 from trivium.dialects.ollama.head import media, peek
@@ -14,14 +14,6 @@ from trivium.dialects.ollama.stream import CHAT_LINES, LineDecoder, LineEncoder,
 from trivium.dialects.request import pass_request
 
 __all__ = ["DIALECT"]
-
-
-def _encoder(context: AnswerContext) -> LineEncoder:
-    return LineEncoder(context, in_message)
-
-
-def _meter(_wants_usage: bool) -> LineMeter:
-    return LineMeter(CHAT_LINES)
 
 
 DIALECT = Dialect(
@@ -37,11 +29,11 @@ DIALECT = Dialect(
     pass_request=pass_request,
     media=media,
     decode_answer=decode_answer,
-    encode_answer=encode_chat,
+    encode_answer=partial(encode_answer, in_message),
     read_answer=read_answer,
     decoder=partial(LineDecoder, CHAT_LINES),
-    encoder=_encoder,
-    meter=_meter,
+    encoder=partial(LineEncoder, in_message),
+    meter=partial(LineMeter, CHAT_LINES),
     decode_error=decode_error,
     encode_error=encode_error,
     models_answer=models_answer,

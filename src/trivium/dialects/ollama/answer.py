@@ -121,15 +121,7 @@ def seconds_of(created_at: Any) -> int:
 # ---- to a caller
 
 
-def encode_chat(response: Response, context: AnswerContext) -> Built:
-    return _encode(response, context, in_message)
-
-
-def encode_completion(response: Response, context: AnswerContext) -> Built:
-    return _encode(response, context, beside)
-
-
-def _encode(response: Response, context: AnswerContext, shape: Shape) -> Built:
+def encode_answer(shape: Shape, response: Response, context: AnswerContext) -> Built:
     """The first choice; what there is no word for is named in the losses."""
     losses = Losses()
     losses.add("n", when=len(response.choices) > 1)

@@ -102,12 +102,13 @@ def _messages(wires: list[WireMessage]) -> tuple[Message, ...]:
     """What callers do not name is given ids by its place, which stays the same as the conversation grows."""
     messages: list[Message] = []
     waiting: list[ToolCall] = []
+    tools: dict[str, str] = {}
     for number, wire in enumerate(wires):
         where = f"messages[{number}]"
         said: tuple[Any, ...] = (Text(wire.content),) if wire.content else ()
         said += _images(wire.images, f"{where}.images")
         if wire.role == "tool":
-            messages.append(Message("user", (_result(wire, number, said, waiting),)))
+            messages.append(Message("user", (_result(wire, number, said, waiting, tools),)))
             continue
         calls = [_call(call, number, index) for index, call in enumerate(wire.tool_calls or ())]
         if calls and wire.role != "assistant":
@@ -115,6 +116,7 @@ def _messages(wires: list[WireMessage]) -> tuple[Message, ...]:
             raise InvalidRequest(f"`{param}` stands in a message of the {wire.role}.", remedy=_ROLES, param=param)
         if wire.role == "assistant":
             waiting = calls.copy()
+            tools |= {call.id: call.name for call in calls}
         thoughts: tuple[Part, ...] = (Reasoning(text=wire.thinking),) if wire.thinking else ()
         messages.append(Message(wire.role, (*thoughts, *said, *calls)))
     return joined_results(messages)
@@ -131,17 +133,23 @@ def _call(wire: Call, number: int, index: int) -> ToolCall:
     return ToolCall(id=wire.id or f"call_{number}_{index}", name=wire.function.name, arguments=arguments)
 
 
-def _result(wire: WireMessage, number: int, said: tuple[Any, ...], waiting: list[ToolCall]) -> ToolResult:
-    """A result belongs to the call that it names by its id, else by its tool, else to the first without one."""
+def _result(
+    wire: WireMessage, number: int, said: tuple[Any, ...], waiting: list[ToolCall], tools: dict[str, str]
+) -> ToolResult:
+    """A result belongs to the call that it names by its id, else by its tool, else to the first without one.
+
+    `waiting` are the calls of the last turn without a result, `tools` those of all calls, by id.
+    """
     if wire.tool_call_id is not None:
         fitting = [call for call in waiting if call.id == wire.tool_call_id]
     else:
         fitting = [call for call in waiting if call.name == wire.tool_name] or waiting
     call_id = wire.tool_call_id or (fitting[0].id if fitting else f"call_{number}")
-    name = None if any(call.name == wire.tool_name for call in fitting) else wire.tool_name
     if fitting:
         waiting.remove(fitting[0])
-    return ToolResult(call_id=call_id, parts=said, name=name)
+    return ToolResult(
+        call_id=call_id, parts=said, name=None if tools.get(call_id) == wire.tool_name else wire.tool_name
+    )
 
 
 def _images(images: list[str] | None, where: str) -> tuple[Image, ...]:

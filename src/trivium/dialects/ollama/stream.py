@@ -30,7 +30,6 @@ from trivium.types.message import ToolCall
 from trivium.types.usage import Usage
 from trivium.wire.json import BROKEN
 from trivium.wire.ndjson import PlainLines
-from trivium.wire.sse import BOM
 
 _encode = msgspec.json.encode
 
@@ -70,7 +69,7 @@ class LineDecoder(NDJSONDecoder):
 class LineEncoder:
     """Writes one stream. Calls are whole on this wire, so that they wait for the finish."""
 
-    def __init__(self, context: AnswerContext, shape: Shape) -> None:
+    def __init__(self, shape: Shape, context: AnswerContext) -> None:
         self._context = context
         self._shape = shape
         self._head = head_of(context)
@@ -156,22 +155,23 @@ class LineEncoder:
 class LineMeter(NDJSONMeter):
     """Reads one passed stream of either form."""
 
-    def __init__(self, plain: PlainLines) -> None:
+    def __init__(self, plain: PlainLines, _wants_usage: bool = True) -> None:
         super().__init__(plain)
         self._calls = 0
 
     def _passes(self, raw: bytes) -> bool:
-        text = raw.removeprefix(BOM).strip()
-        if not text:
-            return True
+        if not raw.strip():
+            return False  # clients read each line as JSON
         try:
-            line = decode_line(text)
+            line = decode_line(raw)
         except BROKEN:
             self.malformed += 1
             return False
         if line.error is not None:
             self.error = error_in_band(line.error, line.code)
             return False
+        if line.message is None and line.response is None and not line.done:
+            return False  # nor can they skip what is no answer
         spoken = line.spoken
         self._calls += len(spoken.tool_calls or ())
         if spoken.content or spoken.tool_calls:

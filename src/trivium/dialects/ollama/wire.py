@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from trivium.dialects.common import MAX_TOKENS
+from trivium.types.request import Sampling
 
 NOTHING = msgspec.Raw(b"null")
 NO_ARGUMENTS = msgspec.Raw(b"{}")
@@ -31,16 +32,8 @@ class Options(msgspec.Struct):
     frequency_penalty: float | None = None
 
 
-SAMPLING = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "seed": "seed",
-    "repetition_penalty": "repeat_penalty",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-}
+SAMPLING = {name: name for name in Options.__struct_fields__ if name in Sampling.__struct_fields__}
+SAMPLING["repetition_penalty"] = "repeat_penalty"
 """Our names → options."""
 
 
