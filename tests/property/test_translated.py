@@ -31,7 +31,7 @@ from trivium.types.response import Fold
 
 CONTEXT = AnswerContext(id="gen-1", model="m", created=0)
 CHAT, MESSAGES = get("openai_chat"), get("anthropic_messages")
-OLLAMA, COHERE = get("ollama"), get("cohere_v2")
+OLLAMA, COHERE, GEMINI = get("ollama"), get("cohere_v2"), get("gemini")
 both_ways = pytest.mark.parametrize(
     ("upstream", "caller"),
     [
@@ -43,6 +43,9 @@ both_ways = pytest.mark.parametrize(
         (MESSAGES, OLLAMA),
         (COHERE, CHAT),
         (CHAT, COHERE),
+        (GEMINI, CHAT),
+        (CHAT, GEMINI),
+        (GEMINI, MESSAGES),
     ],
 )
 
@@ -102,6 +105,7 @@ def heard(upstream: Dialect, caller: Dialect, reads: list[bytes], *, decoded: bo
     listener = Caller(upstream, caller, decoded=decoded)
     for read in reads:
         listener.feed(read)
+    listener.relay.end()
     return b"".join(listener.got), listener.flowed
 
 
@@ -122,7 +126,7 @@ def test_it_is_the_short_way_that_is_gone(upstream: Dialect, caller: Dialect) ->
     said = [Start(), *(TextDelta(f" word{n}") for n in range(9)), Finish(reason="stop"), End()]
     frames = [writer.encode([event]) for event in said]
     _, flowed = heard(upstream, caller, frames, decoded=False)
-    assert flowed == 8
+    assert flowed == (7 if upstream is GEMINI else 8)  # there the first text comes with who says it: no example yet
 
 
 @pytest.mark.parametrize(
