@@ -6,14 +6,14 @@ import base64
 import re
 from collections.abc import Iterable, Mapping
 from itertools import groupby
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
 from trivium.dialects.common import CommonHead, Json, invalid
 from trivium.errors import InvalidRequest
 from trivium.types.message import File, Message, Part, Text, ToolResult
-from trivium.types.request import Sampling
+from trivium.types.request import Request, Sampling, ToolChoice
 from trivium.wire.json import BROKEN, is_null, join, members, raw
 from trivium.wire.splice import splice_model
 
@@ -35,12 +35,12 @@ _NEUTRAL: dict[str, object] = {
 _DEFAULTS = Sampling()
 
 
-class Losses(list[str]):
-    """Names of what could not be said, each once."""
+class Losses(dict[str, None]):
+    """Names of what could not be said, each once, in order; a caller may have sent very many."""
 
     def add(self, name: str, *, when: object = True) -> None:
-        if when and name not in self:
-            self.append(name)
+        if when:
+            self[name] = None
 
 
 def given(**fields: Any) -> Json:
@@ -53,10 +53,16 @@ class BodyReader(Generic[B]):
 
     def __init__(self, wire: type[B]) -> None:
         self._decode = msgspec.json.Decoder(wire).decode
+        strict = cast("type[B]", msgspec.defstruct(wire.__name__, [], bases=(wire,), forbid_unknown_fields=True))
+        self._decode_known = msgspec.json.Decoder(strict).decode
         self._known = {*wire.__struct_encode_fields__, "models", "trivium"}  # the last two are the gateway's own
 
     def __call__(self, body: bytes) -> tuple[B, Json]:
         """Raises InvalidRequest."""
+        try:
+            return self._decode_known(body), {}  # most bodies have no other members
+        except BROKEN:
+            pass
         try:
             wire = self._decode(body)
             rest = [(name, value) for name, value in members(body).items() if name not in self._known]
@@ -81,6 +87,14 @@ def sampling_members(sampling: Sampling, places: Mapping[str, str], losses: Loss
         else:
             losses.add(name, when=value != _NEUTRAL.get(name))
     return wire
+
+
+def tool_options(request: Request, tools: object, losses: Losses) -> tuple[ToolChoice | None, bool | None]:
+    """Which tool shall be called, and whether several at once: both are refused where no tools go with them."""
+    if tools:
+        return request.tool_choice, request.parallel_tools
+    losses.add("tool_choice", when=request.tool_choice and request.tool_choice.mode in {"required", "named"})
+    return None, None
 
 
 def data_url(data: str, media_type: str | None) -> str:
@@ -123,6 +137,14 @@ def pass_request(
     if restream:
         values["stream"] = raw(stream)
     return join(values)
+
+
+def plain_text(message: Message) -> str | None:
+    """What a message says that is one text and nothing else, as most are; None for any other."""
+    parts = message.parts
+    if len(parts) != 1 or type(parts[0]) is not Text or message.name is not None:
+        return None
+    return None if parts[0].citations or parts[0].cache is not None else parts[0].text
 
 
 def joined_results(messages: Iterable[Message]) -> tuple[Message, ...]:

@@ -13,7 +13,7 @@ import msgspec
 from trivium.dialects.anthropic_messages.wire import REASONING_FORMAT
 from trivium.dialects.base import Built
 from trivium.dialects.common import Json
-from trivium.dialects.request import Losses, file_text, given, has_text, sampling_members, tool_input
+from trivium.dialects.request import Losses, file_text, given, has_text, plain_text, sampling_members, tool_input
 from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
 
@@ -90,6 +90,10 @@ def _conversation(messages: tuple[Message, ...], losses: Losses) -> tuple[list[J
     system: list[Json] = []
     turns: list[Json] = []
     for message in messages:
+        text = plain_text(message)
+        if text and (turns or message.role != "system"):
+            turns.append({"role": message.role, "content": text})
+            continue
         losses.add("name", when=message.name is not None)
         blocks = [block for part in message.parts for block in _blocks(part, losses)]
         if message.role == "system" and not turns:

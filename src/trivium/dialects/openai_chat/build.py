@@ -9,7 +9,18 @@ import msgspec
 from trivium.dialects.base import Built
 from trivium.dialects.common import Json
 from trivium.dialects.openai_chat.answer import call_object
-from trivium.dialects.request import Losses, apart, data_url, file_text, given, has_text, is_textual, sampling_members
+from trivium.dialects.request import (
+    Losses,
+    apart,
+    data_url,
+    file_text,
+    given,
+    has_text,
+    is_textual,
+    plain_text,
+    sampling_members,
+    tool_options,
+)
 from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
 
@@ -36,6 +47,7 @@ _SAMPLING = {name: name for name in Sampling.__struct_fields__ if name not in {"
 def build_request(request: Request) -> Built:
     """Write a request; `max_tokens` is the name that all servers of this shape know."""
     losses = Losses()
+    choice, parallel = tool_options(request, request.tools, losses)
     body = given(
         model=request.model,
         messages=[wire for message in request.messages for wire in _message(message, losses)],
@@ -43,8 +55,8 @@ def build_request(request: Request) -> Built:
         stream=request.stream or None,
         stream_options={"include_usage": True} if request.stream else None,
         tools=[_tool(tool, losses) for tool in request.tools] or None,
-        tool_choice=request.tool_choice and _tool_choice(request.tool_choice),
-        parallel_tool_calls=request.parallel_tools,
+        tool_choice=choice and _tool_choice(choice),
+        parallel_tool_calls=parallel,
         response_format=request.response_format and _response_format(request.response_format),
         reasoning_effort=request.reasoning and _effort(request.reasoning, losses),
         stop=request.stop or None,
@@ -90,6 +102,9 @@ def _response_format(wanted: ResponseFormat) -> Json:
 
 def _message(message: Message, losses: Losses) -> Iterable[Json]:
     """One message may be several here: every tool result is a message of its own, before the user's words."""
+    if (text := plain_text(message)) is not None:
+        yield {"role": message.role, "content": text}
+        return
     if message.role == "assistant":
         wire = _assistant(message, losses)
     else:

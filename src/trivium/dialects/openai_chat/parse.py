@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -32,6 +33,8 @@ from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sam
 
 _read = BodyReader(Body)
 _DEFAULT_CACHE = "5m"
+_SAMPLED = attrgetter(*Sampling.__struct_fields__)
+_UNSAID = Sampling()
 
 ContentPart = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 
@@ -56,7 +59,7 @@ def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Reques
         parallel_tools=wire.parallel_tool_calls,
         response_format=_response_format(wire),
         reasoning=_reasoning_options(wire),
-        sampling=Sampling(**{name: getattr(wire, name) for name in Sampling.__struct_fields__}),
+        sampling=_sampling(wire),
         stop=(wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ()),
         n=wire.n or 1,
         user=wire.user,
@@ -64,6 +67,12 @@ def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Reques
         service_tier=wire.service_tier,
         extra=extra,
     )
+
+
+def _sampling(wire: Body) -> Sampling:
+    values = _SAMPLED(wire)
+    unsaid = values.count(None) == len(values)
+    return _UNSAID if unsaid else Sampling(**dict(zip(Sampling.__struct_fields__, values, strict=True)))
 
 
 def _tool(wire: ToolDefinition) -> Tool:
@@ -107,10 +116,14 @@ def _reasoning_options(wire: Body) -> ReasoningOptions | None:
 
 
 def _messages(wires: list[ChatMessage]) -> tuple[Message, ...]:
-    return joined_results(_message(wire, f"messages[{number}].content") for number, wire in enumerate(wires))
+    read = [_message(wire, number) for number, wire in enumerate(wires)]
+    return joined_results(read) if any(type(wire) is ToolMessage for wire in wires) else tuple(read)
 
 
-def _message(wire: ChatMessage, where: str) -> Message:
+def _message(wire: ChatMessage, number: int) -> Message:
+    if type(wire) is UserMessage and type(wire.content) is str:
+        return Message("user", (Text(wire.content),) if wire.content else (), wire.name)
+    where = f"messages[{number}].content"
     if isinstance(wire, ToolMessage):
         parts: Any = _parts(wire.content, where)
         return Message("user", (ToolResult(call_id=wire.tool_call_id, parts=parts, name=wire.name),))
