@@ -159,4 +159,4 @@ OLLAMA = Vendor(
     errors=_ollama_errors,
     status=lambda error: error.status_code,
 )
-VENDORS = [OPENAI, ANTHROPIC]
+VENDORS = [OPENAI, ANTHROPIC, COHERE, GEMINI, OLLAMA]

@@ -224,7 +224,8 @@ class Maker(ABC):
         options = vendor.types.HttpOptions(
             base_url=ORIGIN, api_version="v1beta", httpx_client=sync, httpx_async_client=other
         )
-        return vendor.Client(vertexai=False, api_key=KEY, http_options=options)
+        plain = vendor.client.DebugConfig(client_mode=None)
+        return vendor.Client(vertexai=False, api_key=KEY, http_options=options, debug_config=plain)
 
     def _ollama(self, kind: str) -> Any:
         vendor, transport = _load("ollama"), self._transport(import_module("httpx"))

@@ -180,3 +180,18 @@ def test_a_defect_of_ours_is_an_answer(world: World, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(paths, "find", broken)
     assert ask(world, b"GET", b"/v1/models").status == 500
     assert len(defects) == 1
+
+
+def test_a_look_up_ends_with_the_gateway(world: World) -> None:
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    world.owner.call = never  # type: ignore[attr-defined, method-assign]
+    made = Call()
+    surface.answer(world.runtime, made, b"GET", b"/api/v1/generation?id=gen-1", {}, b"")
+    world.settle()
+    assert not made.status
+    world.runtime.cut_all()
+    world.runtime.close()
+    world.settle()
+    assert made.status == 503
