@@ -159,7 +159,8 @@ def joined_results(messages: Iterable[Message]) -> tuple[Message, ...]:
 
 
 def _only_results(message: Message) -> bool:
-    return bool(message.parts) and all(isinstance(part, ToolResult) for part in message.parts)
+    parts = message.parts
+    return bool(parts) and type(parts[0]) is ToolResult and all(isinstance(part, ToolResult) for part in parts)
 
 
 def apart(message: Message, losses: Losses) -> tuple[list[ToolResult], list[Part]]:

@@ -444,7 +444,9 @@ class TestBuild:
     def test_the_only_tool_is_forced_by_its_name_without_a_loss(self) -> None:
         wire, losses = built(tools=(Tool(name="f"),), tool_choice=ToolChoice("named", "f"))
         assert (wire["tool_choice"], losses) == ("REQUIRED", set())
-        assert "tool_choice" not in built(tool_choice=ToolChoice("required"))[0]
+        for choice, losses in ((ToolChoice("required"), {"tool_choice"}), (ToolChoice("none"), set())):
+            wire, lost = built(tool_choice=choice)
+            assert ("tool_choice" in wire, lost) == (False, losses)
 
     @pytest.mark.parametrize(
         ("strict", "word", "losses"),

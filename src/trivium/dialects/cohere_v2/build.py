@@ -12,7 +12,17 @@ import msgspec
 from trivium.dialects.base import Built
 from trivium.dialects.cohere_v2.wire import assistant_members
 from trivium.dialects.common import Json
-from trivium.dialects.request import Losses, apart, data_url, file_text, given, has_text, is_textual, sampling_members
+from trivium.dialects.request import (
+    Losses,
+    apart,
+    data_url,
+    file_text,
+    given,
+    has_text,
+    is_textual,
+    plain_text,
+    sampling_members,
+)
 from trivium.types.message import File, Image, Message, Part, Text, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
 from trivium.wire.json import BROKEN
@@ -80,11 +90,12 @@ class _Conversation:
     def __init__(self, messages: tuple[Message, ...], losses: Losses) -> None:
         self._losses = losses
         self.documents: list[Json] = []
-        asked = [index for index, message in enumerate(messages) if message.role == "user" and _asks(message)]
-        self._last = messages[asked[-1]] if asked else None
+        self._last = next((said for said in reversed(messages) if said.role == "user" and _asks(said)), None)
         self.wires = [wire for message in messages for wire in self._message(message)]
 
     def _message(self, message: Message) -> list[Json]:
+        if text := plain_text(message):
+            return [{"role": message.role, "content": text}]
         self._losses.add("name", when=message.name)
         if message.role == "assistant":
             wire = assistant_members(message.parts, self._losses, "messages.")
@@ -167,13 +178,14 @@ def _object(text: str) -> Json | None:
 
 def _chosen(tools: tuple[Tool, ...], choice: ToolChoice | None, losses: Losses) -> tuple[tuple[Tool, ...], str | None]:
     """The tools, and whether one must or must not be called. To force one by name, only that one is offered."""
-    if choice is None or choice.mode == "auto":
+    if choice is None or choice.mode == "auto" or not tools:
+        losses.add("tool_choice", when=choice and choice.mode in {"required", "named"})
         return tools, None
     if choice.mode == "named":
         named = tuple(tool for tool in tools if tool.name == choice.name)
         losses.add("tools" if named else "tool_choice.name", when=len(named) != len(tools))
         tools = named or tools
-    return tools, ("NONE" if choice.mode == "none" else "REQUIRED") if tools else None
+    return tools, "NONE" if choice.mode == "none" else "REQUIRED"
 
 
 def _tool(tool: Tool, losses: Losses) -> Json:

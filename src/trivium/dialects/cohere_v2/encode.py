@@ -7,7 +7,6 @@ Blocks of content and tool calls come one after the other, each numbered among i
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +17,7 @@ from trivium.dialects.calls import CallOrder
 from trivium.dialects.cohere_v2.errors import words
 from trivium.dialects.cohere_v2.wire import (
     TOOL_PLAN,
+    Said,
     finish_word,
     wire_citation,
     wire_logprobs,
@@ -58,7 +58,7 @@ class ChatEncoder:
         self._counts = {"content": 0, "tool-plan": 0, "tool-call": 0}
         self._open: tuple[str, int] | None = None
         self._before = self._after = b""
-        self._texts: dict[int, tuple[int, io.StringIO]] = {}
+        self._texts: dict[int, tuple[int, Said]] = {}
         """The blocks of text that were begun: their numbers, and what they have said, from which citations quote."""
         self._citations = 0
         self._calls = CallOrder()
@@ -118,7 +118,7 @@ class ChatEncoder:
     def wrote(self, text: bytes) -> None:
         if self._open is not None:
             plain = text.isascii() and b"\\" not in text
-            self._texts[self._open[1]][1].write(text.decode() if plain else msgspec.json.decode(b'"%b"' % text))
+            self._texts[self._open[1]][1].add(text.decode() if plain else msgspec.json.decode(b'"%b"' % text))
 
     def fail(self, error: TriviumError) -> bytes:
         """The in-band error, which ends a stream as an answer does."""
@@ -132,15 +132,15 @@ class ChatEncoder:
 
     def _text(self, text: str, block: int) -> None:
         if text:
-            self._text_block(block)[1].write(text)
+            self._text_block(block)[1].add(text)
             self._out += (self._before, _json(text), self._after)
 
-    def _text_block(self, block: int) -> tuple[int, io.StringIO]:
+    def _text_block(self, block: int) -> tuple[int, Said]:
         """The block, open; any other is closed, and a block that was closed begins again as a new one."""
         if self._open != ("text", block):
             self._close()
             self._begin("text", block, {"content": {"type": "text", "text": ""}})
-            self._texts[block] = self._counts["content"], io.StringIO()
+            self._texts[block] = self._counts["content"], Said()
         return self._texts[block]
 
     def _reasoning(self, event: ev.ReasoningDelta) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -120,18 +120,37 @@ def by_block(wires: Iterable[WireCitation], default: int) -> dict[int, list[Cita
     return blocks
 
 
-def wire_citation(citation: Citation, index: int, said: io.StringIO) -> Json:
+class Said:
+    """A text that grows; a part of it is read without a look at the rest, however many citations quote it."""
+
+    def __init__(self, text: str = "") -> None:
+        self.length = 0
+        self._starts: list[int] = []
+        self._pieces: list[str] = []
+        self.add(text)
+
+    def add(self, text: str) -> None:
+        self._starts.append(self.length)
+        self._pieces.append(text)
+        self.length += len(text)
+
+    def part(self, start: int, end: int) -> str:
+        """What stands between two offsets, at most 1000 characters of it."""
+        start = max(start, 0)
+        end = min(end, start + QUOTE_MAX)
+        first, last = bisect_right(self._starts, start) - 1, bisect_left(self._starts, end)
+        spans = zip(self._starts[first:last], self._pieces[first:last], strict=True)
+        return "".join(piece[max(start - begin, 0) : max(end - begin, 0)] for begin, piece in spans)
+
+
+def wire_citation(citation: Citation, index: int, said: Said) -> Json:
     """A citation in block `index`, of which `said` is what has been said; one without offsets is of all that."""
-    length = said.tell()
-    start, end = citation.start or 0, length if citation.end is None else citation.end
-    said.seek(min(max(start, 0), length))
-    text = said.read(max(0, min(end - start, QUOTE_MAX)))
-    said.seek(0, io.SEEK_END)
+    start, end = citation.start or 0, said.length if citation.end is None else citation.end
     document = given(id=citation.source, title=citation.title, snippet=citation.quote)
     return {
         "start": start,
         "end": end,
-        "text": text,
+        "text": said.part(start, end),
         "sources": [{"type": "document", "id": citation.source, "document": document}],
         "content_index": index,
         "type": "TEXT_CONTENT",
@@ -172,8 +191,7 @@ def assistant_members(parts: Iterable[Part], losses: Losses, where: str = "") ->
                 cited = part.citations if isinstance(part, Text) else ()
                 losses.add(f"{where}citations", when=cited and not part.text)
                 if part.text:
-                    said = io.StringIO()
-                    said.write(part.text)
+                    said = Said(part.text)
                     citations += [wire_citation(citation, len(content), said) for citation in cited]
                     content.append({"type": "text", "text": part.text})
             case Reasoning() if part.format == TOOL_PLAN:
