@@ -41,7 +41,7 @@ test: $(VENV)/dev.stamp ## the whole suite but its long cases (at most 15 minute
 
 test-long: test-portable ## the long cases: kills, soak, other servers and clients, and the suite as on other platforms
 	-$(BIN)/python tools/fetch_clients.py
-	$(BIN)/pytest tests/acceptance/claude_code tests/acceptance/codex tests/acceptance/gemini_cli $(ARGS)
+	$(BIN)/pytest -m "not long" tests/acceptance/claude_code tests/acceptance/codex tests/acceptance/gemini_cli $(ARGS)
 	$(BIN)/pytest -m long --timeout 1800 $(ARGS)
 
 test-portable: $(VENV)/dev.stamp ## the suite as on other platforms: no uvloop, spawned, TCP for Unix sockets, one process

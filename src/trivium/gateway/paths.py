@@ -48,6 +48,7 @@ ACTIONS = {
     "streamGenerateContent": "gemini",
     "embedContent": "gemini_embed",
     "batchEmbedContents": "gemini_embed",
+    "countTokens": "gemini_count",
 }
 """POST, behind a model's name and a colon: the same in Gemini's dialects."""
 _ENDS = tuple(b":%b" % action.encode() for action in ACTIONS)
@@ -159,8 +160,9 @@ def _asked(path: bytes, query: bytes) -> Place | None:
         raise InvalidRequest(
             "A stream is sent as server-sent events only.", remedy="Add `?alt=sse` to the path.", param="alt"
         )
-    addressed = Addressed(found[1], stream=streams)
-    return Place("generate", dialect_named(ACTIONS[found[2]]), _POST, addressed=addressed)
+    addressed, dialect = Addressed(found[1], stream=streams), dialect_named(ACTIONS[found[2]])
+    kind = "count" if dialect.operation == "count" else "generate"
+    return Place(kind, dialect, _POST, addressed=addressed)
 
 
 def _passed(path: bytes, query: bytes) -> Place | None:

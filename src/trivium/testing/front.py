@@ -20,7 +20,7 @@ from trivium.testing.openai_completions import VOICE as LEGACY
 from trivium.testing.openai_responses import VOICE as RESPONSES
 from trivium.testing.problems import PROBLEMS, invalid
 from trivium.testing.retrieval import VOICES as RETRIEVAL
-from trivium.testing.voice import Refused, Voice, tokens_of
+from trivium.testing.voice import Refused, Voice
 
 VOICES: dict[str, Voice] = {
     "/v1/chat/completions": OPENAI,
@@ -34,7 +34,8 @@ VOICES: dict[str, Voice] = {
     "/v1beta/models/{model}:streamGenerateContent": GEMINI,
     **RETRIEVAL,
 }
-COUNT_TOKENS = "/v1/messages/count_tokens"
+COUNTS = {"/v1/messages/count_tokens": "input_tokens", "/v1beta/models/{model}:countTokens": "totalTokens"}
+"""Paths that tell the size of a request, and the name under which they do."""
 _KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
 MODELS = ("ok", "echo", "tool", "tools2", "reasoning", "cached")
 _ADDRESSED = re.compile(r"(/v1(?:beta)?/models/)(.+)(:\w+)")
@@ -80,11 +81,11 @@ def receive(request: Request, body: JSON | None, key: str | None) -> tuple[Voice
             return Reply(200, _anthropic_models() if anthropic else _cohere_models() if cohere else _openai_models())
         if (request.method, path) == ("GET", "/v1beta/models"):
             return Reply(200, gemini_models(_names()))
-        if path not in (*VOICES, COUNT_TOKENS) or (path.endswith(":streamGenerateContent") and "alt=sse" not in query):
+        if path not in (*VOICES, *COUNTS) or (path.endswith(":streamGenerateContent") and "alt=sse" not in query):
             raise Refused(PROBLEMS["404"]._replace(message=f"Invalid URL ({request.method} {path})"))
         checked = _checked(request, body, anthropic=anthropic)
-        if path == COUNT_TOKENS:
-            return Reply(200, {"input_tokens": tokens_of(checked)})
+        if path in COUNTS:
+            return Reply(200, {COUNTS[path]: voice.ask(checked | {"max_tokens": 1}).prompt_tokens})
         return voice, voice.ask(checked)
     except Refused as refused:
         return Reply(*voice.error(refused.problem))
