@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -101,22 +102,21 @@ def _tool(wire: ToolDefinition) -> Tool:
 def _messages(wires: list[WireMessage]) -> tuple[Message, ...]:
     """What callers do not name is given ids by its place, which stays the same as the conversation grows."""
     messages: list[Message] = []
-    waiting: list[ToolCall] = []
-    tools: dict[str, str] = {}
+    turn = _Calls()
     for number, wire in enumerate(wires):
         where = f"messages[{number}]"
         said: tuple[Any, ...] = (Text(wire.content),) if wire.content else ()
         said += _images(wire.images, f"{where}.images")
         if wire.role == "tool":
-            messages.append(Message("user", (_result(wire, number, said, waiting, tools),)))
+            call_id, name = turn.answered(wire, number)
+            messages.append(Message("user", (ToolResult(call_id=call_id, parts=said, name=name),)))
             continue
         calls = [_call(call, number, index) for index, call in enumerate(wire.tool_calls or ())]
         if calls and wire.role != "assistant":
             param = f"{where}.tool_calls"
             raise InvalidRequest(f"`{param}` stands in a message of the {wire.role}.", remedy=_ROLES, param=param)
         if wire.role == "assistant":
-            waiting = calls.copy()
-            tools |= {call.id: call.name for call in calls}
+            turn.begin(calls)
         thoughts: tuple[Part, ...] = (Reasoning(text=wire.thinking),) if wire.thinking else ()
         messages.append(Message(wire.role, (*thoughts, *said, *calls)))
     return joined_results(messages)
@@ -133,23 +133,34 @@ def _call(wire: Call, number: int, index: int) -> ToolCall:
     return ToolCall(id=wire.id or f"call_{number}_{index}", name=wire.function.name, arguments=arguments)
 
 
-def _result(
-    wire: WireMessage, number: int, said: tuple[Any, ...], waiting: list[ToolCall], tools: dict[str, str]
-) -> ToolResult:
-    """A result belongs to the call that it names by its id, else by its tool, else to the first without one.
+class _Calls:
+    """The tools of all calls so far, by id, and which calls of the last turn wait for a result."""
 
-    `waiting` are the calls of the last turn without a result, `tools` those of all calls, by id.
-    """
-    if wire.tool_call_id is not None:
-        fitting = [call for call in waiting if call.id == wire.tool_call_id]
-    else:
-        fitting = [call for call in waiting if call.name == wire.tool_name] or waiting
-    call_id = wire.tool_call_id or (fitting[0].id if fitting else f"call_{number}")
-    if fitting:
-        waiting.remove(fitting[0])
-    return ToolResult(
-        call_id=call_id, parts=said, name=None if tools.get(call_id) == wire.tool_name else wire.tool_name
-    )
+    def __init__(self) -> None:
+        self._tools: dict[str, str] = {}
+        self.begin([])
+
+    def begin(self, calls: list[ToolCall]) -> None:
+        """A turn with these calls."""
+        self._order = deque(call.id for call in calls)
+        self._named: dict[str, deque[str]] = {}
+        self._answered: set[str] = set()
+        for call in calls:
+            self._tools[call.id] = call.name
+            self._named.setdefault(call.name, deque()).append(call.id)
+
+    def answered(self, wire: WireMessage, number: int) -> tuple[str, str | None]:
+        """The call that a result is for, and the tool that it names where the call does not.
+
+        By its id, else by the tool, else the first that waits.
+        """
+        name = wire.tool_name
+        queues = (self._named.get(name or "", deque()), self._order)
+        waiting = (queue.popleft() for queue in queues for _ in range(len(queue)))
+        fitting = (call_id for call_id in waiting if call_id not in self._answered)
+        call_id = wire.tool_call_id or next(fitting, f"call_{number}")
+        self._answered.add(call_id)
+        return call_id, None if self._tools.get(call_id) == name else name
 
 
 def _images(images: list[str] | None, where: str) -> tuple[Image, ...]:
