@@ -124,7 +124,7 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def merged(theirs: Any, ours: Any) -> Any:
-    """`theirs` with what `ours` says; an item of a list is replaced by that of ours with the same first field."""
+    """`theirs` with what `ours` says; an item of a list is replaced by that of ours which goes by the same name."""
     if _both(dict, theirs, ours):
         return theirs | {name: merged(theirs.get(name, UNSET), our) for name, our in ours.items()}
     if _both(list, theirs, ours):
@@ -195,7 +195,7 @@ def _kept(text: str, names: set[str], kind: str) -> str:
     lines = text.splitlines(keepends=True)
     end = next((i for i, line in enumerate(lines) if kind == "toml" and line.lstrip().startswith("[")), len(lines))
     for index, line in enumerate(lines[:end]):
-        if kind in _KNOWN and not (_KNOWN[kind].match(line) or (line.strip() == "---" and not "".join(lines[:index]))):
+        if kind in _KNOWN and not (_KNOWN[kind].match(line) or (index == 0 and line.strip() == "---")):
             raise ValueError(f"line {index + 1} is nothing that can be added to")
         found = _SETS.match(line.lstrip() if kind != "yaml" else line)
         if found and found[1] in names:
