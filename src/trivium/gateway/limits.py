@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 
 from trivium.transport.upstream import Fields
 
 LINES_MAX = 32
 """Twice what any provider says."""
-_NAME = re.compile(rb"(?:x|anthropic)-ratelimit-[a-z0-9-]{1,48}|retry-after(?:-ms)?")
+_WHAT = ("limit", "remaining", "reset")
+_OF = ("requests", "req", "tokens", "input-tokens", "output-tokens", "tokens-prompt", "tokens-generated", "images")
+_IN = ("", "-minute", "-5-minute", "-hour", "-day", "-month")
+_UNIFIED = ("", "-5h", "-7d", "-overage")
+_AGAIN = frozenset({b"retry-after", b"retry-after-ms"})
+NAMES = _AGAIN | frozenset(
+    name.encode()
+    for names in (
+        (f"x-ratelimit-{what}" for what in _WHAT),
+        (f"x-ratelimit-{what}-{of}{within}" for what, of, within in product(_WHAT, _OF, _IN)),
+        (f"anthropic-ratelimit-{of}-{what}" for of, what in product(_OF, _WHAT)),
+        (
+            f"anthropic-ratelimit-unified{of}-{what}"
+            for of, what in product(_UNIFIED, ("status", "utilization", *_WHAT))
+        ),
+    )
+    for name in names
+)
+"""A closed list, because a look into a set is what a head of many fields can bear."""
 _VALUE = re.compile(rb"[\x20-\x7e]{1,128}")
 
 
 def lines(status: int, fields: Fields) -> bytes:
     """Header lines, complete. An error says for itself when to try again, so that here only a success does."""
-    names = b" ".join(fields)
-    if b"-ratelimit-" not in names and b"retry-after" not in names:
-        return b""  # nearly always where nobody limits: two looks, whatever the head holds
+    if NAMES.isdisjoint(fields):
+        return b""  # one look for all names, whose hashes are known: a head that limits nothing costs no more
     told = [
         b"%b: %b\r\n" % (name, value)
         for name, value in fields.items()
-        if _NAME.fullmatch(name) and _VALUE.fullmatch(value) and (status == 200 or not name.startswith(b"retry-after"))
+        if name in NAMES and _VALUE.fullmatch(value) and (status == 200 or name not in _AGAIN)
     ]
     return b"".join(told[:LINES_MAX])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from typing import Any
 
 import pytest
 
@@ -47,15 +47,15 @@ def test_when_to_try_again_is_said_by_the_error_where_there_is_one() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        (b"x-ratelimit-" + b"a" * 49, b"1"),
         (b"x-ratelimit-", b"1"),
-        (b"x-ratelimit-a_b", b"1"),
-        (b"x-ratelimit-a\r\nset-cookie", b"1"),
-        (b"xx-ratelimit-a", b"1"),
-        (b"x-ratelimit-a", b"1\r\nset-cookie: x"),
-        (b"x-ratelimit-a", b"\xc3\xa9"),
-        (b"x-ratelimit-a", b""),
-        (b"x-ratelimit-a", b"1" * 129),
+        (b"x-ratelimit-limit-requests-", b"1"),
+        (b"x-ratelimit-set-cookie", b"1"),
+        (b"x-ratelimit-reset\r\nset-cookie", b"1"),
+        (b"xx-ratelimit-reset", b"1"),
+        (b"x-ratelimit-reset", b"1\r\nset-cookie: x"),
+        (b"x-ratelimit-reset", b"\xc3\xa9"),
+        (b"x-ratelimit-reset", b""),
+        (b"x-ratelimit-reset", b"1" * 129),
         (b"retry-after-never", b"1"),
     ],
 )
@@ -64,25 +64,16 @@ def test_what_is_no_limit_of_a_known_form_stays_behind(name: bytes, value: bytes
 
 
 def test_there_is_a_bound() -> None:
-    many = {b"x-ratelimit-%d" % number: b"1" for number in range(1000)}
-    assert len(told(200, many)) == limits.LINES_MAX
+    assert len(limits.NAMES) > limits.LINES_MAX
+    assert len(told(200, dict.fromkeys(limits.NAMES, b"1"))) == limits.LINES_MAX
 
 
-def test_a_head_that_limits_nothing_is_not_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[bytes] = []
+def test_a_head_that_limits_nothing_is_not_gone_through() -> None:
+    class Names(dict[bytes, bytes]):
+        def items(self) -> Any:
+            raise AssertionError("every field was looked at")
 
-    class Counting:
-        def __init__(self, pattern: re.Pattern[bytes]) -> None:
-            self.pattern = pattern
-
-        def fullmatch(self, text: bytes) -> object:
-            looks.append(text)
-            return self.pattern.fullmatch(text)
-
-    monkeypatch.setattr(limits, "_NAME", Counting(limits._NAME))
-    monkeypatch.setattr(limits, "_VALUE", Counting(limits._VALUE))
-    many = HEAD | {b"x-field-%d" % number: b"x" for number in range(100)}
+    many = Names(HEAD | {b"x-field-%d" % number: b"x" for number in range(100)})
     assert limits.lines(200, many) == b""
-    assert looks == []
-    limits.lines(200, HEAD | SAID)
-    assert len(looks) == len(HEAD) + 2 * len(SAID)
+    with pytest.raises(AssertionError, match="looked at"):
+        limits.lines(200, Names(many | SAID))
