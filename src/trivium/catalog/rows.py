@@ -13,6 +13,7 @@ from trivium.types.usage import Usage
 
 DialectName = Literal[
     "openai_chat", "openai_responses", "anthropic_messages", "cohere_v2", "gemini", "ollama",
+    "openai_completions",
     "openai_embeddings", "cohere_embed", "gemini_embed", "ollama_embed", "rerank", "cohere_rerank", "cosine_rerank",
 ]  # fmt: skip
 AuthForm = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "none"]

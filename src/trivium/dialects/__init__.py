@@ -11,13 +11,17 @@ from trivium.types.request import Operation
 _NAMES = frozenset(
     {"openai_chat", "openai_responses", "anthropic_messages", "cohere_v2", "gemini", "ollama", "ollama_generate"}
 )
+_COUNTS = frozenset({"anthropic_count", "gemini_count"})
 _RETRIEVAL = frozenset(
     {"openai_embeddings", "cohere_embed", "gemini_embed", "ollama_embed", "rerank", "cohere_rerank", "cosine_rerank"}
 )
+_PROFILES = {"openrouter": "openai_chat.openrouter", "openai_completions": "openai_chat.completions"}
+"""Versions of a dialect: name → module."""
 _KIN: dict[str, tuple[str, ...]] = {
+    "anthropic_messages": ("anthropic_count",),
     "openai_chat": ("openai_embeddings", "rerank"),
     "cohere_v2": ("cohere_embed", "cohere_rerank"),
-    "gemini": ("gemini_embed",),
+    "gemini": ("gemini_embed", "gemini_count"),
     "ollama": ("ollama_generate", "ollama_embed"),
 }
 """What a server that speaks a dialect has beside it, under the same base URL."""
@@ -26,8 +30,8 @@ _KIN: dict[str, tuple[str, ...]] = {
 @cache
 def get(name: str) -> Dialect:
     """The dialect of that name, loaded on first use. Raises ValueError for a name that is none."""
-    if name in _NAMES | _RETRIEVAL:
-        return import_module(f"{__name__}.{name}").DIALECT
+    if name in _NAMES | _COUNTS | _RETRIEVAL | _PROFILES.keys():
+        return import_module(f"{__name__}.{_PROFILES.get(name, name)}").DIALECT
     raise ValueError(f"there is no dialect `{name}`")
 
 
@@ -42,7 +46,7 @@ def suited(named: tuple[str, ...], caller: Dialect | None, operation: Operation)
 
     None: it does not offer the operation.
     """
-    dialects = spoken(named)
-    if caller in dialects:
+    names = [name for dialect in named for name in (dialect, *_KIN.get(dialect, ()))]
+    if caller is not None and caller.name in names:
         return caller
-    return next((dialect for dialect in dialects if dialect.operation == operation), None)
+    return next((dialect for name in names if (dialect := get(name)).operation == operation), None)

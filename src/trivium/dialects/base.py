@@ -24,6 +24,7 @@ from trivium.types.response import Response
 from trivium.types.retrieval import AnyRequest
 from trivium.types.usage import Usage
 
+
 class Addressed(msgspec.Struct, frozen=True):
     """What a request's path says, in the dialects whose bodies do not (Gemini's)."""
 
@@ -90,6 +91,8 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens_estimate: int = 0
     request: AnyRequest | None = None
     """What is answered, where an encoder may have to know."""
+    provider: str = ""
+    """Who answers, by the name that its row has for people."""
     elapsed_ns: Callable[[], int] | None = None
     """How long ago the request came, for wires that tell how long things took."""
 
@@ -237,6 +240,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     failure_ends: bool = False
     """The event of a failure is the stream's own end (`response.failed`), so the body ends as HTTP has it: a client
     that reads on to that end would take a cut for the failure, and tell its user of the network."""
+    slugs: bool = False
+    """Whether a model's name may be the catalog's `author/slug`: all its endpoints."""
     by_url: bool = True
     """Whether a request may name images by URL; where not, they are fetched before it is built."""
     headers: Mapping[str, str] = {}
@@ -245,15 +250,15 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """Lower-case names of a caller's headers that go on to an upstream of the same dialect (`anthropic-beta`), in the
     place of a constant of that name: what is passed means what its sender's version says."""
 
+    essential: Mapping[str, str] = {}
+    """Names of losses without which another question would be answered → what to do instead. A request with one of them
+    is passed to a server of this dialect or refused."""
+
     peek: Peek
     """Raises InvalidRequest with what is wrong, where, and what to do; also for a second `model` key."""
     parse_request: ParseRequest
     """The canonical request of the operation's kind. Raises InvalidRequest naming the field's path."""
     build_request: Callable[[Any], Built]
-    essential: Mapping[str, str] = {}
-    """Names of losses without which another question would be answered → what to do instead. A request with one of them
-    is passed to a server of this dialect or refused."""
-
     """Such a request for an upstream; `request.model` is already its spelling. With `stream`, usage is asked for.
     Raises InvalidRequest for what cannot be said in it and must be."""
     pass_request: PassRequest

@@ -260,10 +260,11 @@ class Attempt(msgspec.Struct, eq=False):
             input_tokens_estimate=exchange.input_tokens,
             request=exchange.request,
             elapsed_ns=exchange.elapsed_ns,
+            provider=self.endpoint.provider.name or self.endpoint.provider.id,
         )
         if exchange.stream:
             return StreamTarget(self, exchange.dialect, context, self.bill)
-        return WholeTarget(self, exchange.dialect, context)
+        return WholeTarget(self, exchange.dialect, context, self.bill)
 
     def _fail_by_status(self) -> None:
         body = b"".join(self._error_body or ())[:ERROR_BYTES_MAX]

@@ -159,15 +159,17 @@ def plan(exchange: Exchange) -> None:
 
 def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...]) -> Plan:
     snapshot, key, output = exchange.snapshot, exchange.wish.key, exchange.max_output_tokens
+    slugs = exchange.dialect is not None and exchange.dialect.slugs
     operation = exchange.operation
-    usual = snapshot.usual_plan(exchange.model, more, exchange.data_class, needs, key, operation)
+    usual = snapshot.usual_plan(exchange.model, more, exchange.data_class, needs, key, operation, slugs=slugs)
     if operation != "chat":
         return usual  # a window holds each of the texts, not all of them
     if not usual.holds(exchange.input_tokens, output):
         measure(exchange)  # media are no text: without them it may fit
     if usual.holds(exchange.input_tokens, output):
         return usual
-    return snapshot.plan(facts_of(exchange.model, exchange.data_class, needs, key, exchange.input_tokens, output), more)
+    size = exchange.input_tokens, output
+    return snapshot.plan(facts_of(exchange.model, exchange.data_class, needs, key, *size, slugs=slugs), more)
 
 
 # ---- attempt

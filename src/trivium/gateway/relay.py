@@ -297,17 +297,20 @@ class StreamTarget(_Held):
             self._outlet.chunk(data)
 
     def _encode(self, events: list[Event]) -> bytes:
-        return self.encoder.encode(self._priced(event) for event in events)
-
-    def _priced(self, event: Event) -> Event:
-        if not isinstance(event, UsageReport) or event.usage.cost_usd is not None:
-            return event
-        nanos = self._bill(event.usage)
-        return event if nanos is None else UsageReport(msgspec.structs.replace(event.usage, cost_usd=nanos / 1e9))
+        bill = self._bill
+        return self.encoder.encode(
+            UsageReport(_priced(event.usage, bill)) if isinstance(event, UsageReport) else event for event in events
+        )
 
     def finish(self) -> None:
         last = self._encode([*self._held, End()])
         self._outlet.complete(last, self.encoder.losses)
+
+
+def _priced(usage: Usage, bill: Bill) -> Usage:
+    """With what it costs, where that is known; an upstream's own word about that stays."""
+    nanos = bill(usage) if usage.cost_usd is None else None
+    return usage if nanos is None else msgspec.structs.replace(usage, cost_usd=nanos / 1e9)
 
 
 class ObjectTarget(_Held):
@@ -350,12 +353,15 @@ class ResponseTarget:
 class WholeTarget(ResponseTarget):
     """A whole answer in the caller's dialect, folded from events."""
 
-    def __init__(self, outlet: Outlet, dialect: Dialect, context: AnswerContext) -> None:
+    def __init__(self, outlet: Outlet, dialect: Dialect, context: AnswerContext, bill: Bill) -> None:
         super().__init__(outlet, context.request)
         self._dialect = dialect
         self._context = context
+        self._bill = bill
 
     def finish(self) -> None:
+        if self._context.include_usage and self._fold.usage is not None:
+            self._fold.usage = _priced(self._fold.usage, self._bill)
         response, losses = self._answer()
         built = self._dialect.encode_answer(response, self._context)
         self._outlet.complete(built.body, losses + built.losses)

@@ -87,6 +87,9 @@ class Owner(Protocol):
 
     async def touch(self, engines: list[str]) -> None: ...
     async def spent(self, since_ms: int, requested_model: str) -> int: ...
+    async def call(self, op: str, **arguments: object) -> Any:
+        """Anything else that its handlers offer. Raises what it raises, or Unavailable."""
+        ...
 
 
 class Runtime:
@@ -225,12 +228,12 @@ class Runtime:
         its choice `rests_on_found`, which servers run on this machine, which is searched now and then."""
         first = self._looked < 0
         if self._looking is None and self.now() - self._looked > LOOK_S:
-            self._looking = self._task(self._search())
+            self._looking = self.task(self._search())
         unknown = [self._looking] if first and rests_on_found else []
         if self.budget.limit_nanos is not None and not self.budget.known:
             unknown.append(self._refresh_soon())
         wanted = [task for task in unknown if task is not None]
-        return self._task(_wait(wanted)) if wanted else None
+        return self.task(_wait(wanted)) if wanted else None
 
     async def _search(self) -> None:
         try:
@@ -257,7 +260,7 @@ class Runtime:
             else:
                 ready(exchange, None)
 
-        return self._task(start())
+        return self.task(start())
 
     async def _start_engine(self, endpoint: Endpoint, engine: str, snapshot: Snapshot) -> None:
         running = await self.owner.ensure(engine, snapshot.config.engines.get(engine))
@@ -288,7 +291,7 @@ class Runtime:
             else:
                 ready(exchange, None)
 
-        return self._task(fetch())
+        return self.task(fetch())
 
     def settled(
         self,
@@ -397,12 +400,12 @@ class Runtime:
             await asyncio.wait([task])
             callback(exchange)
 
-        return self._task(wait())
+        return self.task(wait())
 
     def later(self, delay_s: float, callback: Callable[[Exchange], None], exchange: Exchange) -> asyncio.TimerHandle:
         return self.loop.call_later(delay_s, callback, exchange)
 
-    def _task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -435,7 +438,7 @@ class Runtime:
     def _refresh_soon(self) -> asyncio.Task[None]:
         self._refreshed = self.now()
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = self._task(self.refresh())
+            self._refreshing = self.task(self.refresh())
         return self._refreshing
 
     async def refresh(self) -> None:

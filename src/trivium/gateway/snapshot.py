@@ -152,15 +152,30 @@ class Snapshot:
         engine = self.config.engines.get(model)
         return (engine.model if engine else model) in self.embedders
 
-    def route(self, name: str) -> Route:
-        """The route that a caller's `model` means: a configured one, `auto`, or one made of a single endpoint."""
+    def route(self, name: str, *, slugs: bool = False) -> Route:
+        """The route that a caller's `model` means: a configured one, `auto`, or one made of a single endpoint.
+
+        With `slugs` a name may also be the catalog's `author/slug`: all endpoints of that model that can be asked.
+        """
         name = self.config.aliases.get(name, name)
         found = self.config.routes.get(name)
         if found is not None:
             return found
         if name == AUTO:
             return self._auto()
-        return Route(name=name, targets=(name,))
+        return Route(name=name, targets=(slugs and self._of_slug(name)) or (name,))
+
+    def _of_slug(self, slug: str) -> tuple[str, ...]:
+        """The endpoints of a model by the name that it has at routing services; none where nobody has it so."""
+        usable = [name for name, bound in self.config.providers.items() if bound.has_key or name in self.found]
+        services = [name for name, bound in self.config.providers.items() if bound.row.access == "routed"]
+        for service in services:
+            if (model := self.catalog.model(service, slug)) is not None:
+                places = [f"{name}/{model.spellings[name]}" for name in usable if name in model.spellings]
+                return tuple(places) or (f"{service}/{slug}",)
+        if parse_name(slug, self.config.providers) is None:
+            return tuple(f"{service}/{slug}" for service in services if service in usable)
+        return ()
 
     def _auto(self) -> Route:
         targets = [*self.primary(), *self.default_local()]
@@ -201,12 +216,14 @@ class Snapshot:
         needs: frozenset[str],
         key: Key | None,
         operation: Operation = "chat",
+        *,
+        slugs: bool = False,
     ) -> Plan:
         """The plan for every request of this kind whose size it `holds`. Raises NotFound for an unknown model."""
-        kind = (model, more, data_class, needs, key, operation)
+        kind = (model, more, data_class, needs, key, operation, slugs)
         found = self._plans.get(kind)
         if found is None:
-            found = self.plan(facts_of(model, data_class, needs, key, operation=operation), more)
+            found = self.plan(facts_of(model, data_class, needs, key, operation=operation, slugs=slugs), more)
             _remember(self._plans, kind, found)
         return found
 
@@ -219,7 +236,7 @@ class Snapshot:
         candidates: dict[tuple[str, str | None], Candidate] = {}
         for name in (facts.model, *more):
             base, road = self._without_road(name)
-            routes.append(self.route(base))
+            routes.append(self.route(base, slugs=facts.slugs))
             if routes[-1].name == AUTO and facts.operation in _RETRIEVAL:
                 raise InvalidRequest(
                     "`auto` is for chats only: what two models make of the same texts cannot be compared.",
@@ -343,10 +360,12 @@ def facts_of(
     max_output_tokens: int | None = None,
     *,
     operation: Operation = "chat",
+    slugs: bool = False,
 ) -> Facts:
     """What a plan needs to know of a request with a caller's key."""
     return Facts(
         model=model,
+        slugs=slugs,
         operation=operation,
         data_class=data_class,
         needs=needs,
