@@ -319,13 +319,12 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "dotfile").read_text() == BYTES["claude-code"][1]
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="only /proc refuses everybody, root included")
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / ".claude").mkdir(mode=0o500)
-    done = asked(tmp_path, "claude-code", "--write")
-    if done.returncode == 0:
-        pytest.skip("root writes everywhere")
+    done = asked(tmp_path, "claude-code", "--write", env={"CLAUDE_CONFIG_DIR": "/proc/nowhere"})
     assert done.returncode == 1
-    assert "cannot be written" in done.stderr
+    assert "`/proc/nowhere/settings.json` cannot be written" in done.stderr
+    assert "yourself" in done.stderr
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
