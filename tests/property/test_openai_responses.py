@@ -19,7 +19,7 @@ from openai.types.responses.response_create_params import (
 
 from property.strategies import ARGUMENTS, NAMES, WORDS, requests
 from sdk_types import judge
-from trivium.dialects.base import AnswerContext
+from trivium.dialects.base import AnswerContext, TextSource
 from trivium.dialects.openai_responses import DIALECT
 from trivium.errors import InvalidRequest, UpstreamError
 from trivium.types.event import (
@@ -45,14 +45,16 @@ from trivium.wire.sse import FrameCutter, SSEParser
 CONTEXT = AnswerContext(id="gen-1", model="m", created=5)
 FORMAT = "openai-responses-v1"
 BODIES = {False: ResponseCreateParamsNonStreaming, True: ResponseCreateParamsStreaming}
+for each in (SdkResponse, ResponseStreamEvent, *BODIES.values()):
+    judge(each)  # made here, since the first example would take too long
 
 
 def judged(kind: Any, wire: dict[str, Any]) -> None:
     """By the SDK's types, which know neither what an answer costs nor the bytes of a token while it is streamed."""
     (wire.get("response", wire).get("usage") or {}).pop("cost", None)
     for entry in wire.get("logprobs", ()):
-        for each in (entry, *entry["top_logprobs"]):
-            each.pop("bytes")
+        for token in (entry, *entry["top_logprobs"]):
+            token.pop("bytes")
     judge(kind).validate_json(json.dumps(wire), strict=True)
 
 
@@ -235,6 +237,27 @@ def test_slicing_changes_nothing(answer: Response, cuts: list[int]) -> None:
     decoder, meter = DIALECT.decoder(), DIALECT.meter(True)
     assert [event for data in slices for event in decoder.feed(data)] == DIALECT.decoder().feed(stream)
     assert b"".join(map(meter.feed, slices)) == stream
+    assert (meter.complete, meter.usage) == (True, answer.usage)
+
+
+@given(answers(), st.integers(1, 3))
+def test_what_goes_by_unread_is_what_would_be_read(answer: Response, at_once: int) -> None:
+    """Reads of some frames each, of which those that only continue a text are neither decoded nor looked at."""
+    stream = DIALECT.encoder(CONTEXT).encode(events_of(answer))
+    frames = FrameCutter().feed(stream)
+    decoder, meter = DIALECT.decoder(), DIALECT.meter(True)
+    assert isinstance(decoder, TextSource)
+    events: list[Event] = []
+    for number in range(0, len(frames), at_once):
+        data = b"".join(frames[number : number + at_once])
+        found, place = decoder.texts(data), decoder.place
+        if found and place is not None:
+            events += [TextDelta(json.loads(b'"%b"' % text), *place) for text in found]
+            assert meter.ordinary(data) == len(found)
+        else:
+            events += decoder.feed(data)
+            assert meter.feed(data) == data
+    assert fold(events) == fold(DIALECT.decoder().feed(stream))
     assert (meter.complete, meter.usage) == (True, answer.usage)
 
 

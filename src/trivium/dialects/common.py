@@ -245,12 +245,15 @@ _REFUSED = re.compile(r"content_filter|content_policy|content_management|moderat
 _IN_BAND_STATUS = (
     ("rate_limit", 429),
     ("too_many", 429),
+    ("quota", 429),
     ("overloaded", 529),
     ("unavailable", 503),
     ("authentication", 401),
     ("permission", 403),
     ("not_found", 404),
     ("invalid", 400),
+    ("context_length", 400),
+    ("content_policy", 400),
     ("timeout", 504),
 )
 """The HTTP status that an error inside a 200 amounts to, by a word in its code or type; else 500."""

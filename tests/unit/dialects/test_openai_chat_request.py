@@ -349,6 +349,11 @@ class TestBuild:
     def test_max_tokens_is_the_name_that_all_know(self):
         assert build(max_output_tokens=5)[0]["max_tokens"] == 5
 
+    def test_a_choice_goes_with_tools_only(self):
+        for choice, losses in (("auto", ()), ("none", ()), ("required", ("tool_choice",))):
+            wire, lost = build(tool_choice=ToolChoice(choice), parallel_tools=True)
+            assert (wire.keys() & {"tool_choice", "parallel_tool_calls"}, lost) == (set(), losses)
+
     def test_what_cannot_be_said_is_named(self):
         _, losses = build(
             Message(

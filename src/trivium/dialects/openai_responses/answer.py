@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -31,15 +31,11 @@ from trivium.dialects.request import Losses, is_object
 from trivium.errors import UpstreamProtocolError
 from trivium.types import event as ev
 from trivium.types.event import Event, FinishReason
-from trivium.types.message import Message, Part, Reasoning, Refusal, Text, ToolCall
+from trivium.types.message import Message, Reasoning, Refusal, Text, ToolCall
 from trivium.types.request import Request
 from trivium.types.response import Choice, Response
 from trivium.types.usage import Usage
 from trivium.wire.json import BROKEN
-
-
-class Details(msgspec.Struct, frozen=True):
-    reason: str | None = None
 
 
 class WireResponse(msgspec.Struct, frozen=True):
@@ -50,23 +46,18 @@ class WireResponse(msgspec.Struct, frozen=True):
     created_at: float | None = None
     status: str | None = None
     error: Any = None
-    incomplete_details: Details | None = None
+    incomplete_details: dict[str, Any] | None = None
     usage: WireUsage | None = None
+    output: list[msgspec.Raw] | None = None
 
     @property
     def reason(self) -> str:
-        return (self.incomplete_details and self.incomplete_details.reason) or ""
+        return str((self.incomplete_details or {}).get("reason") or "")
 
 
-class _Passed(WireResponse, frozen=True):
-    output: list[msgspec.Raw] | None = None
-
-
-_PASSED = msgspec.json.Decoder(_Passed)
+_RESPONSE = msgspec.json.Decoder(WireResponse)
 _UNDER_WAY = frozenset({"queued", "in_progress"})
 _GONE_WRONG = frozenset({"failed", "cancelled"})
-
-R = TypeVar("R", bound=WireResponse)
 
 
 def decode_answer(body: bytes) -> list[Event]:
@@ -82,7 +73,7 @@ def decode_answer(body: bytes) -> list[Event]:
             events += reader.rest(read_item(raw), index)
     except BROKEN as error:
         raise _no_response(error) from None
-    events.append(finish_of(status, answer.reason, has_calls=reader.has_calls))
+    events.append(finish_of(status, answer.reason, has_calls=bool(reader.calls)))
     if answer.usage is not None and (usage := usage_of(answer.usage)) is not None:
         events.append(ev.UsageReport(usage))
     events.append(ev.End())
@@ -105,10 +96,10 @@ def read_answer(body: bytes) -> PassedAnswer:
     )
 
 
-def _decoded(body: bytes) -> _Passed:
+def _decoded(body: bytes) -> WireResponse:
     try:
         body.decode()  # what is kept raw is not checked by the decoder
-        answer = _PASSED.decode(body)
+        answer = _RESPONSE.decode(body)
     except BROKEN as error:
         raise _no_response(error) from None
     if answer.error is not None or answer.status in _GONE_WRONG:
@@ -164,7 +155,7 @@ def _output(choice: Choice, context: AnswerContext, losses: Losses, status: str)
             case Reasoning():
                 output.append(reasoning_item(part, identity, losses))
             case _:
-                losses.add(_name(part))
+                losses.add(type(part).__name__.lower())
     losses.add("logprobs", when=logprobs)
     if output and status == "incomplete" and output[-1]["type"] == "message":
         output[-1]["status"] = status
@@ -174,10 +165,6 @@ def _output(choice: Choice, context: AnswerContext, losses: Losses, status: str)
 def call_status(arguments: str, status: str) -> str:
     """A call's status in an answer of that status: where that was cut, so was a call without a whole object."""
     return "incomplete" if status != "completed" and not is_object(arguments) else "completed"
-
-
-def _name(part: Part) -> str:
-    return type(part).__name__.lower()
 
 
 _UNKNOWN = dict.fromkeys(

@@ -15,7 +15,7 @@ from trivium.dialects.common import Json
 from trivium.dialects.openai_responses.items import message_item, reasoning_item, text_part
 from trivium.dialects.openai_responses.tools import OwnTools, StandIn, call_item, stand_ins
 from trivium.dialects.openai_responses.wire import ASK_ENCRYPTED, ASK_LOGPROBS, REASONING_FORMAT
-from trivium.dialects.request import Losses, data_url, given, sampling_members
+from trivium.dialects.request import Losses, data_url, given, sampling_members, tool_options
 from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Tool, ToolChoice
 
@@ -23,26 +23,11 @@ MAX_OUTPUT_TOKENS_MIN = 16
 """The API refuses less."""
 
 OWN_FIELDS = frozenset(
-    {
-        "access_programs",
-        "background",
-        "background_options",
-        "context_management",
-        "conversation",
-        "image",
-        "max_tool_calls",
-        "moderation",
-        "previous_response_id",
-        "prompt",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "store",
-        "stream_options",
-        "tool_choice",
-        "truncation",
-    }
+    (
+        *("access_programs", "background", "background_options", "context_management", "conversation", "image"),
+        *("max_tool_calls", "moderation", "previous_response_id", "prompt", "prompt_cache_key", "prompt_cache_options"),
+        *("prompt_cache_retention", "safety_identifier", "store", "stream_options", "tool_choice", "truncation"),
+    )
 )
 """Fields of `Request.extra` that are this API's own and are written back."""
 
@@ -65,6 +50,8 @@ def options_of(request: Request, losses: Losses) -> Json:
     options, tools = request.reasoning, stand_ins(request)
     sampling = sampling_members(request.sampling, _SAMPLING, losses)
     limit, include = request.max_output_tokens, request.extra.get("include")
+    own = any(isinstance(value, OwnTools) for value in request.extra.values())
+    choice, parallel = tool_options(request, request.tools or own, losses)
     includes = [*cast("list[Any]", include)] if isinstance(include, list) else []
     if sampling.pop("logprobs", False):
         includes.append(ASK_LOGPROBS)
@@ -74,8 +61,8 @@ def options_of(request: Request, losses: Losses) -> Json:
         max_output_tokens=None if limit is None else max(limit, MAX_OUTPUT_TOKENS_MIN),
         stream=request.stream or None,
         tools=[_tool(tool, losses) for tool in request.tools if tool.name not in tools] or None,
-        tool_choice=request.tool_choice and _tool_choice(request.tool_choice, tools),
-        parallel_tool_calls=request.parallel_tools,
+        tool_choice=choice and _tool_choice(choice, tools),
+        parallel_tool_calls=parallel,
         text=_format(request.response_format),
         reasoning=options and _reasoning(options, losses),
         include=includes or None,
@@ -96,7 +83,7 @@ def _with_own(body: Json, extra: Json, losses: Losses) -> Json:
     for name, value in extra.items():
         place, _, member = name.partition(".")
         if isinstance(value, OwnTools):
-            body["tools"] = [*body.get("tools", ()), *value]
+            body.setdefault("tools", []).extend(value)
         elif name == "verbosity" or (place in {"text", "reasoning"} and member):
             place, member = (place, member) if member else ("text", name)
             body[place] = body.get(place, {}) | {member: value}

@@ -226,13 +226,11 @@ class ResponsesEncoder:
             self._output.append(item)
             self._item = None
             return
-        custom = item["type"] == "custom_tool_call"
-        if self._item is None:
-            self._open_item(item | ({"input": ""} if custom else {}))
-        if custom:
+        if item["type"] == "custom_tool_call":
+            self._open_item(item | {"input": ""})
             self._argue("custom_tool_call_input.delta", item, delta=item["input"])
             self._argue("custom_tool_call_input.done", item, input=item["input"])
-        elif item["type"] == "function_call":
+        else:
             if not arguments:
                 self._argue("function_call_arguments.delta", item, delta=item["arguments"])
             self._argue("function_call_arguments.done", item, arguments=item["arguments"])

@@ -75,17 +75,10 @@ class ItemReader:
     """Reads the items of one answer; `index` is an item's place among them."""
 
     def __init__(self) -> None:
-        self._calls: dict[int, int] = {}
+        self.calls: dict[int, int] = {}
+        """The numbers of the calls that have begun, by their places."""
         self._blocks: dict[tuple[int, int], int] = {}
         self._said: set[tuple[int, int, str]] = set()
-
-    @property
-    def has_calls(self) -> bool:
-        return bool(self._calls)
-
-    def call(self, index: int) -> int | None:
-        """The number of the call that is the item `index`; None where it is none that has begun."""
-        return self._calls.get(index)
 
     def block(self, index: int, part: int) -> int:
         return self._blocks.setdefault((index, part), len(self._blocks))
@@ -102,9 +95,9 @@ class ItemReader:
         """What an item says when it begins."""
         if item.type == "reasoning" and item.id:
             return [ev.ReasoningDelta(id=item.id, format=REASONING_FORMAT, block=index)]
-        if item.type not in CALLS or index in self._calls:
+        if item.type not in CALLS or index in self.calls:
             return []
-        number = self._calls[index] = len(self._calls)
+        number = self.calls[index] = len(self.calls)
         identity, name = item.call_id or item.id or f"call_{number}", flat(item.name, item.namespace)
         return [ev.ToolCallStart(index=number, id=identity, name=name)]
 
@@ -123,7 +116,7 @@ class ItemReader:
                 events.append(ev.ReasoningDelta(text=text, summary=brief, encrypted=sealed, format=form, block=index))
         elif item.type in CALLS and self.is_new(index, 0, "arguments"):
             arguments = wrapped(item.input) if item.type == "custom_tool_call" else item.arguments
-            events.append(ev.ToolCallDelta(index=self._calls[index], arguments=arguments))
+            events.append(ev.ToolCallDelta(index=self.calls[index], arguments=arguments))
         return events
 
     def _part(self, part: _Part, index: int, number: int) -> Iterator[Event]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from trivium.dialects.openai_responses.items import is_call
-from trivium.dialects.openai_responses.stream import ENDED, FAILED, Ledger, WireEvent, decode_event, error_of
+from trivium.dialects.openai_responses.stream import ENDED, FAILED, Deltas, Ledger, WireEvent, decode_event, error_of
 from trivium.dialects.openai_responses.wire import finish_of, usage_of
 from trivium.dialects.stream import SSEMeter
 from trivium.wire.json import BROKEN
@@ -20,6 +20,8 @@ class ResponsesMeter(SSEMeter):
     def __init__(self, caller_wants_usage: bool = True) -> None:
         del caller_wants_usage
         super().__init__(b"")
+        self._template = Deltas()
+        self._unread = self.ordinary = self._template.count
         self._ledger = Ledger()
         self._calls = False
 
@@ -36,11 +38,15 @@ class ResponsesMeter(SSEMeter):
             self.malformed += 1
             return False
         self._look(wire)
+        if self.error is not None:
+            self._template.forget()
+        elif self.content and wire.type == "response.output_text.delta" and not wire.logprobs:
+            self._template.learn(raw)
         return self.error is None
 
     def _look(self, wire: WireEvent) -> None:
         self.upstream_id = self.upstream_id or wire.response.id or ""
-        self._ledger.see(wire)
+        self.error = self._ledger.see(wire)
         if wire.type == "response.output_item.added" and is_call(wire.item):
             self._calls = self.content = True
         elif not self.content and _CONTENT.fullmatch(wire.type):
@@ -48,11 +54,7 @@ class ResponsesMeter(SSEMeter):
         elif wire.type in FAILED:
             self.error = error_of(wire)
         elif wire.type in ENDED:
-            self._end(wire)
-
-    def _end(self, wire: WireEvent) -> None:
-        self.error = self._ledger.flaw(wire)
-        status = wire.type.removeprefix("response.")
-        self.finish_reason = finish_of(status, wire.response.reason, has_calls=self._calls).reason
-        self.usage = usage_of(wire.response.usage) if wire.response.usage else None
-        self.complete = self.error is None
+            status = wire.type.removeprefix("response.")
+            self.finish_reason = finish_of(status, wire.response.reason, has_calls=self._calls).reason
+            self.usage = usage_of(wire.response.usage) if wire.response.usage else None
+            self.complete = self.error is None

@@ -5,6 +5,7 @@ https://platform.openai.com/docs/api-reference/responses-streaming
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from trivium.errors import UpstreamError, UpstreamProtocolError
 from trivium.types import event as ev
 from trivium.types.event import Event
 from trivium.wire.json import NULL
-from trivium.wire.sse import Frame
+from trivium.wire.sse import Frame, Template
 
 
 class WireEvent(msgspec.Struct, frozen=True):
@@ -42,6 +43,39 @@ class WireEvent(msgspec.Struct, frozen=True):
 decode_event = msgspec.json.Decoder(WireEvent).decode
 """One event's data. Raises what `wire.json.BROKEN` names."""
 
+_TEXT = rb'[^"\\\x00-\x1f]*(?:\\["\\/bfnrt][^"\\\x00-\x1f]*)*'
+_VARIES = re.compile(rb'("sequence_number":)\d+|("delta":")%b"|("obfuscation":")%b"' % (_TEXT, _TEXT))
+_NOTHING = re.compile(rb"(?!)")
+
+
+class Deltas(Template):
+    """The shape of events that continue a text: their number differs too, and the text that hides its length."""
+
+    __slots__ = ("_all", "_one")
+
+    def forget(self) -> None:
+        self._one = self._all = _NOTHING
+
+    def learn(self, raw: bytes, text: bytes = b"") -> bytes:
+        if known := self._one.fullmatch(raw):
+            return known[1]
+        shape, at, said = b"", 0, b""
+        for found in _VARIES.finditer(raw):
+            number, delta, padding = found.groups()
+            said = found[0][len(delta) : -1] if delta else said
+            instead = number + rb"\d+" if number else delta + b'(%b)"' % _TEXT if delta else padding + _TEXT + b'"'
+            shape, at = shape + re.escape(raw[at : found.start()]) + instead, found.end()
+        shape += re.escape(raw[at:])
+        self._one, self._all = re.compile(shape), re.compile(b"(?:%b)+" % shape)
+        return said
+
+    def count(self, data: bytes) -> int:
+        return data.count(b"\n\n") if self._all.fullmatch(data) else 0
+
+    def texts(self, data: bytes) -> list[bytes]:
+        return self._one.findall(data) if self._all.fullmatch(data) else []
+
+
 FAILED = frozenset({"response.failed", "response.cancelled", "response.error", "error"})
 ENDED = frozenset({"response.completed", "response.incomplete"})
 
@@ -53,33 +87,32 @@ def error_of(wire: WireEvent) -> UpstreamError:
 
 
 class Ledger:
-    """Which items of an answer have begun and not ended: those of a whole answer have all."""
+    """Which items of an answer have begun and not ended: one that says that it is complete has none of them."""
 
     def __init__(self) -> None:
         self._open: set[int] = set()
         self._any = False
 
-    def see(self, wire: WireEvent) -> None:
-        if wire.type == "response.output_item.added":
+    def see(self, wire: WireEvent) -> UpstreamProtocolError | None:
+        """What is wrong with an answer that ends here; one that was cut short may end inside an item."""
+        if wire.type.startswith("response.output_item."):
             self._any = True
-            self._open.add(wire.output_index)
-        elif wire.type == "response.output_item.done":
-            self._any = True
-            self._open.discard(wire.output_index)
-
-    def flaw(self, wire: WireEvent) -> UpstreamProtocolError | None:
-        """What is wrong with an answer that says that it is complete; one that was cut short may end inside an item."""
-        if wire.type == "response.completed" and (self._open or not self._any):
-            what = "before its last item had ended" if self._open else "without any output"
-            return UpstreamProtocolError(f"The upstream ended its answer {what}.")
-        return None
+            (self._open.add if wire.type.endswith("added") else self._open.discard)(wire.output_index)
+        if wire.type != "response.completed" or (self._any and not self._open):
+            return None
+        what = "before its last item had ended" if self._open else "without any output"
+        return UpstreamProtocolError(f"The upstream ended its answer {what}.")
 
 
 class ResponsesDecoder(SSEDecoder):
     """Reads one stream; unknown events are only signs of life. The terminal event alone makes an answer whole."""
 
+    TEXT = b'"delta":"'
+
     def __init__(self) -> None:
         super().__init__()
+        self._template = Deltas()
+        self._texts = self._template.texts
         self._items = ItemReader()
         self._ledger = Ledger()
         self._begun = False
@@ -136,7 +169,7 @@ class ResponsesDecoder(SSEDecoder):
         return events
 
     def _arguments(self, wire: WireEvent, text: Any) -> list[Event]:
-        number = self._items.call(wire.output_index)
+        number = self._items.calls.get(wire.output_index)
         if number is None or not isinstance(text, str) or not text:
             return []
         self._items.is_new(wire.output_index, 0, "arguments")
@@ -153,10 +186,10 @@ class ResponsesDecoder(SSEDecoder):
         return ev.ReasoningDelta(text=text, summary=summary, block=index)
 
     def _terminal(self, wire: WireEvent) -> list[Event]:
-        if (flaw := self._ledger.flaw(wire)) is not None:
+        if (flaw := self._ledger.see(wire)) is not None:
             return self._fail(flaw)
         status = wire.type.removeprefix("response.")
-        events: list[Event] = [finish_of(status, wire.response.reason, has_calls=self._items.has_calls)]
+        events: list[Event] = [finish_of(status, wire.response.reason, has_calls=bool(self._items.calls))]
         if wire.response.usage is not None and (usage := usage_of(wire.response.usage)) is not None:
             events.append(ev.UsageReport(usage))
         self._finished = True
