@@ -42,7 +42,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 PROVIDERS_NAMED: dict[str, dict[str, str]] = {
     "": {"metadata.google.internal": "the name of a metadata service, which is blocked"},
     "dialects/anthropic_messages": {"anthropic": "the dialect's headers and values carry its vendor's name"},
-    "dialects/gemini": {"google": "the formats of its signatures and errors carry its vendor's name"},
+    "dialects/cohere_v2": {"cohere": "the mark of its plans carries its vendor's name"},
     "dialects/gemini": {"google": "the formats of its signatures and errors carry its vendor's name"},
     "dialects/openai_responses": {"openai": "the format of its signatures carries its vendor's name"},
     "dialects/cohere_v2": {"cohere": "the mark of its plans carries its vendor's name"},
