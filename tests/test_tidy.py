@@ -45,7 +45,6 @@ PROVIDERS_NAMED: dict[str, dict[str, str]] = {
     "dialects/cohere_v2": {"cohere": "the mark of its plans carries its vendor's name"},
     "dialects/gemini": {"google": "the formats of its signatures and errors carry its vendor's name"},
     "dialects/openai_responses": {"openai": "the format of its signatures carries its vendor's name"},
-    "dialects/cohere_v2": {"cohere": "the mark of its plans carries its vendor's name"},
     "dialects/__init__.py": {"openrouter": "the profile of a dialect that its callers speak"},
     "dialects/openai_chat/openrouter.py": dict.fromkeys(("openrouter", "OPENROUTER"), "its callers' profile"),
     "gateway/openrouter.py": {"openrouter": "what its callers look up"},
