@@ -96,6 +96,15 @@ def test_the_demo_model_says_that_it_is_one_and_cannot_do_tools():
     assert pull.licence == "Apache-2.0"
 
 
+def test_the_model_that_makes_vectors_is_made_here_of_pinned_bytes():
+    known, pull = CATALOG.model("local", "minilm"), CATALOG.local_models["minilm"]
+    assert known is not None
+    assert (known.operations, pull.operation, known.context) == (("embed",), "embed", pull.context)
+    assert {len(pull.sha256), len(pull.archive_sha256), len(pull.member_sha256)} == {64}
+    assert pull.licence == "Apache-2.0"
+    assert [row.name for row in CATALOG.local_models.values() if row.operation == "chat"] == ["smollm2-135m"]
+
+
 def test_a_known_price_to_the_nano_dollar():
     price = CATALOG.price(CATALOG.providers["openai"], "gpt-5-mini")
     assert price is not None

