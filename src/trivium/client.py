@@ -147,7 +147,7 @@ class AsyncTrivium(AsyncClients):
         strict: bool = False,
         timeout_s: float | None = None,
     ) -> Response:
-        """One vector a text, in `embeddings`. Those of two models cannot be compared, so that nothing is chosen here."""
+        """One vector a text, in `embeddings`. Those of two models cannot be compared, so nothing is chosen here."""
         _check_word("purpose", purpose, Purpose)
         _check_word("truncate", truncate, Truncate)
         request = _parsed("openai_embeddings", {"model": model, "input": texts, "dimensions": dimensions})

@@ -109,7 +109,7 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     key_form: str | None = None
     """A regular expression that a key of this provider matches, if it has a form of its own."""
     key_check: str | None = None
-    """A path under `base_url` that a GET with a valid key answers with 200, for free; `/..` leads out of its version."""
+    """A path under `base_url` that a GET with a valid key answers with 200, free; `/..` leads out of its version."""
     models_path: str | None = "/models"
     default_model: str | None = None
     """A cheap model of its own, for `auto`; in the provider's spelling."""

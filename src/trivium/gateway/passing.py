@@ -14,6 +14,7 @@ import msgspec
 
 from trivium.dialects.base import Dialect
 from trivium.errors import InvalidRequest, NoEndpoint
+from trivium.gateway import limits
 from trivium.gateway.attempt import Attempt
 from trivium.gateway.exchange import Exchange, opened
 from trivium.gateway.paths import Place
@@ -144,7 +145,7 @@ class _Attempt(Attempt):
             self._error_body, self._error_fields = [], fields
             return
         told = b"".join(b"%b: %b\r\n" % (name, fields[name]) for name in _TOLD if name in fields)
-        self.exchange.limits += told
+        self.exchange.limits = limits.lines(status, fields) + told
         self.relay = _Bytes(self)
 
     def cost_of(self, usage: Usage) -> int | None:

@@ -28,7 +28,7 @@ def no_endpoint(plan: Plan) -> TriviumError:
     if reasons <= {"allowed_models", "allowed_roads"}:
         return PermissionDenied(message)
     if reasons == {"context_length"}:
-        return ContextLengthExceeded(message, remedy="Shorten the conversation, or choose a model with a larger window.")
+        return ContextLengthExceeded(message, remedy="Shorten the conversation, or choose a larger window.")
     if reasons <= {"capability", "context_length", "output_length", "operation"}:
         return InvalidRequest(message, remedy="Choose a model that can do it.", param="model")
     return NoEndpoint(message, remedy="`trivium doctor` shows what is reachable and what would answer.")

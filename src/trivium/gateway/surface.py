@@ -72,22 +72,6 @@ def serve(
                 generate(runtime, connection, place.dialect, body, wish, extra)
             else:
                 connection.whole(200, JSON + extra, told)
-        case "models":
-            rows = model_rows(runtime.snapshot, key)
-            if place.dialect.slugs:
-                from trivium.gateway.openrouter import priced
-
-                rows = priced(runtime.snapshot, rows)
-            connection.whole(200, JSON + extra, _models_dialect(place, fields).models_answer(rows))
-        case "model":
-            rows = [model_row(runtime.snapshot, key, place.detail)]
-            connection.whole(200, JSON + extra, one_of(_models_dialect(place, fields).models_answer(rows)))
-        case "endpoints":
-            from trivium.gateway.openrouter import endpoints
-
-            connection.whole(200, JSON + extra, msgspec.json.encode(endpoints(runtime.snapshot, place.detail)))
-        case "generation" | "key" | "credits":
-            Lookup(runtime, connection, place.dialect, extra, _looked_up(runtime, place, key))
         case "loads":
             from trivium.gateway import ollama
 
@@ -96,43 +80,55 @@ def serve(
                 generate(runtime, connection, place.dialect, body, wish, extra)
             else:
                 Lookup(runtime, connection, place.dialect, extra, ollama.load(runtime, key, place.dialect, asked))
-        case "ollama":
-            from trivium.gateway import ollama
-
-            if place.detail == "ps":
-                Lookup(runtime, connection, place.dialect, extra, ollama.running(runtime, key))
-            else:
-                said = ollama.told(runtime, key, place.detail, body)
-                connection.whole(200, JSON + extra, msgspec.json.encode(said))
         case "home":
             connection.whole(200, b"content-type: text/plain; charset=utf-8\r\n" + extra, b"Ollama is running")
-        case "plan":
-            wish, dialect = wish_of(fields, place, key), place.dialect
-            more = dialect.peek(body).models
-            found = view(runtime.snapshot, dialect.parse_request(body), wish, more)
-            connection.whole(200, JSON + extra, msgspec.json.encode(found))
         case "ready" if runtime.draining:
             connection.whole(503, JSON, b'{"status":"draining"}')
-        case _:
+        case "ready" | "health":
             connection.whole(200, JSON, b'{"status":"ok"}')
+        case _:
+            told = _told(runtime, place, fields, body, key)
+            if isinstance(told, bytes):
+                connection.whole(200, JSON + extra, told)
+            else:
+                Lookup(runtime, connection, place.dialect, extra, told)
+
+
+def _told(
+    runtime: Runtime, place: Place, fields: Fields, body: bytes, key: Key | None
+) -> bytes | Coroutine[Any, Any, Any]:
+    """What there is to tell at a place where no model is asked: at once, or after its owner was asked."""
+    from trivium.gateway import ollama, openrouter
+
+    snapshot, dialect = runtime.snapshot, place.dialect
+    match place.kind:
+        case "models":
+            rows = model_rows(snapshot, key)
+            rows = openrouter.priced(snapshot, rows) if dialect.slugs else rows
+            return _models_dialect(place, fields).models_answer(rows)
+        case "model":
+            return one_of(_models_dialect(place, fields).models_answer([model_row(snapshot, key, place.detail)]))
+        case "endpoints":
+            return msgspec.json.encode(openrouter.endpoints(snapshot, place.detail))
+        case "generation":
+            return openrouter.generation(runtime, key, place.detail)
+        case "key":
+            return openrouter.key_of(runtime, key, datetime.now(UTC))
+        case "credits":
+            return openrouter.credits(runtime, key)
+        case "ollama" if place.detail == "ps":
+            return ollama.running(runtime, key)
+        case "ollama":
+            return msgspec.json.encode(ollama.told(runtime, key, place.detail, body))
+        case _:
+            wish, more = wish_of(fields, place, key), dialect.peek(body).models
+            return msgspec.json.encode(view(snapshot, dialect.parse_request(body), wish, more))
 
 
 def _models_dialect(place: Place, fields: Fields) -> Dialect:
     """The dialect of a list of models: its path's, but `/v1/models` belongs to several, which a header tells apart."""
     named = (name for header, start, name in _TELLING if header in fields and fields[header].startswith(start))
     return dialect_named(next(named, place.dialect.name)) if place.dialect.name == "openai_chat" else place.dialect
-
-
-def _looked_up(runtime: Runtime, place: Place, key: Key | None) -> Coroutine[Any, Any, Any]:
-    from trivium.gateway import openrouter
-
-    match place.kind:
-        case "generation":
-            return openrouter.generation(runtime, key, place.detail)
-        case "key":
-            return openrouter.key_of(runtime, key, datetime.now(UTC))
-        case _:
-            return openrouter.credits(runtime, key)
 
 
 def turn_away(

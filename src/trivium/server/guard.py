@@ -35,7 +35,7 @@ class Guard:
         """No keys are configured: on loopback everybody is welcome, whatever they send as a key."""
 
     def key_of(self, fields: Fields, query: bytes = b"") -> Key | None:
-        """The caller's key, which may stand in `query` too; None where none is asked for. Raises AuthenticationFailed."""
+        """The caller's key, which may stand in `query` too; None where none is needed. Raises AuthenticationFailed."""
         if self.open:
             return None
         token = _token(fields, query)

@@ -1,8 +1,8 @@
 """What the fake upstream says: a neutral question in, a neutral answer out, both deterministic.
 
 The model's name asks for more than text: `echo` repeats the last user text, `tool` calls the first offered tool, or the
-one that a line of the text ends with (`call read {"path": "x"}`), `tools2` calls the first two, `reasoning` thinks aloud
-first, `cached` reports half of the prompt as read from a cache.
+one that a line of the text ends with (`call read {"path": "x"}`), `tools2` calls the first two, `reasoning` thinks
+aloud first, `cached` reports half of the prompt as read from a cache.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class Template:
         self._padded = False
 
     def learn(self, raw: bytes, text: bytes) -> bytes:
-        """Take a frame whose text stands behind `text` (`b'"content":"'`), up to a quote; returns it as it is written."""
+        """Take a frame whose text stands behind `text` (`b'"content":"'`), up to a quote; returns it as written."""
         at = raw.find(text) + len(text)
         end = _end_of_text(raw, at)
         if at < len(text) or raw[end : end + 1] != b'"':
