@@ -252,6 +252,7 @@ def told(**more: Any) -> dict[str, Any]:
         ),
         ([said("f"), told(tool_name="other")], ["call_1_0"], [("call_1_0", "other")]),
         ([said("f", f="x"), told(tool_call_id="x")], ["x"], [("x", None)]),
+        ([said("f", "g", f="x"), told(tool_call_id="x"), told()], ["x", "call_1_1"], [("x", None), ("call_1_1", None)]),
         ([said("f", f="x"), told(tool_call_id="y", tool_name="h")], ["x"], [("y", "h")]),
         ([told(tool_name="f")], [], [("call_1", "f")]),
         (

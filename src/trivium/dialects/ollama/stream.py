@@ -51,7 +51,6 @@ class LineDecoder(NDJSONDecoder):
         return self._done
 
     def _frame(self, frame: bytes) -> list[Event]:
-        frame.decode()  # what is kept raw is not checked by the decoder
         line = decode_line(frame)
         if line.error is not None:
             return self._fail(error_in_band(line.error, line.code))
