@@ -43,7 +43,8 @@ ANSWER_BYTES_MAX = 64 * 1024 * 1024
 HELD_BYTES_MAX = 16 * 1024 * 1024
 """What may come before the first content, the thoughts of the longest thinkers included; more is an attack."""
 _THOUGHT = re.compile(
-    rb'"(?:reasoning|reasoning_content|thinking)"\s*:\s*"[^"]|"type"\s*:\s*"(?:response\.)?reasoning|"thought"\s*:\s*true'
+    rb'"(?:reasoning|reasoning_content|thinking|tool_plan)"\s*:\s*"[^"]'
+    rb'|"type"\s*:\s*"(?:response\.)?reasoning|"thought"\s*:\s*true'
 )
 _USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:\s*\{(?=\s*")')
 """Inside a JSON string its quotes would be escaped, so that no text of an answer matches either."""

@@ -21,6 +21,7 @@ from trivium.wire.sse import SSEParser
 CHAT = dialect_named("openai_chat")
 MESSAGES = dialect_named("anthropic_messages")
 GEMINI = dialect_named("gemini")
+COHERE = dialect_named("cohere_v2")
 
 
 class Outlet:
@@ -179,6 +180,14 @@ def test_a_thought_of_gemini_is_one() -> None:
     outlet.relay = relay = PassedStream(outlet, GEMINI, wants_usage=True, bill=lambda _: None)
     outlet.feed(b'data: {"candidates": [{"content": {"parts": [{"text": "Hm", "thought": true}]}}]}\n\n')
     assert (relay.thinking, relay.seen.content, outlet.released) == (True, False, b"")
+
+
+@pytest.mark.parametrize(("plan", "thinks"), [("", False), ("I", True)])
+def test_a_plan_of_cohere_is_a_thought(plan: str, thinks: bool) -> None:
+    outlet = Outlet()
+    outlet.relay = relay = PassedStream(outlet, COHERE, wants_usage=True, bill=lambda _: None)
+    outlet.feed(b'data: {"type":"tool-plan-delta","delta":{"message":{"tool_plan":"%b"}}}\n\n' % plan.encode())
+    assert (relay.thinking, relay.seen.content, outlet.released) == (thinks, False, b"")
 
 
 def test_nothing_is_released_before_content_and_nothing_false_after_a_cut() -> None:
