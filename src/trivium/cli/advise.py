@@ -33,7 +33,7 @@ def endpoints(config: Config) -> dict[Access, tuple[Endpoint, ...]]:
     """By road, what a key or a local model makes usable now: each provider's default and local models."""
     snapshot = snapshot_of(config)
     local = dict.fromkeys((*config.engines, *snapshot.local_models))
-    names = [f"local/{name}" for name in local if not snapshot.embeds(name)]
+    names = [f"local/{name}" for name in local if snapshot.purpose(name) == "chat"]
     for id_, bound in config.providers.items():
         if bound.has_key and bound.row.default_model:
             names.append(f"{id_}/{bound.row.default_model}")

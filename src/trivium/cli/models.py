@@ -79,8 +79,9 @@ def pull(reference: str, *, yes: bool = False, name: str | None = None, options:
         note("Not fetched.")
         return EXIT_FAILED
     use = f'Ask it: trivium ask --model local/{manifest.name} "Hello"'
-    if manifest.facts.embeds:
-        use = f"It makes vectors, as `local/{manifest.name}` at `/v1/embeddings` or by `Trivium().embed(…)`."
+    if (operation := manifest.facts.operation) != "chat":
+        made, at = ("vectors", "embeddings") if operation == "embed" else ("rankings", "rerank")
+        use = f"It makes {made}, as `local/{manifest.name}` at `/v1/{at}` or by `Trivium().{operation}(…)`."
     text = f"The model `{manifest.name}` is here. {use}"
     tell(_here(manifest), text, json=options.json)
     return 0

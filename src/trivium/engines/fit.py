@@ -57,6 +57,6 @@ def _predict(facts: Facts, file_size: int, context: int, slots: int, available: 
         slots=slots,
         weights=facts.tensor_bytes or file_size,
         kv_cache=per_cell * context * slots,
-        compute=(facts.embedding or 0) * (context if facts.embeds else _UBATCH) * _COMPUTE_BYTES,
+        compute=(facts.embedding or 0) * (_UBATCH if facts.operation == "chat" else context) * _COMPUTE_BYTES,
         available=available,
     )

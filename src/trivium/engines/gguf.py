@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from trivium.types.request import Operation
+
 Value = int | float | bool | str
 
 _HEADER_MAX_BYTES = 32 << 20
@@ -20,6 +22,8 @@ _TEXT_MAX_BYTES = 1 << 20
 _ARRAY_KEPT_ITEMS = 1024
 _PAIRS_MAX = 1 << 16
 _DIMENSIONS_MAX = 4
+RANKS = 4
+"""The pooling of models that make one number of a query and a document."""
 _ELEMENTS_MAX = 1 << 60
 
 _STRING, _ARRAY = 8, 9
@@ -59,9 +63,9 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """How the vectors of a text's tokens become one, by llama.cpp's number; 0: they do not, it makes no vectors."""
 
     @property
-    def embeds(self) -> bool:
-        """Whether it makes vectors of texts; else it continues them."""
-        return self.pooling > 0
+    def operation(self) -> Operation:
+        """What it is for: to continue texts, to make vectors of them, or to rank them."""
+        return "rerank" if self.pooling == RANKS else "embed" if self.pooling else "chat"
 
 
 class _Short(Exception):

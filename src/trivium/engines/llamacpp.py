@@ -17,6 +17,7 @@ from trivium.config.schema import Engine
 from trivium.engines.fit import SHARE, fit
 from trivium.engines.store import Manifest
 from trivium.errors import ConfigError, EngineUnavailable
+from trivium.types.request import Operation
 
 _OPTIONS = {
     "n_batch": int,
@@ -33,6 +34,13 @@ _RESPONSE_MAX_BYTES = 1 << 20
 _SAFE_THREADS = 1
 
 
+_FIRST = {
+    "chat": ("/completion", b'{"prompt":"a","n_predict":1,"cache_prompt":false}'),
+    "embed": ("/v1/embeddings", b'{"input":"a"}'),
+    "rerank": ("/v1/rerank", b'{"query":"a","documents":["a"]}'),
+}
+
+
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is told on its standard input. `context` is tokens a slot."""
 
@@ -44,8 +52,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     threads: int
     safe: bool = False
-    embeds: bool = False
-    """It makes vectors instead of answers."""
+    operation: Operation = "chat"
     options: dict[str, str | int | float | bool] = {}
 
 
@@ -83,7 +90,7 @@ def launch(spec: Engine, manifest: Manifest, path: Path, *, threads: int, availa
         slots=spec.slots,
         threads=_SAFE_THREADS if safe else threads,
         safe=safe,
-        embeds=manifest.facts.embeds,
+        operation=manifest.facts.operation,
         options=_checked(spec),
     )
 
@@ -122,14 +129,12 @@ def address(line: bytes, key: str) -> Address:
     return Address(found[1], int(found[2]), key)
 
 
-async def probe(at: Address, *, embeds: bool = False) -> None:
-    """Return when the engine has completed one token, or made a vector: up is not ready. Raises OSError, ValueError."""
+async def probe(at: Address, operation: Operation = "chat") -> None:
+    """Return when the engine has done a first small thing of its kind: up is not ready. Raises OSError, ValueError."""
     status, _ = await _ask(at, "GET", "/health")
     if status != 200:
         raise ValueError(f"/health answered {status}")
-    path, body = "/completion", b'{"prompt":"a","n_predict":1,"cache_prompt":false}'
-    if embeds:
-        path, body = "/v1/embeddings", b'{"input":"a"}'
+    path, body = _FIRST[operation]
     status, answer = await _ask(at, "POST", path, body)
     if status != 200:
         raise ValueError(f"a first {path} answered {status}: {answer[:200].decode('utf-8', 'replace')}")

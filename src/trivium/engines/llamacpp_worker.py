@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from trivium.engines.gguf import RANKS
 from trivium.engines.llamacpp import Launch
 from trivium.transport.platform import die_with_parent, watch_stdin_eof
 
@@ -80,8 +81,10 @@ def _parameters(launch: Launch, params: Any) -> Any:
         "path_prompts_log_dir": "",
         "no_extra_bufts": launch.safe,  # no repacking of weights: what crashed some builds at warm-up
     }
-    if launch.embeds:  # in one batch, since every token looks at all others
+    if launch.operation != "chat":  # in one batch, since every token looks at all others
         settings |= {"embedding": True, "n_batch": launch.context, "n_ubatch": launch.context}
+    if launch.operation == "rerank":
+        settings["pooling_type"] = RANKS
     for name, value in (settings | launch.options).items():
         setattr(params, name, value)
     params.model.path = launch.path

@@ -265,7 +265,7 @@ class Supervisor:
             line = await self._unless_stalled(engine, told)
             address = llamacpp.address(line, plan.key)
             async with asyncio.timeout(_PROBE_S):
-                await llamacpp.probe(address, embeds=plan.embeds)
+                await llamacpp.probe(address, plan.operation)
         except asyncio.CancelledError:
             child.kill()
             raise

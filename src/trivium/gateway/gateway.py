@@ -24,6 +24,7 @@ from trivium.transport.http1 import UpstreamConnection
 from trivium.transport.proxy import Proxies
 from trivium.transport.resolve import Resolver
 from trivium.transport.upstream import Upstream
+from trivium.types.request import Operation
 
 if TYPE_CHECKING:
     from trivium.gateway.owner import Owner
@@ -34,13 +35,17 @@ def snapshot_of(config: Config, found: Iterable[Found] = ()) -> Snapshot:
     from trivium.engines.store import Store
 
     manifests = Store(Paths(config.home).models).list()
-    embedders = [manifest for manifest in manifests if manifest.facts.embeds]
+    purposes: dict[str, Operation] = {
+        name: one.facts.operation
+        for one in manifests
+        for name in (one.name, one.source, one.source.removeprefix("file:"))
+    }
     return Snapshot(
         config,
         shipped.catalog(),
         tuple(manifest.name for manifest in manifests),
         tuple(f"{one.provider}/{one.model}" for one in found if one.model),
-        frozenset(n for m in embedders for n in (m.name, m.source, m.source.removeprefix("file:"))),
+        purposes,
     )
 
 

@@ -5,7 +5,7 @@ Pure look-ups with bounded caches. A new configuration is a new snapshot, swappe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -36,10 +36,11 @@ FIRST_CONTENT_S_LOCAL = 300.0
 IDLE_S_REMOTE, IDLE_S_LOCAL = 20.0, 60.0
 TOTAL_S_REMOTE, TOTAL_S_LOCAL = 600.0, 1800.0
 
-_CHAT: frozenset[Operation] = frozenset({"chat"})
-_RETRIEVAL: frozenset[Operation] = frozenset({"embed", "rerank"})
-_EMBEDDER: dict[str, Any] = {"dialect": "openai_embeddings", "dialects": ("cosine_rerank",)}
-"""How an engine of ours is asked whose model makes vectors."""
+_ASKED: dict[Operation, dict[str, Any]] = {
+    "embed": {"dialect": "openai_embeddings", "dialects": ("cosine_rerank",)},
+    "rerank": {"dialect": "rerank", "dialects": ()},
+}
+"""By what its model is for: how an engine of ours is asked, if not as its row says."""
 
 Candidate = Endpoint | Rejected
 
@@ -71,7 +72,7 @@ class Snapshot:
     """What every request reads and none changes.
 
     `local_models` are the names that the store can run, `found` the models of servers that were found running,
-    `embedders` the names, and the sources, of those models of the store that make vectors.
+    `purposes` what models of the store are for, by their names and sources.
     """
 
     def __init__(
@@ -80,10 +81,10 @@ class Snapshot:
         catalog: Catalog,
         local_models: tuple[str, ...] = (),
         found: tuple[str, ...] = (),
-        embedders: frozenset[str] = frozenset(),
+        purposes: Mapping[str, Operation] = {},
     ) -> None:
         self.config = config
-        self.embedders = embedders
+        self.purposes = purposes
         self.found = found
         self.catalog = catalog
         self.local_models = local_models
@@ -140,17 +141,17 @@ class Snapshot:
                 param="model",
             )
         weights = engine.model if engine else model
-        row, operations = self.config.providers[LOCAL].row, _CHAT
-        if self.embeds(model):
-            row, operations = msgspec.structs.replace(row, **_EMBEDDER), _RETRIEVAL
+        purpose = self.purpose(model)
+        row = msgspec.structs.replace(self.config.providers[LOCAL].row, **_ASKED.get(purpose, {}))
         found = resolve_endpoint(self.catalog, row, weights, override=self.config.models.get(name), trusted_origin=True)
         context = engine.context if engine and engine.context else found.context
+        operations: frozenset[Operation] = frozenset((purpose,) if purpose == "chat" else (purpose, "rerank"))
         return msgspec.structs.replace(found, id=name, engine=model, context=context, operations=operations)
 
-    def embeds(self, model: str) -> bool:
-        """Whether an engine of ours, or a model of the store, makes vectors; else it chats."""
+    def purpose(self, model: str) -> Operation:
+        """What the model of an engine of ours, or of the store, is for; of one that nobody knows yet, to chat."""
         engine = self.config.engines.get(model)
-        return (engine.model if engine else model) in self.embedders
+        return self.purposes.get(engine.model if engine else model, "chat")
 
     def route(self, name: str, *, slugs: bool = False) -> Route:
         """The route that a caller's `model` means: a configured one, `auto`, or one made of a single endpoint.
@@ -199,7 +200,7 @@ class Snapshot:
         return [*self.found[:1], *self._chatting(self.local_models)[:1]]
 
     def _chatting(self, models: Iterable[str]) -> list[str]:
-        return [f"{LOCAL}/{model}" for model in models if not self.embeds(model)]
+        return [f"{LOCAL}/{model}" for model in models if self.purpose(model) == "chat"]
 
     @property
     def rests_on_found(self) -> bool:
@@ -237,7 +238,7 @@ class Snapshot:
         for name in (facts.model, *more):
             base, road = self._without_road(name)
             routes.append(self.route(base, slugs=facts.slugs))
-            if routes[-1].name == AUTO and facts.operation in _RETRIEVAL:
+            if routes[-1].name == AUTO and facts.operation in _ASKED:
                 raise InvalidRequest(
                     "`auto` is for chats only: what two models make of the same texts cannot be compared.",
                     remedy="Name a model, for example `local/minilm`.",

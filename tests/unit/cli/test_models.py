@@ -49,8 +49,12 @@ def test_a_file_is_pulled_listed_and_removed(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_what_a_model_is_for_is_said_when_it_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, more, words in (("talks", {}, "trivium ask"), ("near", {"llama.pooling_type": 1}, "/v1/embeddings")):
-        (tmp_path / f"{name}.gguf").write_bytes(gguf_bytes(METADATA | more))
+    for name, pooling, words in (
+        ("talks", 0, "trivium ask"),
+        ("near", 1, "/v1/embeddings"),
+        ("ranks", 4, "/v1/rerank"),
+    ):
+        (tmp_path / f"{name}.gguf").write_bytes(gguf_bytes(METADATA | {"llama.pooling_type": pooling}))
         assert code_of("models", "pull", str(tmp_path / f"{name}.gguf"), "--yes") == 0
         said = capsys.readouterr().out
         assert f"local/{name}" in said

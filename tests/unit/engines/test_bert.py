@@ -40,7 +40,7 @@ def test_the_header_says_what_the_loader_asks(tmp_path: Path) -> None:
     made(tmp_path, tiny_bert())
     facts = gguf.read(tmp_path / "out")
     assert (facts.architecture, facts.name, facts.context, facts.layers) == ("bert", "Tiny", 16, 2)
-    assert (facts.embedding, facts.heads, facts.pooling, facts.embeds) == (32, 4, 1, True)
+    assert (facts.embedding, facts.heads, facts.pooling, facts.operation) == (32, 4, 1, "embed")
 
 
 def test_words_are_spelled_as_the_loader_spells_them(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trivium.engines.fit import fit
-from trivium.engines.gguf import Facts
+from trivium.engines.gguf import RANKS, Facts
 
 MIB = 1 << 20
 SMOLLM2 = Facts(
@@ -36,7 +36,8 @@ def test_the_automatic_context_is_no_larger_than_the_trained_one(trained: int | 
     assert fit(Facts(context=trained), 1, context=None, slots=1, available=None).context == expected
 
 
-def test_a_model_that_makes_vectors_takes_a_text_in_one_batch() -> None:
+@pytest.mark.parametrize("pooling", [1, RANKS])
+def test_a_model_that_does_not_chat_takes_a_text_in_one_batch(pooling: int) -> None:
     chats = fit(Facts(embedding=1024), 1, context=8192, slots=1, available=None)
-    embeds = fit(Facts(embedding=1024, pooling=1), 1, context=8192, slots=1, available=None)
+    embeds = fit(Facts(embedding=1024, pooling=pooling), 1, context=8192, slots=1, available=None)
     assert embeds.compute == 16 * chats.compute

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from trivium.engines.gguf import RANKS
 from trivium.engines.llamacpp import Launch
 from trivium.engines.llamacpp_worker import _parameters
 
@@ -27,11 +28,13 @@ def test_a_chat() -> None:
 
 
 @pytest.mark.parametrize("context", [512, 8192])
-def test_vectors_are_made_of_a_whole_text_at_once(context: int) -> None:
-    params = told(context=context, embeds=True)
+@pytest.mark.parametrize("operation", ["embed", "rerank"])
+def test_vectors_and_rankings_are_made_of_a_whole_text_at_once(context: int, operation: str) -> None:
+    params = told(context=context, operation=operation)
     assert params.embedding
     assert (params.n_batch, params.n_ubatch) == (context, context)
+    assert getattr(params, "pooling_type", None) == (RANKS if operation == "rerank" else None)
 
 
 def test_the_operators_own_options_count_last() -> None:
-    assert told(context=512, embeds=True, options={"n_ubatch": 64}).n_ubatch == 64
+    assert told(context=512, operation="embed", options={"n_ubatch": 64}).n_ubatch == 64

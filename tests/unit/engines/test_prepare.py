@@ -56,9 +56,9 @@ def test_without_the_wheel_it_says_how_to_install_it(store: Store, monkeypatch: 
 
 
 def test_what_a_model_is_for_is_in_its_file(store: Store, tmp_path: Path) -> None:
-    data = gguf_bytes(METADATA | {"llama.pooling_type": 1})
-    store.add("near", f"sha256:{sha256(data)}", link=write(tmp_path / "near.gguf", data))
-    for name, embeds in (("m", False), ("near", True)):
+    for name, pooling, operation in (("talks", 0, "chat"), ("near", 3, "embed"), ("ranks", 4, "rerank")):
+        data = gguf_bytes(METADATA | {"llama.pooling_type": pooling})
+        store.add(name, f"sha256:{sha256(data)}", link=write(tmp_path / f"{name}.gguf", data))
         plan = prepare(store, Engine(id="e", model=name), threads_in_use=0, safe=False)
         assert plan is not None
-        assert plan.embeds == embeds
+        assert plan.operation == operation

@@ -271,7 +271,7 @@ def test_a_published_model_is_made_into_a_file_here(tmp_path: Path, site: Site) 
     by = embedder(tmp_path, site, *published())
     manifest = pull(by, "tiny", progress=nothing)
     assert by.store.weights(manifest).read_bytes() == made_of(tmp_path)
-    assert (manifest.weights.digest, manifest.facts.embeds) == (f"sha256:{by.rows['tiny'].sha256}", True)
+    assert (manifest.weights.digest, manifest.facts.operation) == (f"sha256:{by.rows['tiny'].sha256}", "embed")
     assert everything(by.store) == [f"sha256-{by.rows['tiny'].sha256}"]
     site.requests.clear()
     assert pull(by, "tiny", progress=nothing) == manifest

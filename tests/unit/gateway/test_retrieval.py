@@ -76,8 +76,8 @@ name = "chats-first"
 targets = ["ant/x", "oai/chats", "coh/ok"]
 """
 STORE: dict[str, Any] = {
-    "local_models": ("minilm", "smollm2-135m"),
-    "embedders": frozenset({"minilm", "./near.gguf"}),
+    "local_models": ("minilm", "ranks", "smollm2-135m"),
+    "purposes": {"minilm": "embed", "./near.gguf": "embed", "ranks": "rerank"},
 }
 
 
@@ -194,6 +194,16 @@ def test_rerank_by_an_engine_that_embeds(world: World, up: FakeUpstream) -> None
     assert (up.requests[-1].path, up.requests[-1].json["input"]) == ("/v1/embeddings", ["a cat", "a dog", "a cat"])
 
 
+def test_rerank_by_an_engine_that_ranks(world: World, up: FakeUpstream) -> None:
+    world.owner.base_url = f"{up.origin}/v1"
+    raw = json.dumps({"model": "local/ranks", "query": "a cat", "documents": ["a dog", "a cat"]}).encode()
+    exchange, sink = world.begin_raw(raw, None, RERANK)
+    world.until(lambda: sink.over)
+    assert (sink.error, exchange.losses, up.requests[-1].path) == (None, (), "/v1/rerank")
+    for other in (EmbedRequest(model="local/ranks", inputs=("a",)), Request(model="local/ranks", messages=())):
+        assert rejected(world, other) == {"local/ranks": "operation"}
+
+
 def test_in_the_same_process(world: World) -> None:
     request = EmbedRequest(model="coh/ok", inputs=("one", "two"), dimensions=3)
     _, sink = world.begin_request(request)  # type: ignore[arg-type]
@@ -227,8 +237,7 @@ def test_a_model_that_makes_vectors_does_not_chat(world: World) -> None:
     assert isinstance(found, Endpoint)
     assert (found.operations, found.ceiling) == ({"embed", "rerank"}, DataClass.PREMISES)
     assert isinstance(snapshot.endpoint("local/near"), Endpoint)
-    assert snapshot.embeds("near")
-    assert not snapshot.embeds("tiny")
+    assert [snapshot.purpose(name) for name in ("near", "tiny", "new")] == ["embed", "chat", "chat"]
 
 
 def test_auto_never_rests_on_a_model_that_makes_vectors(world: World, tmp_path: Path) -> None:
