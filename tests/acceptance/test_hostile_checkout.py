@@ -95,6 +95,7 @@ COMMAND_CODES = {
             "providers test openai",
             "engines list", "advise", "explain auto", f"explain {OFFERED}", "config", "config show", "config schema",
             "config distrust", "login openai", "completion bash", "chat --forget", "serve --help",
+            "connect", "connect codex", "connect claude-code --json",
         ),
         0,
     ),
