@@ -240,10 +240,12 @@ def test_slicing_changes_nothing(answer: Response, cuts: list[int]) -> None:
     assert (meter.complete, meter.usage) == (True, answer.usage)
 
 
-@given(answers(), st.integers(1, 3))
-def test_what_goes_by_unread_is_what_would_be_read(answer: Response, at_once: int) -> None:
+@given(answers(), st.integers(1, 3), st.booleans())
+def test_what_goes_by_unread_is_what_would_be_read(answer: Response, at_once: int, ascii_only: bool) -> None:
     """Reads of some frames each, of which those that only continue a text are neither decoded nor looked at."""
     stream = DIALECT.encoder(CONTEXT).encode(events_of(answer))
+    if ascii_only:
+        stream = "".join(f"\\u{ord(c):04x}" if "\x7f" < c < "\ud800" else c for c in stream.decode()).encode()
     frames = FrameCutter().feed(stream)
     decoder, meter = DIALECT.decoder(), DIALECT.meter(True)
     assert isinstance(decoder, TextSource)

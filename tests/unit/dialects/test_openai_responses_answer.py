@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -722,6 +723,37 @@ class TestMeter:
             assert (meter.ordinary(odd), decoder.texts(odd)) == (0, [])  # type: ignore[attr-defined]
         assert meter.feed(data[:-1]) == data[: data.rindex(b"event")]
         assert meter.ordinary(data) == 0
+
+    @pytest.mark.parametrize(
+        ("deltas", "texts"),
+        [
+            ([rb'"delta":"\u00e9"'] * 3, ["é"] * 3),
+            ([b'"delta":"a","delta":"b"'] * 3, ["b"] * 3),
+            ([b'"delta":"%b"' % (b"a" * 3_000)] * 3, ["a" * 3_000] * 3),
+            ([b'"delta":"a"'] * 3, ["a"] * 3),
+            ([b'"delta":"a","item_id":"%d"' % index for index in range(99)], ["a"] * 99),
+        ],
+        ids=["escaped", "twice", "long", "plain", "named anew"],
+    )
+    def test_whatever_is_learned_all_is_read_or_passed(self, deltas: list[bytes], texts: list[str]) -> None:
+        meter, decoder = DIALECT.meter(True), DIALECT.decoder()
+        meter.feed(numbered(*PLAIN))
+        decoder.feed(numbered(*PLAIN))
+        for delta, text in zip(deltas, texts, strict=True):
+            data = b'event: x\ndata: {"type":"response.output_text.delta","output_index":0,%b}\n\n' % delta
+            assert decoder.feed(data) == [TextDelta(text)]
+            assert meter.feed(data) == data
+
+    def test_few_shapes_are_learned(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each costs as much as the reading of hundreds of events."""
+        learned: list[bytes] = []
+        monkeypatch.setattr(re, "compile", lambda shape, real=re.compile: learned.append(shape) or real(shape))
+        meter = DIALECT.meter(True)
+        for index in range(99):
+            meter.feed(numbered(*PLAIN, text_delta("a") | {"item_id": f"msg_{index}"}))
+            meter.feed(numbered(text_delta("a" * 3_000)))
+        assert 0 < len(learned) < 99
+        assert max(map(len, learned)) < 3_000
 
     def test_broken_events_stay_out(self) -> None:
         meter = DIALECT.meter(True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from time import process_time
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 from openai.types.responses.response_create_params import (
+    ResponseCreateParamsBase,
     ResponseCreateParamsNonStreaming,
     ResponseCreateParamsStreaming,
 )
@@ -16,6 +18,7 @@ from openai.types.responses.response_create_params import (
 from sdk_types import judge
 from trivium.dialects import get
 from trivium.dialects.openai_responses import DIALECT
+from trivium.dialects.openai_responses.parse import _Body
 from trivium.errors import InvalidRequest
 from trivium.types.message import (
     Audio,
@@ -285,6 +288,11 @@ class TestParse:
             },
         )
 
+    def test_who_asks(self) -> None:
+        both = parsed(user="u", safety_identifier="s")
+        assert (both.user, both.extra) == ("u", {"safety_identifier": "s"})
+        assert parsed(user="u").extra == parsed(safety_identifier="s").extra == {}
+
     def test_what_asks_for_nothing_is_no_loss(self) -> None:
         seen = parsed(
             store=False,
@@ -326,13 +334,14 @@ class TestParse:
                 ToolChoice("required"),
                 ["g"],
             ),
+            ({"type": "allowed_tools", "tools": [{"type": "function", "name": "f"}]}, ToolChoice("auto"), ["f"]),
             ({"type": "web_search"}, None, ["f", "g"]),
         ],
     )
     def test_tool_choice(self, wire: Any, choice: ToolChoice | None, names: list[str]) -> None:
         seen = parsed(tools=[FUNCTION, FUNCTION | {"name": "g"}], tool_choice=wire)
         assert (seen.tool_choice, [tool.name for tool in seen.tools]) == (choice, names)
-        assert ("tool_choice" in seen.extra) == (choice is None)
+        assert seen.extra.get("tool_choice") == (wire if choice is None else None)
 
     def test_what_only_this_api_knows_is_named_with_its_places(self) -> None:
         seen = parsed(
@@ -506,6 +515,12 @@ class TestBuild:
             "name",
         }
 
+    def test_an_assistant_shows_no_pictures(self) -> None:
+        picture = Image(url="https://a.test")
+        wires, losses = items(Message("assistant", (picture, Text("a"), Text("b"))), Message("assistant", (picture,)))
+        assert [[part["text"] for part in item["content"]] for item in wires] == [["a", "b"]]
+        assert losses == {"messages.assistant.image"}
+
     def test_tool_results(self) -> None:
         result = ToolResult(call_id="c", parts=(Text("a"), Image(url="https://a.test")))
         wires, losses = items(Message("user", (ToolResult(call_id="b"), result)))
@@ -610,6 +625,14 @@ class TestBuild:
         assert wire == said | {"store": False}
         assert losses == set()
 
+    def test_every_field_that_the_sdk_knows_comes_back(self) -> None:
+        names = {*ResponseCreateParamsNonStreaming.__annotations__, *ResponseCreateParamsBase.__annotations__}
+        others = {name: {} for name in names - set(_Body.__struct_fields__)}
+        seen = DIALECT.build_request(DIALECT.parse_request(body(**others)))
+        assert len(others) > 10
+        assert {name: json.loads(seen.body).get(name) for name in others} == others
+        assert seen.losses == ()
+
     def test_a_choice_goes_with_tools_only(self) -> None:
         hosted = {"input": "hi", "model": "m", "tools": [{"type": "web_search"}], "tool_choice": "required"}
         asked = DIALECT.parse_request(json.dumps(hosted | {"parallel_tool_calls": True}).encode())
@@ -642,6 +665,25 @@ class TestPass:
         raw = body(**ours, background=True)
         passed = DIALECT.pass_request(raw, DIALECT.peek(raw), "b")
         assert json.loads(passed) == json.loads(body(model="b", background=True))
+
+
+def test_many_of_each_take_their_time_only_once() -> None:
+    """A second is enough; what looks at all of them for each takes several."""
+    many = range(20_000)
+    tools = [{"type": "function", "name": f"f{index}", f"x{index}": 1} for index in many]
+    said = [{"type": "output_text", "text": f"a{index}"} for index in many]
+    raw = body(
+        input=[*HI, {"role": "assistant", "content": said}],
+        tools=tools,
+        tool_choice={"type": "allowed_tools", "tools": tools},
+        text={f"x{index}": 1 for index in range(50_000)},
+        include=[f"x{index}" for index in many],
+        **{f"x{index}": 1 for index in many},
+    )
+    started = process_time()
+    for name in ("openai_responses", "openai_chat"):
+        get(name).build_request(DIALECT.parse_request(raw))
+    assert process_time() - started < 3
 
 
 def test_media() -> None:

@@ -86,7 +86,7 @@ def _with_own(body: Json, extra: Json, losses: Losses) -> Json:
             body.setdefault("tools", []).extend(value)
         elif name == "verbosity" or (place in {"text", "reasoning"} and member):
             place, member = (place, member) if member else ("text", name)
-            body[place] = body.get(place, {}) | {member: value}
+            body.setdefault(place, {})[member] = value
         elif place == "prompt_cache" and member:
             body[f"{place}_{member}"] = value
         elif name in OWN_FIELDS:
@@ -168,11 +168,14 @@ class _Writer:
                 self._losses.add("cache_control", when=only.cache)
                 yield {"type": "message", "role": role, "content": only.text}
             case _ if role == "assistant":
-                said = [part for part in parts if isinstance(part, Text | Refusal)]
+                content: list[Json] = []
                 for part in parts:
-                    self._losses.add(f"messages.assistant.{type(part).__name__.lower()}", when=part not in said)
-                content = [text_part(part, self._losses) for part in said]
-                yield message_item(str(self._count), content, "completed")
+                    if isinstance(part, Text | Refusal):
+                        content.append(text_part(part, self._losses))
+                    else:
+                        self._losses.add(f"messages.assistant.{type(part).__name__.lower()}")
+                if content:
+                    yield message_item(str(self._count), content, "completed")
             case _:
                 content = [wire for part in parts if (wire := self._part(part)) is not None]
                 yield {"type": "message", "role": role, "content": content}

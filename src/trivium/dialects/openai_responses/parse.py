@@ -242,6 +242,8 @@ class _Reader:
         self.read_tools(body.tools or [], "tools")
         if more := [name for name in includes if name not in {ASK_ENCRYPTED, ASK_LOGPROBS}]:
             self.extra["include"] = more
+        if body.user and body.safety_identifier:
+            self.extra["safety_identifier"] = body.safety_identifier
         choice = self.tool_choice()
         return Request(
             model=body.model,
@@ -371,7 +373,7 @@ class _Reader:
                 raise missing("tool_choice.name", "Name the tool.")
             return ToolChoice("named", choice.name)
         if choice.type == "allowed_tools":
-            allowed = [tool.get("name", tool.get("type")) for tool in choice.tools]
+            allowed = {name for tool in choice.tools if isinstance(name := tool.get("name"), str)}
             self.tools = [tool for tool in self.tools if tool.name in allowed]
             return ToolChoice(choice.mode)
         self.extra["tool_choice"] = {"type": choice.type}

@@ -48,10 +48,19 @@ _VARIES = re.compile(rb'("sequence_number":)\d+|("delta":")%b"|("obfuscation":")
 _NOTHING = re.compile(rb"(?!)")
 
 
+_SHAPE_BYTES_MAX = 2_000
+_SHAPES_MAX = 32
+"""So many are learned of a stream: each costs what a hundred events do, and some servers name an item anew in each."""
+
+
 class Deltas(Template):
     """The shape of events that continue a text: their number differs too, and the text that hides its length."""
 
-    __slots__ = ("_all", "_one")
+    __slots__ = ("_all", "_left", "_one")
+
+    def __init__(self) -> None:
+        self._left = _SHAPES_MAX
+        super().__init__()
 
     def forget(self) -> None:
         self._one = self._all = _NOTHING
@@ -59,15 +68,20 @@ class Deltas(Template):
     def learn(self, raw: bytes, text: bytes = b"") -> bytes:
         if known := self._one.fullmatch(raw):
             return known[1]
-        shape, at, said = b"", 0, b""
-        for found in _VARIES.finditer(raw):
-            number, delta, padding = found.groups()
-            said = found[0][len(delta) : -1] if delta else said
+        self.forget()
+        found = [*_VARIES.finditer(raw)] if self._left and len(raw) < _SHAPE_BYTES_MAX else []
+        said = [each[0][len(each[2]) : -1] for each in found if each[2]]
+        if len(said) != 1:
+            return b""
+        self._left -= 1
+        shape, at = b"", 0
+        for each in found:
+            number, delta, padding = each.groups()
             instead = number + rb"\d+" if number else delta + b'(%b)"' % _TEXT if delta else padding + _TEXT + b'"'
-            shape, at = shape + re.escape(raw[at : found.start()]) + instead, found.end()
+            shape, at = shape + re.escape(raw[at : each.start()]) + instead, each.end()
         shape += re.escape(raw[at:])
         self._one, self._all = re.compile(shape), re.compile(b"(?:%b)+" % shape)
-        return said
+        return said[0]
 
     def count(self, data: bytes) -> int:
         return data.count(b"\n\n") if self._all.fullmatch(data) else 0
