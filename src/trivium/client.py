@@ -373,12 +373,15 @@ class _LoopThread:
     def start(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Raises Draining once the loop ends, and in a forked child, where it does not run."""
         self._calls.add(coroutine)  # before the look: an ending loop waits for all that it did not refuse
-        if self._ending or self.pid != os.getpid():
+        try:
+            if self._ending or self.pid != os.getpid():
+                coroutine.close()
+                raise Draining(CLOSED, remedy=ASK_BEFORE)
+            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+            future.add_done_callback(lambda _: self._calls.discard(coroutine))
+        except BaseException:  # an interruption, too: a call that nobody discards would hold up the end for ever
             self._calls.discard(coroutine)
-            coroutine.close()
-            raise Draining(CLOSED, remedy=ASK_BEFORE)
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-        future.add_done_callback(lambda _: self._calls.discard(coroutine))
+            raise
         return future
 
     def _stop(self) -> None:
