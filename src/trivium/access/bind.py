@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+import re
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from trivium.access.quirks import QUIRKS, Quirk
 from trivium.catalog.rows import Endpoint, Timeouts
 from trivium.dialects.base import Dialect
+from trivium.errors import InvalidRequest
 from trivium.transport.upstream import Upstream
 from trivium.types.origin import Origin, parse_origin
 from trivium.types.secret import Secret
@@ -23,6 +25,7 @@ _AUTH = {
     "x-goog-api-key": "x-goog-api-key: {}\r\n",
     "none": "",
 }
+_SLASH = re.compile(r"[/\\]")
 _CONSTANT = {"content-type": "application/json", "accept-encoding": "identity"}
 
 
@@ -65,7 +68,7 @@ def bind(
     """Bind an endpoint to its origin and credential, and to one of the dialects that it speaks.
 
     `base_url` is given for endpoints whose address is only known at run time (engines). Raises ConfigError
-    for a URL that `parse_origin` refuses.
+    for a URL that `parse_origin` refuses, InvalidRequest for a model whose name would lead to another path.
     """
     row = endpoint.provider
     base = base_url or row.base_url
@@ -98,6 +101,12 @@ def bind(
 
 def _head(origin: Origin, path: str, model: str, auth: str, credential: Secret | None, headers: bytes) -> bytes:
     place = path.replace("{model}", quote(model, safe="/:@"))
+    if "{model}" in path and {"", ".", ".."} & set(_SLASH.split(unquote(model))):
+        raise InvalidRequest(
+            f"`{model}` cannot stand in a path: it has an empty or a dot segment.",
+            remedy="Name a model as its provider lists it.",
+            param="model",
+        )
     start = f"POST {origin.path}{place} HTTP/1.1\r\nhost: {origin.authority}\r\n"
     if credential is not None and credential:
         start += _AUTH[auth].format(credential.reveal())

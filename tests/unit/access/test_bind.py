@@ -9,14 +9,17 @@ from trivium.catalog.catalog import Catalog, PriceBook
 from trivium.catalog.resolve import endpoint
 from trivium.catalog.rows import DialectName, Provider, Timeouts
 from trivium.dialects import get
+from trivium.errors import InvalidRequest
 from trivium.types.secret import Secret
 
 CATALOG = Catalog(providers={}, models={}, local_models={}, prices=PriceBook("v", "", {}, {}), spellings={})
 
 
-def bound(headers: dict[str, str] | None = None, dialect: DialectName = "anthropic_messages") -> Binding:
+def bound(
+    headers: dict[str, str] | None = None, dialect: DialectName = "anthropic_messages", model: str = "m"
+) -> Binding:
     row = Provider(id="maker", base_url="https://maker.test/v1", dialect=dialect, headers=headers or {})
-    return bind(endpoint(CATALOG, row, "m"), Secret("key"), Timeouts(), get(dialect))
+    return bind(endpoint(CATALOG, row, model), Secret("key"), Timeouts(), get(dialect))
 
 
 def sent(binding: Binding, extra: bytes = b"") -> dict[str, str]:
@@ -66,3 +69,17 @@ def test_no_part_of_a_credential_is_left_by_a_cut(left: int) -> None:
     said = binding.censored("Bad key: " + "sk-0123456789abc"[:left])
     assert said == "Bad key: [our key]"
     assert binding.censored("sk-0123456789abc is bad, sk- are good") == "[our key] is bad, sk- are good"
+
+
+@pytest.mark.parametrize(
+    "model", ["../../../x", "..", "a/./b", "a//b", "/a", "a/", "%2e%2e/%2E%2e/admin", "..%2F..%2Ffiles", "..\\x", ""]
+)
+def test_a_models_name_never_leads_the_key_to_another_path(model: str) -> None:
+    with pytest.raises(InvalidRequest, match="segment") as caught:
+        bound(dialect="gemini", model=model)
+    assert (caught.value.param, caught.value.status) == ("model", 400)
+    assert bound(dialect="openai_chat", model=model)  # there it stands in the body
+
+
+def test_a_models_name_may_have_segments_and_dots() -> None:
+    assert b"/models/tuned/a..b.c%20d:generateContent " in bound(dialect="gemini", model="tuned/a..b.c d").head
