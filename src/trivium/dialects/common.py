@@ -70,6 +70,26 @@ def invalid(error: Exception, where: str = "") -> InvalidRequest:
     return InvalidRequest(f"`{path}`: {what}.", remedy="Correct the value or leave the field out.", param=path)
 
 
+class _Logprob(msgspec.Struct):
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+    top_logprobs: list[_Logprob] | None = None
+
+
+def logprobs_of(said: Any) -> list[Json]:
+    """The log-probabilities that an upstream says in OpenAI's shape, without what is of another."""
+    return [entry for entry in said if _is_logprob(entry)] if isinstance(said, list) else []  # pyright: ignore[reportUnknownVariableType]
+
+
+def _is_logprob(entry: Any) -> bool:
+    try:
+        msgspec.convert(entry, _Logprob)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 def not_empty(values: msgspec.Raw) -> bool:
     """Whether raw JSON is an array with something in it."""
     return _NOT_EMPTY.match(values) is not None  # pyright: ignore[reportCallIssue, reportArgumentType]

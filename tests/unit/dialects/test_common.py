@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import msgspec
 import pytest
 
+from trivium.catalog.rows import DialectName
 from trivium.dialects import get
-from trivium.dialects.common import MODEL_NAME_BYTES_MAX, CommonHead, HeadDecoder, excerpt, tokens, upstream_error
+from trivium.dialects.base import AnswerContext
+from trivium.dialects.common import (
+    MODEL_NAME_BYTES_MAX,
+    CommonHead,
+    HeadDecoder,
+    excerpt,
+    logprobs_of,
+    tokens,
+    upstream_error,
+)
 from trivium.errors import (
     InvalidRequest,
     UpstreamAuthError,
@@ -22,6 +34,8 @@ from trivium.errors import (
     UpstreamServerError,
     UpstreamTimeout,
 )
+from trivium.types.request import Request
+from trivium.types.response import fold
 
 
 @pytest.mark.parametrize(
@@ -160,3 +174,43 @@ def test_a_translation_has_a_bound(dialect: str, count: int, parts: int) -> None
     messages = b",".join([b'{"role":"user","content":[%b]}' % content] * count)
     with pytest.raises(InvalidRequest, match="10000 messages"):
         get(dialect).parse_request(b'{"model":"a/b","max_tokens":5,"messages":[%b]}' % messages)
+
+
+GOOD = {"token": "a", "logprob": -1, "bytes": None, "top_logprobs": [{"token": "b", "logprob": -2.5}], "more": 1}
+BROKEN_LOGPROBS: list[Any] = [
+    {}, "a", 1, None, {"token": "a"}, {"token": 1, "logprob": -1.0}, {"token": "a", "logprob": "-1"},
+    {"token": "a", "logprob": -1.0, "bytes": "a"}, *({"token": "a", "logprob": -1.0, "top_logprobs": tops} for tops in
+    (True, "text", {}, [{}], [None], [{"token": "b", "logprob": None}])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", [None, True, "text", 1, {}, [], BROKEN_LOGPROBS])
+def test_logprobs_of_another_shape_are_left_out(said: Any) -> None:
+    assert logprobs_of(said) == []
+
+
+def test_logprobs_beside_broken_ones_stay() -> None:
+    assert logprobs_of([*BROKEN_LOGPROBS, GOOD]) == [GOOD]
+
+
+LINE: dict[str, Any] = {"model": "m", "message": {"content": "a"}, "done": True, "done_reason": "stop"}
+PART: dict[str, Any] = {"type": "output_text", "text": "a", "annotations": []}
+
+
+@pytest.mark.parametrize(
+    "caller", ["openai_chat", "openai_completions", "openai_responses", "gemini", "cohere_v2", "ollama"]
+)
+@pytest.mark.parametrize("broken", [True, "text", {}, BROKEN_LOGPROBS])
+def test_every_caller_gets_an_answer_whose_logprobs_are_broken(caller: DialectName, broken: Any) -> None:
+    choice = {"message": {"content": "a"}, "finish_reason": "stop", "logprobs": {"content": broken}}
+    item: Any = {"type": "message", "role": "assistant", "content": [{**PART, "logprobs": broken}]}
+    answers: dict[DialectName, Any] = {
+        "openai_chat": {"choices": [choice]},
+        "ollama": {**LINE, "logprobs": broken},
+        "openai_responses": {"id": "r", "object": "response", "status": "completed", "output": [item]},
+    }
+    for upstream, answer in answers.items():
+        response = fold(get(upstream).decode_answer(json.dumps(answer).encode()))
+        assert (response.text, response.choices[0].logprobs) == ("a", None)
+        request = Request(model="m", messages=())
+        assert get(caller).encode_answer(response, AnswerContext(id="g", model="m", created=1, request=request)).body

@@ -114,13 +114,13 @@ class TestDecode:
                 "index": index,
                 "message": {"content": text},
                 "finish_reason": "stop",
-                "logprobs": {"content": [{"token": text}]},
+                "logprobs": {"content": [{"token": text, "logprob": 0}]},
             }
             for index, text in enumerate("ab")
         ]
         events = DIALECT.decode_answer(answer(choices=choices))
         assert [choice.message.text for choice in fold(events).choices] == ["a", "b"]
-        assert LogprobsDelta(content=[{"token": "b"}], choice=1) in events
+        assert LogprobsDelta(content=[{"token": "b", "logprob": 0}], choice=1) in events
 
     @pytest.mark.parametrize("read", [DIALECT.decode_answer, DIALECT.read_answer])
     @pytest.mark.parametrize(

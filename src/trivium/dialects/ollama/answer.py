@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from trivium.dialects.base import AnswerContext, Built, PassedAnswer
-from trivium.dialects.common import Json, excerpt, tokens
+from trivium.dialects.common import Json, excerpt, logprobs_of, tokens
 from trivium.dialects.ollama.errors import error_in_band
 from trivium.dialects.ollama.wire import NOTHING, Call, Line, decode_line
 from trivium.dialects.request import Losses, given, tool_input
@@ -78,8 +78,8 @@ def line_events(line: Line, calls: int) -> list[Event]:
         identity = call.id or f"call_{_NOT_DIGIT.sub('', str(line.created_at))}_{number}"
         events.append(ev.ToolCallStart(index=number, id=identity, name=call.function.name))
         events.append(ev.ToolCallDelta(index=number, arguments=_arguments(call)))
-    if line.logprobs:
-        events.append(ev.LogprobsDelta(content=[{"bytes": None, "top_logprobs": []} | one for one in line.logprobs]))
+    if logprobs := logprobs_of(line.logprobs):
+        events.append(ev.LogprobsDelta(content=[{"bytes": None, "top_logprobs": []} | one for one in logprobs]))
     return events
 
 

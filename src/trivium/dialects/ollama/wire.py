@@ -110,7 +110,7 @@ class Line(msgspec.Struct, kw_only=True):
     done_reason: str | None = None
     prompt_eval_count: Any = None
     eval_count: Any = None
-    logprobs: list[dict[str, Any]] | None = None
+    logprobs: Any = None
     error: Any = None
     code: Any = None
     """Ours, beside `error`."""

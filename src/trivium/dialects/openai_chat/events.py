@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from trivium.dialects.common import logprobs_of
 from trivium.dialects.openai_chat.wire import Annotation, AnswerCall, AnswerChoice, Spoken
 from trivium.dialects.request import given
 from trivium.types import event as ev
@@ -84,8 +85,8 @@ def choice_events(wire: AnswerChoice, spoken: Spoken, calls: CallNumbers, answer
         events += _annotations(spoken.annotations, choice)
     if audio := spoken.audio:
         events.append(ev.AudioDelta(**given(**msgspec.structs.asdict(audio)), choice=choice))
-    if wire.logprobs and wire.logprobs.content:
-        events.append(ev.LogprobsDelta(content=wire.logprobs.content, choice=choice))
+    if wire.logprobs and (content := logprobs_of(wire.logprobs.content)):
+        events.append(ev.LogprobsDelta(content=content, choice=choice))
     return events
 
 

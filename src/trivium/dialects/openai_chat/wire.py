@@ -233,7 +233,7 @@ class Spoken(msgspec.Struct):
 
 
 class Logprobs(msgspec.Struct):
-    content: list[dict[str, Any]] | None = None
+    content: Any = None
 
 
 class AnswerChoice(msgspec.Struct):

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from trivium.dialects.common import Json
+from trivium.dialects.common import Json, logprobs_of
 from trivium.dialects.openai_responses.tools import flat, wrapped
 from trivium.dialects.openai_responses.wire import REASONING_FORMAT, WireAnnotation, wire_citation
 from trivium.dialects.request import Losses
@@ -29,7 +29,7 @@ class _Part(msgspec.Struct, frozen=True):
     text: str = ""
     refusal: str = ""
     annotations: list[WireAnnotation] | None = None
-    logprobs: list[dict[str, Any]] | None = None
+    logprobs: Any = None
 
 
 class WireItem(msgspec.Struct, frozen=True):
@@ -130,8 +130,8 @@ class ItemReader:
         if self.is_new(index, number, "notes"):
             for annotation in part.annotations or ():
                 yield ev.CitationDelta(citation=annotation.citation, block=block)
-        if part.logprobs and self.is_new(index, number, "logprobs"):
-            yield ev.LogprobsDelta(content=part.logprobs)
+        if (logprobs := logprobs_of(part.logprobs)) and self.is_new(index, number, "logprobs"):
+            yield ev.LogprobsDelta(content=logprobs)
 
 
 def text_part(part: Text | Refusal, losses: Losses, logprobs: list[Json] | None = None) -> Json:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from trivium.dialects.common import logprobs_of
 from trivium.dialects.openai import error_in_band
 from trivium.dialects.openai_responses.answer import WireResponse, start_of
 from trivium.dialects.openai_responses.items import SEPARATOR, ItemReader, read_item
@@ -26,6 +27,7 @@ class WireEvent(msgspec.Struct, frozen=True):
     """An event of any type; absent members keep their defaults."""
 
     type: str
+    sequence_number: Any = None
     response: WireResponse = WireResponse()
     item: msgspec.Raw = NULL
     output_index: int = 0
@@ -34,7 +36,7 @@ class WireEvent(msgspec.Struct, frozen=True):
     delta: Any = None
     arguments: Any = None
     annotation: WireAnnotation | None = None
-    logprobs: list[dict[str, Any]] | None = None
+    logprobs: Any = None
     error: Any = None
     code: Any = None
     message: Any = None
@@ -44,50 +46,66 @@ decode_event = msgspec.json.Decoder(WireEvent).decode
 """One event's data. Raises what `wire.json.BROKEN` names."""
 
 _TEXT = rb'[^"\\\x00-\x1f]*(?:\\["\\/bfnrt][^"\\\x00-\x1f]*)*'
-_VARIES = re.compile(rb'("sequence_number":)\d+|("delta":")%b"|("obfuscation":")%b"' % (_TEXT, _TEXT))
-_NOTHING = re.compile(rb"(?!)")
-
+_NUMBER = rb"\d{1,18}"
+_VARIES = re.compile(
+    rb'"(?:sequence_number":(?P<number>%b)|delta":"(?P<text>%b)"|obfuscation":"(?P<padding>%b)")' % (_NUMBER, _TEXT, _TEXT)
+)
+_text, _number = re.compile(_TEXT).match, re.compile(_NUMBER).match
 
 _SHAPE_BYTES_MAX = 2_000
-_SHAPES_MAX = 32
-"""So many are learned of a stream: each costs what a hundred events do, and some servers name an item anew in each."""
 
 
 class Deltas(Template):
     """The shape of events that continue a text: their number differs too, and the text that hides its length."""
 
-    __slots__ = ("_all", "_left", "_one")
+    __slots__ = ("_end", "_shape", "number")
 
     def __init__(self) -> None:
-        self._left = _SHAPES_MAX
+        self.number = -1
+        """That of the last event which was seen to have the shape."""
         super().__init__()
 
     def forget(self) -> None:
-        self._one = self._all = _NOTHING
+        self._shape: list[tuple[bytes, str | None]] = []
+        self._end = b"\x00"  # ends no frame
 
     def learn(self, raw: bytes, text: bytes = b"") -> bytes:
-        if known := self._one.fullmatch(raw):
-            return known[1]
         self.forget()
-        found = [*_VARIES.finditer(raw)] if self._left and len(raw) < _SHAPE_BYTES_MAX else []
-        said = [each[0][len(each[2]) : -1] for each in found if each[2]]
+        found = [*_VARIES.finditer(raw)] if len(raw) < _SHAPE_BYTES_MAX else []
+        said = [each["text"] for each in found if each.lastgroup == "text"]
         if len(said) != 1:
             return b""
-        self._left -= 1
-        shape, at = b"", 0
+        at = 0
         for each in found:
-            number, delta, padding = each.groups()
-            instead = number + rb"\d+" if number else delta + b'(%b)"' % _TEXT if delta else padding + _TEXT + b'"'
-            shape, at = shape + re.escape(raw[at : each.start()]) + instead, each.end()
-        shape += re.escape(raw[at:])
-        self._one, self._all = re.compile(shape), re.compile(b"(?:%b)+" % shape)
+            kind = each.lastgroup
+            self._shape.append((raw[at : each.start(kind or 0)], kind))
+            at = each.end(kind or 0)
+        self._end = raw[at:]
         return said[0]
 
     def count(self, data: bytes) -> int:
-        return data.count(b"\n\n") if self._all.fullmatch(data) else 0
+        return len(self.texts(data))
 
     def texts(self, data: bytes) -> list[bytes]:
-        return self._one.findall(data) if self._all.fullmatch(data) else []
+        texts: list[bytes] = []
+        at, size, number, shape, end = 0, len(data), b"", self._shape, self._end
+        while at < size:
+            for before, kind in shape:
+                start = at + len(before)
+                found = (_number if kind == "number" else _text)(data, start)
+                if found is None or not data.startswith(before, at):
+                    return []
+                at = found.end()
+                if kind == "text":
+                    texts.append(data[start:at])
+                elif kind == "number":
+                    number = data[start:at]
+            if not data.startswith(end, at):
+                return []
+            at += len(end)
+        if number:
+            self.number = int(number)
+        return texts
 
 
 FAILED = frozenset({"response.failed", "response.cancelled", "response.error", "error"})
@@ -177,9 +195,9 @@ class ResponsesDecoder(SSEDecoder):
         if isinstance(wire.delta, str) and wire.delta:
             self._items.is_new(index, part, "text")
             events.append(ev.TextDelta(wire.delta, block=self._items.block(index, part)))
-        if wire.logprobs:
+        if logprobs := logprobs_of(wire.logprobs):
             self._items.is_new(index, part, "logprobs")
-            events.append(ev.LogprobsDelta(content=wire.logprobs))
+            events.append(ev.LogprobsDelta(content=logprobs))
         return events
 
     def _arguments(self, wire: WireEvent, text: Any) -> list[Event]:
