@@ -12,13 +12,15 @@ from functools import partial
 
 import msgspec
 
-from trivium.dialects.base import Dialect
+from trivium.dialects.base import Dialect, Twin
+from trivium.dialects.common import check_twin, invalid
 from trivium.errors import InvalidRequest, NoEndpoint
 from trivium.gateway import limits
 from trivium.gateway.attempt import Attempt
 from trivium.gateway.exchange import Exchange, opened
+from trivium.gateway.form import field
 from trivium.gateway.paths import Place
-from trivium.gateway.pipeline import recover, succeed, take
+from trivium.gateway.pipeline import heed, recover, succeed, take
 from trivium.gateway.reasons import no_endpoint
 from trivium.gateway.relay import Outlet, Relay
 from trivium.gateway.runtime import Runtime
@@ -33,8 +35,7 @@ from trivium.types.usage import Usage
 from trivium.wire.json import BROKEN, join, members, raw
 
 _JSON = b"application/json"
-_FORM_MODEL = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,512})\r\n--')
-"""The part of a form that names the model (RFC 7578)."""
+_TWIN = re.compile(rb'"trivium"\s*:')
 _TOLD = (b"content-type", b"content-disposition")
 """What an answer says of its own form."""
 
@@ -48,15 +49,22 @@ class Call(msgspec.Struct, frozen=True):
     """The body's media type."""
     body: bytes
 
+    @property
+    def form(self) -> bool:
+        return self.kind.lower().startswith(b"multipart/")
+
+    @property
+    def json(self) -> bool:
+        return bool(self.body) and self.kind.partition(b";")[0].strip().lower() == _JSON
+
 
 def begin(
     runtime: Runtime, connection: Connection, place: Place, call: Call, fields: Fields, key: Key | None, extra: bytes
 ) -> None:
     """Take a request; its answer goes to the connection. Raises InvalidRequest for headers of ours that are wrong."""
-    wish = wish_of({**fields, b"content-type": _JSON}, place, key)
+    asked = wish_of({**fields, b"content-type": _JSON}, place, key)
     sink = _Sink(connection, extra)
-    exchange = opened(runtime, sink, place.dialect, call.body, wish)
-    exchange.stream = True  # whatever comes goes on as it comes
+    exchange = opened(runtime, sink, place.dialect, call.body, asked)
     take(exchange, partial(_enter, call=call))
     sink.follow(exchange)
 
@@ -66,6 +74,7 @@ def _enter(exchange: Exchange, call: Call) -> None:
     runtime.admit()
     if dialect is None:
         raise InvalidRequest("The request has no dialect.")
+    call = _without_twin(exchange, call)
     exchange.model = _model(call) or _provider(exchange, dialect, call)
     found = exchange.snapshot.plan(facts_of(exchange.model, exchange.data_class, frozenset(), exchange.wish.key))
     fitting = tuple(endpoint for endpoint in found.endpoints if dialect.name in endpoint.dialects)
@@ -78,6 +87,7 @@ def _enter(exchange: Exchange, call: Call) -> None:
         raise no_endpoint(found)
     endpoint = fitting[0]
     route = Route(name=exchange.model, targets=(endpoint.id,), attempts=1)
+    exchange.data_class = found.data_class
     exchange.plan = Plan(requested=exchange.model, route=route, endpoints=(endpoint,), data_class=found.data_class)
     leg = exchange.leg = exchange.snapshot.leg(exchange.plan, 0, dialect)
     if leg.binding is None:
@@ -92,14 +102,39 @@ def _enter(exchange: Exchange, call: Call) -> None:
 
 def _model(call: Call) -> str:
     """The model that a body names; empty: none. Raises InvalidRequest for JSON that is broken."""
-    if call.kind.startswith(_JSON) and call.body:
+    if call.json:
         try:
             value = members(call.body).get("model")
             return "" if value is None else msgspec.json.decode(value, type=str)
         except BROKEN:
             raise InvalidRequest("The body is no JSON object whose `model` is a text.", param="model") from None
-    found = _FORM_MODEL.search(call.body) if call.kind.startswith(b"multipart/") else None
-    return found[1].decode("utf-8", "replace") if found else ""
+    found = field(call.kind, call.body, b"model") if call.form else None
+    return call.body[slice(*found)].decode("utf-8", "replace") if found else ""
+
+
+def _without_twin(exchange: Exchange, call: Call) -> Call:
+    """The call without our own member, whose wishes hold. Raises InvalidRequest for one that would leave."""
+    if not call.json or not _TWIN.search(call.body):
+        return call
+    try:
+        values = members(call.body)
+    except BROKEN as error:
+        raise invalid(error) from None
+    if "trivium" in values:
+        check_twin(call.body)
+        try:
+            twin = msgspec.json.decode(values.pop("trivium"), type=Twin)
+        except BROKEN as error:
+            raise invalid(error, "trivium") from None
+        heed(exchange, twin)
+        call = msgspec.structs.replace(call, body=join(values))
+    if call.path.startswith(b"/messages/batches") and _TWIN.search(call.body):
+        raise InvalidRequest(
+            "`trivium` stands inside a batch, whose requests are not looked at.",
+            remedy="Send `x-trivium-data-class` with the batch.",
+            param="trivium",
+        )
+    return call
 
 
 def _provider(exchange: Exchange, dialect: Dialect, call: Call) -> str:
@@ -122,15 +157,18 @@ class _Attempt(Attempt):
     def _build(self) -> bytes:
         call, endpoint = self.call, self.endpoint
         body = call.body
-        if call.kind.startswith(_JSON) and body:
+        if call.json:
             values = members(body)
             body = join(values | {"model": raw(endpoint.model)}) if "model" in values else body
-        elif found := _FORM_MODEL.search(body):
-            body = b"%b%b%b" % (body[: found.start(1)], endpoint.model.encode(), body[found.end(1) :])
+        elif call.form and (found := field(call.kind, body, b"model")):
+            body = b"%b%b%b" % (body[: found[0]], endpoint.model.encode(), body[found[1] :])
         path = self.binding.upstream.origin.path.encode() + call.path
         _, *lines = self.binding.head.split(b"\r\n")[:-1]
         kept = [line for line in lines if not line.startswith(b"content-type:")]
-        kept += [line for line in self.exchange.wish.forwarded.split(b"\r\n") if line]
+        extra = self.exchange.wish.forwarded
+        for start, line in self.binding.replaceable:
+            extra += b"" if start in b"\n" + extra else line
+        kept += [line for line in extra.split(b"\r\n") if line]
         if call.kind:
             kept.append(b"content-type: %b" % call.kind)
         if body or call.method == b"POST":
@@ -146,7 +184,10 @@ class _Attempt(Attempt):
             return
         told = b"".join(b"%b: %b\r\n" % (name, fields[name]) for name in _TOLD if name in fields)
         self.exchange.limits = limits.lines(status, fields) + told
-        self.relay = _Bytes(self)
+        self.relay = _Bytes(self, self.exchange)
+
+    def _callers_fault(self) -> None:
+        """Nothing here can read the body."""
 
     def cost_of(self, usage: Usage) -> int | None:
         """Nobody knows what a picture or a minute of speech costs here; to look something up is free."""
@@ -161,17 +202,20 @@ class _Bytes(Relay):
     finish_reason = "stop"
     content = False
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, exchange: Exchange) -> None:
         self._outlet = outlet
+        self._exchange = exchange
 
     def feed(self, data: bytes) -> None:
         if self.content:
             self._outlet.chunk(data)
         else:
-            self.content = True
+            # Only now is it a stream: before, a waiting caller is told nothing, for nobody knows in what words.
+            self.content = self._exchange.stream = True
             self._outlet.release(data)
 
     def end(self) -> None:
+        self._exchange.stream = True
         self._outlet.complete(b"")
 
 
@@ -181,4 +225,9 @@ class _Sink(HttpSink):
     __slots__ = ()
 
     def begin(self, exchange: Exchange, first: bytes) -> None:
-        self._connection.begin(200, self._head(exchange), first)
+        self._connection.begin(200, b"x-content-type-options: nosniff\r\n" + self._head(exchange), first)
+
+    def cut(self, last: bytes) -> None:
+        """An error has no words in bytes of any form: they end where they end."""
+        del last
+        self._connection.cut(b"")

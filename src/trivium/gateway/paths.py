@@ -168,6 +168,7 @@ def _asked(path: bytes, query: bytes) -> Place | None:
 def _passed(path: bytes, query: bytes) -> Place | None:
     for pattern, name in _PASSED:
         if (found := pattern.fullmatch(path)) and b"/." not in path:
+            query = b"&".join(said for said in query.split(b"&") if not said.startswith(b"key="))  # a key of ours
             rest = found[1] + b"?" + query if query else found[1]
             return Place("pass", dialect_named(name), (b"GET", b"POST", b"DELETE"), detail=rest.decode("latin-1"))
     return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from trivium.dialects.base import Dialect
+from trivium.dialects.base import Dialect, Twin
 from trivium.dialects.common import check_name
 from trivium.errors import (
     ClientGone,
@@ -94,14 +94,18 @@ def admit(exchange: Exchange, dialect: Dialect) -> None:
     exchange.stream = head.stream
     exchange.wants_usage = head.wants_usage
     exchange.max_output_tokens = head.max_output_tokens
-    twin = head.trivium
-    if twin is not None:
-        exchange.strict = exchange.strict or bool(twin.strict)
-        if twin.data_class is not None:
-            exchange.data_class = max(exchange.data_class, data_class_of(twin.data_class))
-        if twin.timeout is not None:
-            asked_s = timeout_of(str(twin.timeout))
-            exchange.timeout_s = asked_s if exchange.timeout_s is None else min(exchange.timeout_s, asked_s)
+    if head.trivium is not None:
+        heed(exchange, head.trivium)
+
+
+def heed(exchange: Exchange, twin: Twin) -> None:
+    """Heed what a body wishes beside its headers; the strictest holds. Raises InvalidRequest."""
+    exchange.strict = exchange.strict or bool(twin.strict)
+    if twin.data_class is not None:
+        exchange.data_class = max(exchange.data_class, data_class_of(twin.data_class))
+    if twin.timeout is not None:
+        asked_s = timeout_of(str(twin.timeout))
+        exchange.timeout_s = asked_s if exchange.timeout_s is None else min(exchange.timeout_s, asked_s)
 
 
 def start(exchange: Exchange) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
 from acceptance.world import PROVIDERS, World, world
+from support import config, provider, serve
+from transport_help import Server
 from trivium.testing.media import CONTENT, PICTURE, SPEECH
 
 
@@ -99,6 +105,46 @@ def test_errors_are_ours(trivium: World) -> None:
         timeout=30,
     )
     assert (broken.status_code, broken.json()["error"]["param"]) == (400, "model")
+
+
+def test_a_wish_in_the_body_holds_and_stays(trivium: World) -> None:
+    origin, seen = trivium.served.origin, len(trivium.upstream.requests)
+    body = {"model": "oai/image-1", "prompt": "x", "trivium": {"data_class": "premises"}}
+    assert httpx.post(f"{origin}/v1/images/generations", json=body, timeout=30).status_code == 404
+    inside = {"requests": [{"custom_id": "1", "params": {"model": "m", "trivium": {"data_class": "premises"}}}]}
+    refused = httpx.post(f"{origin}/v1/messages/batches", json=inside, timeout=30)
+    assert (refused.status_code, "x-trivium-data-class" in refused.text) == (400, True)
+    assert len(trivium.upstream.requests) == seen
+    body["trivium"] = {"data_class": "any"}
+    assert httpx.post(f"{origin}/v1/images/generations", json=body, timeout=30).status_code == 200
+    assert trivium.upstream.requests[-1].json == {"model": "image-1", "prompt": "x"}
+
+
+def test_bytes_that_look_like_a_form_go_by(trivium: World) -> None:
+    body = b'--X\r\ncontent-disposition: form-data; name="model"\r\n\r\noai/zzz\r\n--X--'
+    kind = {"content-type": "application/octet-stream"}
+    httpx.post(f"{trivium.served.origin}/v1/uploads/u/parts?key=secret&x=1", content=body, headers=kind, timeout=30)
+    seen = trivium.upstream.requests[-1]
+    assert (seen.body, seen.path) == (body, "/v1/uploads/u/parts?x=1")
+
+
+def test_a_caller_who_waits_is_told_nothing_until_there_is_something(tmp_path: Path) -> None:
+    def slowly(sock: socket.socket) -> None:
+        status = b"429 X\r\nretry-after: 7" if b"refused" in sock.recv(65536) else b"200 OK"
+        time.sleep(5.6)  # the first comment of a stream would come after five
+        sock.sendall(b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}" % status)
+
+    server = Server(slowly, "127.0.0.1")
+    try:
+        row = provider(f"http://127.0.0.1:{server.port}/v1", "slow")
+        with serve(config([row]), home=tmp_path) as served, ThreadPoolExecutor() as pool:
+            url = f"{served.origin}/v1/images/generations"
+            bodies = [{"model": "slow/x", "prompt": prompt} for prompt in ("made", "refused")]
+            made, refused = pool.map(lambda body: httpx.post(url, json=body, timeout=30), bodies)
+    finally:
+        server.close()
+    assert (made.content, made.headers["content-type"]) == (b"{}", "application/json")
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "7")
 
 
 def test_what_must_stay_does_not_leave(trivium: World) -> None:
