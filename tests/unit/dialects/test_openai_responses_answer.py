@@ -356,6 +356,17 @@ class TestEncodeAnswer:
         for name in asked.keys() - {"model", "input", "instructions"}:
             assert wire[name] == asked[name], name
         assert wire["instructions"] is None
+        told = encoded(response(Text("a")))[0]
+        known = {"id", "object", "created_at", "model", "status", "output", "usage"}
+        assert {name: value for name, value in told.items() if value is not None and name not in known} == {
+            "background": False,
+            "metadata": {},
+            "parallel_tool_calls": True,
+            "text": {"format": {"type": "text"}},
+            "tool_choice": "auto",
+            "tools": [],
+            "truncation": "disabled",
+        }
 
 
 TOOL = {"type": "custom", "name": "apply_patch"}
@@ -467,6 +478,13 @@ class TestDecodeStream:
     def test_text_comes_at_once(self) -> None:
         events = without_pings(decoded(numbered(*PLAIN, text_delta("a"), text_delta("b"))))
         assert events == [Start(id="resp_1", model="gpt-x", created=5), TextDelta("a"), TextDelta("b")]
+
+    def test_a_citation_comes_at_once(self) -> None:
+        added = said("output_text.annotation.added", output_index=0, content_index=0, annotation=NOTE)
+        assert decoded(numbered(*PLAIN, added, added | {"annotation": None}))[-2:] == [
+            CitationDelta(citation=CITATION),
+            Ping(),
+        ]
 
     def test_servers_that_say_less(self) -> None:
         """Some send no beginnings and no deltas, or no end of an item's parts; nothing is said twice."""
@@ -723,6 +741,9 @@ class TestMeter:
             assert (meter.ordinary(odd), decoder.texts(odd)) == (0, [])  # type: ignore[attr-defined]
         assert meter.feed(data[:-1]) == data[: data.rindex(b"event")]
         assert meter.ordinary(data) == 0
+        meter = DIALECT.meter(True)
+        meter.feed(opening + frame(said("failed", response={"status": "failed"})))
+        assert meter.ordinary(data) == 0
 
     @pytest.mark.parametrize(
         ("deltas", "texts"),
@@ -744,16 +765,33 @@ class TestMeter:
             assert decoder.feed(data) == [TextDelta(text)]
             assert meter.feed(data) == data
 
-    def test_few_shapes_are_learned(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Each costs as much as the reading of hundreds of events."""
-        learned: list[bytes] = []
-        monkeypatch.setattr(re, "compile", lambda shape, real=re.compile: learned.append(shape) or real(shape))
+    def test_no_pattern_is_made_of_what_an_upstream_sends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Making one takes as long as the reading of hundreds of events, and seconds for a long one."""
+        monkeypatch.setattr(re, "compile", lambda shape: pytest.fail(f"compiled: {shape[:80]}"))
+        meter, decoder = DIALECT.meter(True), DIALECT.decoder()
+        for text in ("a", "a" * 3_000, "b", "c"):
+            for index in range(3):
+                data = numbered(*PLAIN, text_delta(text) | {"item_id": f"msg_{index}"})
+                assert meter.feed(data) == data
+                assert decoder.feed(data)[-1] == TextDelta(text)
+        assert meter.ordinary(numbered(text_delta("d") | {"item_id": "msg_2"})) == 1  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("number", [b"01", b"", b"-1", b"1.5", b"1" * 19])
+    def test_a_number_that_may_be_none_is_looked_at(self, number: bytes) -> None:
         meter = DIALECT.meter(True)
-        for index in range(99):
-            meter.feed(numbered(*PLAIN, text_delta("a") | {"item_id": f"msg_{index}"}))
-            meter.feed(numbered(text_delta("a" * 3_000)))
-        assert 0 < len(learned) < 99
-        assert max(map(len, learned)) < 3_000
+        data = numbered(*PLAIN, text_delta("a"))
+        meter.feed(data)
+        last = data[data.rindex(b"event: ") :]
+        assert meter.ordinary(last) == 1  # type: ignore[attr-defined]
+        assert meter.ordinary(last.replace(b'"sequence_number":2', b'"sequence_number":%b' % number)) == 0  # type: ignore[attr-defined]
+
+    def test_a_second_delta_inside_makes_no_shape(self) -> None:
+        meter, decoder = DIALECT.meter(True), DIALECT.decoder()
+        data = numbered(*PLAIN, said("output_text.delta", output_index=0, x={"delta": "Hi"}, delta="Hi"))
+        for _ in range(2):
+            assert decoder.feed(data)[-1] == TextDelta("Hi")
+            assert meter.feed(data) == data
+            assert (decoder.texts(data), meter.ordinary(data)) == ([], 0)  # type: ignore[attr-defined]
 
     def test_broken_events_stay_out(self) -> None:
         meter = DIALECT.meter(True)

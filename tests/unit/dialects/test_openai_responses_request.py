@@ -47,6 +47,10 @@ PATCH = {
 SPACE = {"type": "namespace", "name": "mcp__a__", "description": "A.", "tools": [FUNCTION, PATCH]}
 
 
+def content(*parts: Any) -> dict[str, Any]:
+    return {"input": [{"role": "user", "content": list(parts)}]}
+
+
 def body(**fields: Any) -> bytes:
     return json.dumps({"input": HI, "model": "m"} | fields).encode()
 
@@ -217,6 +221,7 @@ class TestParse:
             ("rcrc", ["rcrc"]),
             ("cmc", ["cmc"]),
             ("mcm", ["mcm"]),
+            ("cmrm", ["cmrm"]),
             ("ccoo", ["cc", "oo"]),
             ("cocom", ["c", "o", "c", "o", "m"]),
             ("cumo", ["c", "u", "m", "o"]),
@@ -402,6 +407,9 @@ class TestParse:
                 {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function"}]}]},
                 "tools[0].tools[0].name",
             ),
+            ({"input": [{"type": "additional_tools", "tools": [{"type": "custom"}]}]}, "input[0].tools[0].name"),
+            (content({"type": "input_file", "file_data": "data:x"}), "input[0].content[0].file_data"),
+            (content({"type": "input_image", "image_url": "data:x"}), "input[0].content[0].image_url"),
             ({"tool_choice": "some"}, "tool_choice"),
             ({"tool_choice": {"type": "function"}}, "tool_choice.name"),
             ({"text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format.schema"),
