@@ -46,9 +46,10 @@ decode_event = msgspec.json.Decoder(WireEvent).decode
 """One event's data. Raises what `wire.json.BROKEN` names."""
 
 _TEXT = rb'[^"\\\x00-\x1f]*(?:\\["\\/bfnrt][^"\\\x00-\x1f]*)*'
-_NUMBER = rb"\d{1,18}"
+_NUMBER = rb"(?:0|[1-9]\d{0,17})"
 _VARIES = re.compile(
-    rb'"(?:sequence_number":(?P<number>%b)|delta":"(?P<text>%b)"|obfuscation":"(?P<padding>%b)")' % (_NUMBER, _TEXT, _TEXT)
+    rb'"(?:sequence_number":(?P<number>%b)|delta":"(?P<text>%b)"|obfuscation":"(?P<padding>%b)")'
+    % (_NUMBER, _TEXT, _TEXT)
 )
 _text, _number = re.compile(_TEXT).match, re.compile(_NUMBER).match
 
@@ -91,9 +92,11 @@ class Deltas(Template):
         at, size, number, shape, end = 0, len(data), b"", self._shape, self._end
         while at < size:
             for before, kind in shape:
+                if not data.startswith(before, at):
+                    return []
                 start = at + len(before)
                 found = (_number if kind == "number" else _text)(data, start)
-                if found is None or not data.startswith(before, at):
+                if found is None:
                     return []
                 at = found.end()
                 if kind == "text":
