@@ -19,7 +19,8 @@ from typing import Protocol
 
 import msgspec
 
-from trivium.dialects.base import AnswerContext, Dialect, TextEncoder, TextSource
+from trivium.dialects.base import AnswerContext, Dialect, StreamEncoder, TextEncoder, TextSource
+from trivium.dialects.request import is_object
 from trivium.errors import UpstreamCut, UpstreamProtocolError
 from trivium.types.event import (
     End,
@@ -31,6 +32,7 @@ from trivium.types.event import (
     Start,
     TextDelta,
     ToolCallDelta,
+    ToolCallStart,
     UsageReport,
     is_content,
 )
@@ -77,6 +79,10 @@ class Outlet(Protocol):
         """Feed the relay and see to its errors."""
         ...
 
+    def fail_of(self, error: Exception) -> None:
+        """See to an error of what `flow` was given, above which nobody else does."""
+        ...
+
     def objects(self, events: list[Event]) -> None: ...
     def complete(self, last: Last, losses: tuple[str, ...] = ()) -> None:
         """The answer is whole; `last` leaves once the ledger has it. `losses` are what it could not say."""
@@ -117,6 +123,10 @@ class Relay:
 
     def feed(self, data: bytes) -> None: ...
     def end(self) -> None: ...
+
+    def encoder(self, dialect: Dialect, context: AnswerContext) -> StreamEncoder:
+        """What says in a caller's stream, after what it has of this answer, that there is no more."""
+        return dialect.encoder(context)
 
 
 class _Gathering:
@@ -220,11 +230,17 @@ class PassedStream(Relay):
 
     def _flow(self, data: bytes) -> None:
         """Pass what only continues a text, as most reads of a stream do, on the shortest way."""
-        if frames := self._meter.ordinary(data):
-            self.output_estimate += frames
-            self._chunk(data)
-        else:
-            self._outlet.on_body(data)
+        try:
+            if frames := self._meter.ordinary(data):
+                self.output_estimate += frames
+                self._chunk(data)
+            else:
+                self._outlet.on_body(data)
+        except Exception as error:
+            self._outlet.fail_of(error)
+
+    def encoder(self, dialect: Dialect, context: AnswerContext) -> StreamEncoder:
+        return dialect.encoder(msgspec.structs.replace(context, passed=self._meter.passed))
 
     def end(self) -> None:
         meter = self._meter
@@ -394,12 +410,36 @@ class WholeSource(_Gathering):
         return self._dialect.decode_answer(self._whole())
 
 
+class _Calls:
+    """The tool calls of an answer, none of which may be half-made where the upstream says that it is done."""
+
+    def __init__(self) -> None:
+        self._said: dict[tuple[int, int], list[str]] = {}
+
+    def look(self, event: ToolCallStart | ToolCallDelta | Finish) -> None:
+        match event:
+            case ToolCallStart(name=name):
+                if not name:
+                    raise UpstreamProtocolError("The upstream called a tool without naming it.")
+                self._said[event.choice, event.index] = []
+            case ToolCallDelta(arguments=arguments):
+                if (said := self._said.get((event.choice, event.index))) is not None:
+                    said.append(arguments)
+            case Finish(reason="stop" | "tool_calls", choice=choice):
+                texts = ["".join(said) for place, said in self._said.items() if place[0] == choice]
+                if not all(is_object(text) for text in texts if text.strip()):
+                    raise UpstreamProtocolError("The upstream ended its answer within the arguments of a tool call.")
+            case _:
+                pass  # what was cut by a limit says so itself
+
+
 class Events(Relay):
     """Any answer as events, from a `Source` to a `Target`."""
 
     def __init__(self, source: Source, target: Target) -> None:
         self._source = source
         self._target = target
+        self._calls = _Calls()
         self._ended = False
         self._size = 0
         self._held_max = ANSWER_BYTES_MAX if isinstance(source, WholeSource) else HELD_BYTES_MAX
@@ -419,10 +459,16 @@ class Events(Relay):
         if not self._ended:
             raise UpstreamCut("The upstream ended the answer without its terminal event.")
 
+    def encoder(self, dialect: Dialect, context: AnswerContext) -> StreamEncoder:
+        target = self._target
+        return target.encoder if isinstance(target, StreamTarget) else super().encoder(dialect, context)
+
     def _take(self, events: list[Event]) -> None:
         self.malformed = self._source.malformed
         passed: list[Event] = []
         for event in events:
+            if isinstance(event, ToolCallStart | ToolCallDelta | Finish):
+                self._calls.look(event)
             match event:
                 case TextDelta(text=text) | RefusalDelta(text=text) | ToolCallDelta(arguments=text):
                     self.output_estimate += len(text) // 4 + 1
@@ -483,11 +529,14 @@ class _TranslatedStream(Events):
 
     def _flow(self, data: bytes) -> None:
         """Pass what only continues the text, as most reads of a stream do, on the shortest way."""
-        if not self._around or not (texts := self._texts.texts(data)):
-            self._outlet.on_body(data)
-            return
-        before, after = self._around
-        self._outlet.chunk(b"%b%b%b" % (before, (after + before).join(texts), after))
-        said = b"".join(texts)
-        self.output_estimate += len(said) // 4 + len(texts)
-        self._encoder.wrote(said)
+        try:
+            if not self._around or not (texts := self._texts.texts(data)):
+                self._outlet.on_body(data)
+                return
+            before, after = self._around
+            self._outlet.chunk(b"%b%b%b" % (before, (after + before).join(texts), after))
+            said = b"".join(texts)
+            self.output_estimate += len(said) // 4 + len(texts)
+            self._encoder.wrote(said)
+        except Exception as error:
+            self._outlet.fail_of(error)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from trivium.dialects import get as dialect_named
-from trivium.dialects.base import AnswerContext
+from trivium.dialects.base import AnswerContext, Dialect
 from trivium.errors import UpstreamCut, UpstreamProtocolError
-from trivium.gateway.relay import Events, PassedAnswer, PassedStream, Relay, StreamTarget
+from trivium.gateway.relay import Events, PassedAnswer, PassedStream, Relay, StreamTarget, WholeSource, WholeTarget
 from trivium.types.event import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from trivium.types.response import Response
 from trivium.types.usage import Usage
@@ -260,3 +260,57 @@ def test_all_that_a_model_says_is_counted(delta: Event) -> None:
     relay = Events(source, target)
     relay.feed(b"")
     assert relay.output_estimate == 11
+
+
+def call(arguments: str, name: str | None = "f") -> dict[str, Any]:
+    said = {"arguments": arguments} if name is None else {"name": name, "arguments": arguments}
+    return {"tool_calls": [{"index": 0, "id": "c", "function": said}]}
+
+
+HALF = ['{"path":"/', '{"a":1', "[1]", '"text"', "{}}"]
+
+
+def through(caller: Dialect, stream: bool, arguments: str, finish: str) -> bytes:
+    """What a caller gets of a call, by a stream or as a whole."""
+    outlet = Outlet()
+    context = AnswerContext(id="gen", model="m", created=1, include_usage=True)
+    if stream:
+        relay = Events(CHAT.decoder(), StreamTarget(outlet, caller, context, lambda _: None))
+        pieces = [chat(call("")), *(chat(call(one, None)) for one in arguments), chat({}, finish), b"data: [DONE]\n\n"]
+    else:
+        relay = Events(WholeSource(CHAT), WholeTarget(outlet, caller, context, lambda _: None))
+        choice = {"index": 0, "message": call(arguments), "finish_reason": finish}
+        pieces = [json.dumps({"id": "c", "choices": [choice]}).encode()]
+    for piece in pieces:
+        relay.feed(piece)
+    relay.end()
+    return outlet.released + (outlet.last or b"")
+
+
+@pytest.mark.parametrize("caller", [MESSAGES, GEMINI, COHERE], ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize("stream", [True, False])
+class TestHalfMadeCalls:
+    @pytest.mark.parametrize("finish", ["tool_calls", "stop"])
+    @pytest.mark.parametrize("arguments", HALF)
+    def test_a_finished_answer_has_none(self, caller: Dialect, stream: bool, arguments: str, finish: str) -> None:
+        with pytest.raises(UpstreamProtocolError, match="arguments of a tool call"):
+            through(caller, stream, arguments, finish)
+
+    @pytest.mark.parametrize("arguments", ["", " ", "{}", ' {"a": {"b": "}"}}\n'])
+    def test_a_whole_call_goes_on(self, caller: Dialect, stream: bool, arguments: str) -> None:
+        assert b'"f"' in through(caller, stream, arguments, "tool_calls")
+
+    def test_a_call_that_a_limit_cut_says_so(self, caller: Dialect, stream: bool) -> None:
+        assert b"MAX_TOKENS" in through(caller, stream, '{"path":"/', "length").upper()
+
+
+@pytest.mark.parametrize(
+    "calls", [[{}], [{"function": {}}], [{"id": "c", "function": {"name": "", "arguments": "{}"}}]]
+)
+def test_a_call_has_a_name(calls: list[Any]) -> None:
+    outlet = Outlet()
+    context = AnswerContext(id="gen", model="m", created=1, include_usage=True)
+    relay = Events(CHAT.decoder(), StreamTarget(outlet, MESSAGES, context, lambda _: None))
+    with pytest.raises(UpstreamProtocolError, match="naming"):
+        relay.feed(chat({"tool_calls": calls}))
+    assert outlet.released == b""
