@@ -1,4 +1,4 @@
-"""The list of models that a caller may name."""
+"""The models that a caller may name, and where it may ask them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Any
 
 import msgspec
 
+from trivium.catalog.rows import Endpoint
 from trivium.errors import NotFound
 from trivium.gateway.snapshot import Snapshot
 from trivium.policy.key import Key
 from trivium.routing.names import AUTO, LOCAL
+from trivium.types.data import DataClass
+from trivium.types.request import Operation
 
 
 def model_rows(snapshot: Snapshot, key: Key | None) -> list[dict[str, Any]]:
@@ -39,6 +42,14 @@ def model_row(snapshot: Snapshot, key: Key | None, name: str) -> dict[str, Any]:
             snapshot.endpoint(target)  # raises NotFound for a name that means nothing
         found = {"id": name, "created": 0, "owned_by": name.partition("/")[0], "name": name, "context": None}
     return found
+
+
+def askable(snapshot: Snapshot, key: Key | None, name: str, *, slugs: bool = False) -> tuple[Endpoint, ...]:
+    """The endpoints of a plan for a name with this key, whatever they are for. Raises NotFound for what is none."""
+    operations: tuple[Operation, ...] = ("chat",) if snapshot.route(name).name == AUTO else ("chat", "embed", "rerank")
+    least = key.data_class if key else DataClass.ANY
+    plans = (snapshot.usual_plan(name, (), least, frozenset(), key, asked, slugs=slugs) for asked in operations)
+    return next((plan.endpoints for plan in plans if plan.endpoints), ())
 
 
 def one_of(listing: bytes) -> bytes:

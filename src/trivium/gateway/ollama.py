@@ -12,8 +12,8 @@ from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import Dialect
 from trivium.dialects.common import invalid
 from trivium.dialects.ollama.answer import beside, in_message, model_object, time_text
-from trivium.errors import InvalidRequest, PermissionDenied
-from trivium.gateway.models import model_row
+from trivium.errors import InvalidRequest, NotFound, PermissionDenied
+from trivium.gateway.models import askable, model_row
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import Snapshot
 from trivium.policy.key import Key
@@ -77,9 +77,10 @@ async def load(runtime: Runtime, key: Key | None, dialect: Dialect, asked: Loadi
         )
     if not asked.unloads:
         await runtime.owner.ensure(engine, snapshot.config.engines[engine])
-    elif not any(exchange.leg and exchange.leg.endpoint.engine == engine for exchange in runtime.exchanges):
+    else:
         states = {one["id"]: one["state"] for one in await runtime.owner.call("engines")}
-        if states.get(engine) == "ready":
+        asking = any(exchange.leg and exchange.leg.endpoint.engine == engine for exchange in runtime.exchanges)
+        if states.get(engine) == "ready" and not asking:  # nobody of ours has come while its owner was asked
             await runtime.owner.call("stop_engine", engine=engine)
     said = in_message("", {}) if dialect.name == "ollama" else beside("", {})
     done = {"done": True, "done_reason": "unload" if asked.unloads else "load"}
@@ -92,7 +93,7 @@ async def running(runtime: Runtime, key: Key | None) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for one in await runtime.owner.call("engines"):
         name = f"{LOCAL}/{one['id']}"
-        if one["state"] not in ("ready", "busy") or (key is not None and key.models and name not in key.models):
+        if one["state"] not in ("ready", "busy") or not _may(runtime.snapshot, key, name):
             continue
         idle_s = engines[one["id"]].idle_unload_s if one["id"] in engines else None
         until = now + (_FOREVER if idle_s is None else timedelta(seconds=idle_s))
@@ -126,10 +127,17 @@ def show(snapshot: Snapshot, key: Key | None, body: bytes) -> dict[str, Any]:
 
 
 def _endpoint(snapshot: Snapshot, key: Key | None, name: str) -> Endpoint | None:
-    """The first endpoint behind a name; None where none can be asked now. Raises NotFound for what is none."""
+    """The first endpoint of a key's plan for a name; None where it has none. Raises NotFound for what is none."""
     model_row(snapshot, key, name)
-    found = (snapshot.endpoint(target) for target in snapshot.route(name).targets)
-    return next((one for one in found if isinstance(one, Endpoint)), None)
+    return next(iter(askable(snapshot, key, name)), None)
+
+
+def _may(snapshot: Snapshot, key: Key | None, name: str) -> bool:
+    """Whether a key may ask an engine; one that is configured no more is nobody's."""
+    try:
+        return key is None or bool(askable(snapshot, key, name))
+    except NotFound:
+        return False
 
 
 def _time(moment: datetime) -> str:

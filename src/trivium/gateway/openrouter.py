@@ -10,10 +10,12 @@ import msgspec
 from trivium.catalog.rows import Endpoint, Price
 from trivium.dialects.openai_chat.openrouter import model_object
 from trivium.errors import NotFound
+from trivium.gateway.models import askable
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import Snapshot
 from trivium.ledger.query import LogRow
 from trivium.policy.key import Key
+from trivium.routing.names import parse as parse_name
 
 _UNKNOWN = {"prompt": "-1", "completion": "-1"}
 _UNMEASURED = dict.fromkeys(
@@ -61,10 +63,12 @@ def _facts(snapshot: Snapshot, name: str) -> dict[str, Any]:
     return {"pricing": pricing(found.price), "context": found.context} if isinstance(found, Endpoint) else {}
 
 
-def endpoints(snapshot: Snapshot, slug: str) -> dict[str, Any]:
-    """A model by its `author/slug` with all endpoints that can be asked. Raises NotFound."""
-    found = [snapshot.endpoint(target) for target in snapshot.route(slug, slugs=True).targets]
-    usable = [endpoint for endpoint in found if isinstance(endpoint, Endpoint)]
+def endpoints(snapshot: Snapshot, key: Key | None, slug: str) -> dict[str, Any]:
+    """A model by its `author/slug` with all endpoints that a key may ask. Raises NotFound."""
+    usable = askable(snapshot, key, slug, slugs=True)
+    if snapshot.route(slug).targets == (slug,) and parse_name(slug, snapshot.config.providers) is None:
+        # A routing service is asked for any slug, but only what the catalog has is known to be one.
+        usable = tuple(one for one in usable if snapshot.catalog.model(one.provider.id, one.model) is not None)
     if not usable:
         raise NotFound(f"There is no model `{slug[:200]}`.", remedy="`/api/v1/models` lists them.", param="model")
     first = usable[0]

@@ -178,6 +178,11 @@ class Snapshot:
             return tuple(f"{service}/{slug}" for service in services if service in usable)
         return ()
 
+    def _known(self, name: str) -> bool:
+        """Whether a name is the id of an endpoint in the catalog, whatever else it is a slug of."""
+        named = parse_name(name, self.config.providers)
+        return named is not None and self.catalog.model(named.provider, named.model) is not None
+
     def _auto(self) -> Route:
         targets = [*self.primary(), *self.default_local()]
         if not targets:
@@ -245,9 +250,11 @@ class Snapshot:
                     param="model",
                 )
             allowed = not facts.models or name in facts.models or base in facts.models
+            alone = facts.slugs and self._known(routes[-1].name) and facts.models  # such a key names just an endpoint
             for target in routes[-1].targets:
                 if (target, road) not in candidates:
-                    candidates[target, road] = self._candidate(target, road, allowed or target in facts.models)
+                    own = (allowed and (not alone or target == routes[-1].name)) or target in facts.models
+                    candidates[target, road] = self._candidate(target, road, own)
         data_class = max(facts.data_class, *(route.data_class for route in routes))
         return plan(msgspec.structs.replace(facts, data_class=data_class), routes[0], list(candidates.values()))
 

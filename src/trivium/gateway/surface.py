@@ -109,7 +109,7 @@ def _told(
         case "model":
             return one_of(_models_dialect(place, fields).models_answer([model_row(snapshot, key, place.detail)]))
         case "endpoints":
-            return msgspec.json.encode(openrouter.endpoints(snapshot, place.detail))
+            return msgspec.json.encode(openrouter.endpoints(snapshot, key, place.detail))
         case "generation":
             return openrouter.generation(runtime, key, place.detail)
         case "key":

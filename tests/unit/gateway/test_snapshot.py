@@ -14,6 +14,7 @@ from trivium.config import shipped
 from trivium.config.load import load
 from trivium.dialects import get
 from trivium.errors import ConfigError, NotFound
+from trivium.gateway import openrouter
 from trivium.gateway import snapshot as module
 from trivium.gateway.snapshot import Limits, Snapshot, facts_of
 from trivium.policy.key import Key
@@ -230,6 +231,51 @@ def test_the_models_of_a_key(make: Make, allowed: tuple[str, ...], model: str, e
     plan = usual(make(), model, key=Key(name="n", digest="d", models=allowed))
     assert ids(plan) == endpoints
     assert set(whys(plan).values()) <= {"allowed_models"}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "keys", "endpoints"),
+    [
+        (("openai/gpt-5-mini",), ("OPENAI", "OPENROUTER"), ["openai/gpt-5-mini"]),
+        (("openai/gpt-5-mini",), ("OPENROUTER",), []),
+        (("openrouter/openai/gpt-5-mini",), ("OPENAI", "OPENROUTER"), ["openrouter/openai/gpt-5-mini"]),
+        ((), ("OPENAI", "OPENROUTER"), ["openai/gpt-5-mini", "openrouter/openai/gpt-5-mini"]),
+    ],
+)
+def test_a_slug_does_not_widen_a_key(
+    make: Make, allowed: tuple[str, ...], keys: tuple[str, ...], endpoints: list[str]
+) -> None:
+    snapshot = make("", {f"{name}_API_KEY": "k" for name in keys})
+    key = Key(name="n", digest="d", models=allowed)
+    plan = snapshot.usual_plan("openai/gpt-5-mini", (), DataClass.ANY, NOTHING, key, slugs=True)
+    assert ids(plan) == endpoints
+
+
+def test_a_key_may_name_a_slug(make: Make) -> None:
+    snapshot, slug = make("", {"ANTHROPIC_API_KEY": "k", "OPENROUTER_API_KEY": "k"}), "anthropic/claude-haiku-4.5"
+    key = Key(name="n", digest="d", models=(slug,))
+    plan = snapshot.usual_plan(slug, (), DataClass.ANY, NOTHING, key, slugs=True)
+    assert ids(plan) == ["anthropic/claude-haiku-4-5", f"openrouter/{slug}"]
+
+
+@pytest.mark.parametrize(
+    ("key", "slug", "found"),
+    [
+        (None, "openai/gpt-5-mini", ["OpenAI", "OpenRouter"]),
+        (Key(name="n", digest="d", models=("openai/gpt-5-mini",)), "openai/gpt-5-mini", ["OpenAI"]),
+        (Key(name="n", digest="d", roads=("routed",)), "openai/gpt-5-mini", ["OpenRouter"]),
+        (Key(name="n", digest="d", models=("openai/gpt-5",)), "openai/gpt-5-mini", []),
+        (None, "nope/x", []),
+    ],
+)
+def test_the_endpoints_of_a_slug_are_those_of_the_key(make: Make, key: Key | None, slug: str, found: list[str]) -> None:
+    snapshot = make("", {"OPENAI_API_KEY": "k", "OPENROUTER_API_KEY": "k"})
+    if found:
+        told = openrouter.endpoints(snapshot, key, slug)["data"]["endpoints"]
+        assert [endpoint["provider_name"] for endpoint in told] == found
+    else:
+        with pytest.raises(NotFound):
+            openrouter.endpoints(snapshot, key, slug)
 
 
 @pytest.mark.parametrize(("roads", "endpoints"), [(("local",), []), (("direct",), ["oai/small"]), ((), ["oai/small"])])
