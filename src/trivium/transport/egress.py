@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import ssl
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 import httpcore2
@@ -31,16 +32,19 @@ def client(
     offline: bool,
     trusted: Collection[Origin] = (),
     timeout: httpx2.Timeout = _TIMEOUT,
+    total_s: float | None = None,
     lookup: Callable[[str], list[str]] = look_up,
 ) -> httpx2.Client:
     """A client that contacts public addresses, and whatever else the `trusted` origins name.
 
     Redirects are not followed unless a request asks for it; then each hop is judged as a request of its own, and
     httpx2 drops `Authorization` when the origin changes. A refused origin raises UpstreamUnreachable before a
-    socket is opened, a certificate UpstreamTLSError; everything else is an `httpx2.HTTPError`.
+    socket is opened, a certificate UpstreamTLSError; everything else is an `httpx2.HTTPError`. After `total_s` from
+    now nothing is read any more: `timeout` alone lets a server dribble for ever.
     """
     context = tls.context(tls.bundles_from_env(env))
-    door = functools.partial(_Door, offline, Proxies.from_env(env), frozenset(map(_key, trusted)), lookup)
+    end = None if total_s is None else time.monotonic() + total_s
+    door = functools.partial(_Door, offline, Proxies.from_env(env), frozenset(map(_key, trusted)), lookup, end)
     return httpx2.Client(
         headers={"user-agent": f"trivium/{__version__}"},
         transport=_Transport(context, door("https")),
@@ -83,12 +87,14 @@ class _Door(httpcore2.NetworkBackend):
         proxies: Proxies,
         trusted: frozenset[tuple[str, str, int]],
         lookup: Callable[[str], list[str]],
+        end: float | None,
         scheme: str,
     ) -> None:
         self._offline = offline
         self._proxies = proxies
         self._trusted = trusted
         self._lookup = lookup
+        self._end = end
         self._scheme = scheme
         self._tcp = httpcore2.SyncBackend()
 
@@ -128,7 +134,38 @@ class _Door(httpcore2.NetworkBackend):
         *others, last = vetted(host, found, trusted_origin=trusted, offline=self._offline)
         for address in others:
             try:
-                return self._tcp.connect_tcp(address, port, min(timeout or _FIRST_TRIES_S, _FIRST_TRIES_S))
+                return self._open(address, port, min(timeout or _FIRST_TRIES_S, _FIRST_TRIES_S))
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 pass  # the next one may answer
-        return self._tcp.connect_tcp(last, port, timeout)
+        return self._open(last, port, timeout)
+
+    def _open(self, address: str, port: int, timeout: float | None) -> httpcore2.NetworkStream:
+        stream = self._tcp.connect_tcp(address, port, timeout)
+        return stream if self._end is None else _Timed(stream, self._end)
+
+
+class _Timed(httpcore2.NetworkStream):
+    """A connection that is of no use after its `end`, a time of the monotonic clock."""
+
+    def __init__(self, stream: httpcore2.NetworkStream, end: float) -> None:
+        self._stream = stream
+        self._end = end
+        self.close = stream.close
+        self.get_extra_info = stream.get_extra_info
+
+    def _left(self, timeout: float | None) -> float:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise httpcore2.ReadTimeout
+        return left if timeout is None else min(left, timeout)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._left(timeout))
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> _Timed:
+        return _Timed(self._stream.start_tls(ssl_context, server_hostname, self._left(timeout)), self._end)

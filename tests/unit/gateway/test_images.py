@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import socket
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -28,8 +31,13 @@ ANSWERS = {
     "/page": (200, "text/html", b"<html>"),
     "/gone": (404, "image/png", b""),
     "/moved": (302, "image/png", b""),
+    "/drip": (200, "image/png", bytes(5_000)),
+    "/head": (200, "image/png", PNG),
     "/large": (200, "image/png", bytes(5_000)),
 }
+
+
+DRIPS = 100
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +61,12 @@ def host(ca: trustme.CA, asked: list[str]) -> Iterator[Origin]:
                 asked.append(received.decode())
                 status, kind, body = ANSWERS[path]
                 head = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n"
-                sock.sendall(head.encode() + b"location: /a.png\r\n\r\n" + body)
+                said = head.encode() + b"location: /a.png\r\n\r\n" + body
+                with suppress(OSError):  # it is hung up on
+                    sock.sendall(said[:-DRIPS] if path == "/drip" else b"" if path == "/head" else said)
+                    for byte in said[-DRIPS:] if path == "/drip" else said if path == "/head" else b"":
+                        time.sleep(0.1)
+                        sock.sendall(bytes((byte,)))
                 received = b""
 
     server = Server(over_tls(talk, ca.issue_cert("127.0.0.1")), "127.0.0.1")
@@ -115,6 +128,21 @@ def test_all_together_are_bounded(
         images.inlined(request(f"{host}/large", f"{host}/a.png"), DataClass.ANY, made)
     with pytest.raises(InvalidRequest, match="17"):
         images.inlined(request(*(f"{host}/{number}" for number in range(17))), DataClass.ANY, made)
+
+
+@pytest.mark.parametrize("path", ["/drip", "/head"])
+def test_an_image_in_drops_is_not_waited_for(
+    path: str, host: Origin, ca: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(bundle)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    monkeypatch.setattr(images, "TOTAL_S", 1.0)
+    monkeypatch.setattr(egress, "client", partial(egress.client, trusted=[host]))
+    began = time.monotonic()
+    with pytest.raises(InvalidRequest, match="in time"):
+        images.inlined(request(f"{host}{path}"), DataClass.ANY, images.client(offline=False))
+    assert time.monotonic() - began < 3
 
 
 def test_a_request_of_the_premises_contacts_nobody(host: Origin, asked: list[str]) -> None:
