@@ -82,6 +82,9 @@ class Caller:
     def on_body(self, data: bytes) -> None:
         self.relay.feed(data)
 
+    def fail_of(self, error: Exception) -> None:
+        raise error
+
     def flow(self, body: Callable[[bytes], None]) -> None:
         def feed(data: bytes) -> None:
             before, seen = len(self.got), self.relay.feed

@@ -93,6 +93,8 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
     """What is answered, where an encoder may have to know."""
     provider: str = ""
     """Who answers, by the name that its row has for people."""
+    passed: tuple[str, int] = ("", 0)
+    """Of a stream that an upstream began and the encoder goes on with: its id, and how many events it had."""
     elapsed_ns: Callable[[], int] | None = None
     """How long ago the request came, for wires that tell how long things took."""
 
@@ -177,6 +179,11 @@ class Meter(Protocol):
 
     @property
     def usage(self) -> Usage | None: ...
+    @property
+    def passed(self) -> tuple[str, int]:
+        """What `AnswerContext` says of a stream that breaks off here, in dialects whose errors are part of it."""
+        ...
+
     @property
     def error(self) -> TriviumError | None:
         """The upstream reported an error inside the stream; nothing after it may pass."""

@@ -179,6 +179,10 @@ class _Meter(ABC):
         self.ordinary = _none if self._cutter.pending else self._unread
         return passed[0] if len(passed) == 1 else b"".join(passed)
 
+    @property
+    def passed(self) -> tuple[str, int]:
+        return "", 0
+
     @abstractmethod
     def _passes(self, raw: bytes) -> bool:
         """Read one frame with care; whether the caller shall see it."""

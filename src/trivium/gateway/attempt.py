@@ -139,7 +139,10 @@ class Attempt(msgspec.Struct, eq=False):
             return self.binding.payload(body, exchange.wish.forwarded, stream=self.stream)
         request = msgspec.structs.replace(exchange.canonical(), model=self.endpoint.model)
         if isinstance(request, Request):
-            request = msgspec.structs.replace(request, stream=self.stream, include_usage=row.stream_usage)
+            routed = self.endpoint.access == "routed"
+            request = msgspec.structs.replace(
+                request, stream=self.stream, include_usage=row.stream_usage, routed=routed
+            )
         built = dialect.build_request(request)
         exchange.refuse_losses(built.losses)
         self._losses = built.losses
@@ -186,7 +189,7 @@ class Attempt(msgspec.Struct, eq=False):
             self.relay = self._relay(fields.get(b"content-type", b"").lower())
             self.exchange.losses = self._losses  # those of attempts before it say nothing about this answer
         except Exception as error:
-            self._fail_of(error)
+            self.fail_of(error)
 
     def on_body(self, data: bytes) -> None:
         self._active = True
@@ -196,7 +199,7 @@ class Attempt(msgspec.Struct, eq=False):
                 if self.exchange.strict:
                     self._refuse_malformed()
             except Exception as error:
-                self._fail_of(error)
+                self.fail_of(error)
         elif self._error_body is not None:
             self._error_body.append(data)
             if sum(map(len, self._error_body)) > ERROR_BYTES_MAX:
@@ -216,7 +219,7 @@ class Attempt(msgspec.Struct, eq=False):
             try:
                 self.relay.end()
             except Exception as error:
-                self._fail_of(error)
+                self.fail_of(error)
             finally:
                 if gathers:
                     runtime.gathered()
@@ -252,9 +255,10 @@ class Attempt(msgspec.Struct, eq=False):
         exchange = self.exchange
         if exchange.dialect is None:
             return ObjectTarget(self) if exchange.stream else ResponseTarget(self, exchange.request)
+        tells = exchange.dialect.slugs and exchange.fallback  # its callers are told which model has served
         context = AnswerContext(
             id=exchange.id,
-            model=exchange.model,
+            model=self.endpoint.id if tells else exchange.model,
             created=exchange.time_ms // 1000,
             include_usage=exchange.wants_usage,
             input_tokens_estimate=exchange.input_tokens,
@@ -263,7 +267,9 @@ class Attempt(msgspec.Struct, eq=False):
             provider=self.endpoint.provider.name or self.endpoint.provider.id,
         )
         if exchange.stream:
-            return StreamTarget(self, exchange.dialect, context, self.bill)
+            target = StreamTarget(self, exchange.dialect, context, self.bill)
+            exchange.encoder = target.encoder
+            return target
         return WholeTarget(self, exchange.dialect, context, self.bill)
 
     def _fail_by_status(self) -> None:
@@ -336,11 +342,13 @@ class Attempt(msgspec.Struct, eq=False):
         if isinstance(error, UpstreamError):
             error.endpoint = self.endpoint.id
             error.message = self.binding.censored(error.message)
+        if isinstance(self.relay, PassedStream) and self.exchange.released:
+            self.exchange.encoder, self.exchange.passed = None, self.relay.passed
         self.abort()
         self.settle("error_midstream" if self.exchange.released else "error", error)
         self.failed(self.exchange, self, error)
 
-    def _fail_of(self, error: Exception) -> None:
+    def fail_of(self, error: Exception) -> None:
         """The end for whatever was raised in a callback of the transport, above whom nobody could end it."""
         if not isinstance(error, TriviumError):
             self.exchange.runtime.report(error)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from trivium.catalog.rows import Endpoint
-from trivium.dialects.base import AnswerContext, Dialect, Head, Media
+from trivium.dialects.base import AnswerContext, Dialect, Head, Media, StreamEncoder
 from trivium.errors import InternalError, InvalidRequest, TriviumError
 from trivium.gateway.needs import BYTES_PER_TOKEN
 from trivium.gateway.relay import Last
@@ -121,6 +121,10 @@ class Exchange(msgspec.Struct, eq=False):
     cost_nanos: int = 0
     cost_unknown: bool = False
     status: int = 200
+    encoder: StreamEncoder | None = None
+    """What writes the answer, where it is translated and streamed: it knows what a failure follows."""
+    passed: tuple[str, int] = ("", 0)
+    """As in `AnswerContext`, where a stream that was passed broke off."""
     outbox: Last | TriviumError | None = None
     """The last of the answer, waiting for the journal."""
     closed: bool = False
@@ -227,9 +231,10 @@ class Exchange(msgspec.Struct, eq=False):
 
     def _deliver_error(self, error: TriviumError) -> None:
         if self.head_sent and self.dialect is not None:
-            context = AnswerContext(id=self.id, model=self.model, created=self.time_ms // 1000)
+            context = AnswerContext(id=self.id, model=self.model, created=self.time_ms // 1000, passed=self.passed)
+            encoder = self.encoder or self.dialect.encoder(context)
             leave = self.wire.end if self.dialect.failure_ends else self.wire.cut
-            leave(self.dialect.encoder(context).fail(error))
+            leave(encoder.fail(error))
         else:
             self.sink.fail(self, error)
 

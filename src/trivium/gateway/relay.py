@@ -19,7 +19,7 @@ from typing import Protocol
 
 import msgspec
 
-from trivium.dialects.base import AnswerContext, Dialect, StreamEncoder, TextEncoder, TextSource
+from trivium.dialects.base import AnswerContext, Dialect, TextEncoder, TextSource
 from trivium.dialects.request import is_object
 from trivium.errors import UpstreamCut, UpstreamProtocolError
 from trivium.types.event import (
@@ -124,10 +124,6 @@ class Relay:
     def feed(self, data: bytes) -> None: ...
     def end(self) -> None: ...
 
-    def encoder(self, dialect: Dialect, context: AnswerContext) -> StreamEncoder:
-        """What says in a caller's stream, after what it has of this answer, that there is no more."""
-        return dialect.encoder(context)
-
 
 class _Gathering:
     """Keeps a whole body, as it arrives, in its list `_parts`."""
@@ -186,6 +182,10 @@ class PassedStream(Relay):
     def seen(self) -> Seen:
         return self._meter
 
+    @property
+    def passed(self) -> tuple[str, int]:
+        return self._meter.passed
+
     def feed(self, data: bytes) -> None:
         meter = self._meter
         before = meter.frames
@@ -238,9 +238,6 @@ class PassedStream(Relay):
                 self._outlet.on_body(data)
         except Exception as error:
             self._outlet.fail_of(error)
-
-    def encoder(self, dialect: Dialect, context: AnswerContext) -> StreamEncoder:
-        return dialect.encoder(msgspec.structs.replace(context, passed=self._meter.passed))
 
     def end(self) -> None:
         meter = self._meter
@@ -458,10 +455,6 @@ class Events(Relay):
         self._take(self._source.close())
         if not self._ended:
             raise UpstreamCut("The upstream ended the answer without its terminal event.")
-
-    def encoder(self, dialect: Dialect, context: AnswerContext) -> StreamEncoder:
-        target = self._target
-        return target.encoder if isinstance(target, StreamTarget) else super().encoder(dialect, context)
 
     def _take(self, events: list[Event]) -> None:
         self.malformed = self._source.malformed

@@ -215,6 +215,8 @@ def test_a_broken_stream_ends_as_failed(trivium: World, at: str, model: str) -> 
     assert events[-1].type == "response.failed"
     assert events[-1].response.status == "failed"
     assert events[-1].response.error.message
+    assert events[-1].response.id == events[0].response.id
+    assert [event.sequence_number for event in events] == [*range(len(events))]
     assert not any(event.type == "response.completed" for event in events)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from openai.types.responses import Response as SdkResponse
 from openai.types.responses import ResponseStreamEvent
 
@@ -786,6 +787,27 @@ class TestMeter:
         last = data[data.rindex(b"event: ") :]
         assert meter.ordinary(last) == 1  # type: ignore[attr-defined]
         assert meter.ordinary(last.replace(b'"sequence_number":2', b'"sequence_number":%b' % number)) == 0  # type: ignore[attr-defined]
+
+    def test_a_stream_that_breaks_off_goes_on_with_its_id_and_number(self) -> None:
+        deltas = [text_delta(text) for text in "abc"]
+        data = numbered(*PLAIN, *deltas, text_delta("d") | {"logprobs": [LOGPROB]}, COMPLETED)
+        pieces = [piece + b"\n\n" for piece in data.split(b"\n\n")[:-1]]
+        meter = DIALECT.meter(True)
+        assert meter.passed == ("", 0)
+        for number, piece in enumerate(pieces):
+            unread = meter.ordinary(piece)  # type: ignore[attr-defined]
+            assert unread == (number in (3, 4))
+            assert unread or meter.feed(piece) in (piece, b"")
+            assert meter.passed == ("resp_1", min(number + 1, 6))  # the last is an error, which did not pass
+        encoder = DIALECT.encoder(replace(CONTEXT, passed=meter.passed))
+        (last,) = (json.loads(each.data) for each in SSEParser().feed(encoder.fail(UpstreamCut("cut"))))
+        assert (last["response"]["id"], last["sequence_number"]) == ("resp_1", 6)
+
+    def test_numbers_that_are_missing_or_wild(self) -> None:
+        meter = DIALECT.meter(True)
+        for number, expected in ((None, 1), ("x", 2), (-7, 3), (10**400, 4), (9, 10), (None, 11)):
+            meter.feed(frame(text_delta("a", sequence_number=number)))
+            assert meter.passed[1] == expected
 
     def test_a_second_delta_inside_makes_no_shape(self) -> None:
         meter, decoder = DIALECT.meter(True), DIALECT.decoder()

@@ -12,7 +12,16 @@ import pytest
 from trivium.dialects import get as dialect_named
 from trivium.dialects.base import AnswerContext, Dialect
 from trivium.errors import UpstreamCut, UpstreamProtocolError
-from trivium.gateway.relay import Events, PassedAnswer, PassedStream, Relay, StreamTarget, WholeSource, WholeTarget
+from trivium.gateway.relay import (
+    Events,
+    PassedAnswer,
+    PassedStream,
+    Relay,
+    StreamTarget,
+    WholeSource,
+    WholeTarget,
+    translated,
+)
 from trivium.types.event import Event, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from trivium.types.response import Response
 from trivium.types.usage import Usage
@@ -30,11 +39,15 @@ class Outlet:
     def __init__(self) -> None:
         self.released = b""
         self.last: bytes | None = None
+        self.failed: Exception | None = None
         self.relay: Relay
         self.feed = self.on_body
 
     def on_body(self, data: bytes) -> None:
         self.relay.feed(data)
+
+    def fail_of(self, error: Exception) -> None:
+        self.failed = error
 
     def flow(self, body: Callable[[bytes], None]) -> None:
         assert self.released
@@ -314,3 +327,24 @@ def test_a_call_has_a_name(calls: list[Any]) -> None:
     with pytest.raises(UpstreamProtocolError, match="naming"):
         relay.feed(chat({"tool_calls": calls}))
     assert outlet.released == b""
+
+
+@pytest.mark.parametrize("translates", [False, True])
+def test_an_error_on_the_short_way_is_seen_to(translates: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    outlet = Outlet()
+    if translates:
+        target = StreamTarget(outlet, CHAT, AnswerContext(id="i", model="m", created=0), lambda _: None)
+        outlet.relay = translated(outlet, CHAT.decoder(), target)
+    else:
+        passed(outlet)
+    for _ in range(2):
+        outlet.feed(ANSWER[0].replace(b'": ', b'":'))
+    assert outlet.feed != outlet.on_body
+    error = TypeError("a bug")
+
+    def broken(data: bytes) -> None:
+        raise error
+
+    monkeypatch.setattr(outlet, "on_body", broken)
+    outlet.feed(b"data: {}\n\n")
+    assert outlet.failed is error

@@ -61,11 +61,11 @@ class ResponsesEncoder:
     """Writes one stream. `End` is what sends the last event, since the usage may come after the finish."""
 
     def __init__(self, context: AnswerContext) -> None:
-        self._response = response_object(context)
+        identity, self._sequence = context.passed
+        self._response = response_object(context) | ({"id": identity} if identity else {})
         self._tools = stand_ins(context.request)
         self._losses = Losses()
         self._out: list[bytes] = []
-        self._sequence = 0
         self._started = False
         self._output: list[Json] = []
         self._item: Json | None = None

@@ -24,6 +24,11 @@ class ResponsesMeter(SSEMeter):
         self._unread = self.ordinary = self._template.count
         self._ledger = Ledger()
         self._calls = False
+        self._next = 0
+
+    @property
+    def passed(self) -> tuple[str, int]:
+        return self.upstream_id, max(self._next, self._template.number + 1)
 
     def _finished(self) -> bool:
         return False  # the terminal event alone says how an answer ended
@@ -40,9 +45,11 @@ class ResponsesMeter(SSEMeter):
         self._look(wire)
         if self.error is not None:
             self._template.forget()
-        elif self.content and wire.type == "response.output_text.delta" and not wire.logprobs:
+            return False
+        self._next = wire.number + 1 if wire.number >= 0 else self.passed[1] + 1
+        if self.content and wire.type == "response.output_text.delta" and not wire.logprobs:
             self._template.learn(raw)
-        return self.error is None
+        return True
 
     def _look(self, wire: WireEvent) -> None:
         self.upstream_id = self.upstream_id or wire.response.id or ""

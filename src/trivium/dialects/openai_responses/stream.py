@@ -41,6 +41,12 @@ class WireEvent(msgspec.Struct, frozen=True):
     code: Any = None
     message: Any = None
 
+    @property
+    def number(self) -> int:
+        """Its place in the stream; -1 where that is not told."""
+        number = self.sequence_number
+        return number if isinstance(number, int) and 0 <= number < 10**18 else -1
+
 
 decode_event = msgspec.json.Decoder(WireEvent).decode
 """One event's data. Raises what `wire.json.BROKEN` names."""
