@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +38,8 @@ SAID_BYTES_MAX = 64 * 1024
 COMPLAINT_BYTES_MAX = 4096
 LAST_WORDS_S = 1.0
 """How long its pipes are read after its end, which something that it left behind may hold open."""
+_WORD = re.compile(r"""[^\s"'\\,={}[\]]{8,}""")
+"""A token wherever it stands in an output, of JSON or of any other form; what is shorter is none."""
 _TOKEN = ("token", "access_token", "accessToken")
 _SECONDS = "expires_in"
 _MOMENT = ("expiry", "expires_on")
@@ -65,13 +68,20 @@ def fetch(provider: str, command: TokenCommand, folder: Path, started: Started =
         return read(bytes(said), command.ttl_s, time.time())
     except _Unusable as error:
         words = complaint.decode("utf-8", "replace")
-        if secret := said.decode("utf-8", "replace").strip():
+        if len(complaint) == COMPLAINT_BYTES_MAX:
+            words = " ".join(words.split()[:-1])  # of a secret that was cut something would be left
+        for secret in _secrets(said.decode("utf-8", "replace").strip()):
             words = words.replace(secret, "[its output]")
         log.warning("The `token_command` of `%s` %s. It complained: %r", provider, error, " ".join(words.split()))
         raise UpstreamTokenError(
             f"There is no token for `{provider}`: its `token_command` {error}.",
             remedy="The log of this server has what it complained of; its operator can run it by hand.",
         ) from None
+
+
+def _secrets(said: str) -> list[str]:
+    """What of an output its command may repeat and nobody may read, the longest first: it, and each of its words."""
+    return sorted({said, *_WORD.findall(said)} - {""}, key=len, reverse=True)
 
 
 def read(said: bytes, ttl_s: float, now_s: float) -> Token:

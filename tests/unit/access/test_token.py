@@ -112,6 +112,25 @@ def test_a_failure_is_ours_and_only_the_log_has_what_it_complained_of(
     assert "sesame" not in caplog.text + str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"access_token": "ya29.sesame:0123", "expires_in": 0}',
+        '{"token":"ya29.sesame:0123","expiry":"soon"}',
+        '{"token": "ya29.sesame:0123"',
+        "token=ya29.sesame:0123\nexpires: 1",
+    ],
+)
+@pytest.mark.parametrize("words", ["got ya29.sesame:0123", "'ya29.sesame:0123'!", "x " * 2041 + "ya29.sesame:0123"])
+def test_a_token_that_is_repeated_is_in_no_log(
+    said: str, words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING), pytest.raises(UpstreamTokenError) as caught:
+        fetch(tmp_path, f"import sys; print({said!r}); print({words!r}, file=sys.stderr); sys.exit(3)")
+    assert "ya29" not in caplog.text + str(caught.value)
+    assert ("[its output]" in caplog.text) == (len(words) < 4096)
+
+
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UpstreamTokenError, match="could not be started"):
         token.fetch("acme", TokenCommand(("there-is-no-such-program",)), tmp_path)
