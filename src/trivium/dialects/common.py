@@ -202,7 +202,7 @@ class HeadDecoder(Generic[H]):
         finally:
             models = counting.models
             self._idle.append(counting)
-        if models != 1:
+        if models > 1:
             raise InvalidRequest("The body has more than one `model`.", remedy="Send the key once.", param="model")
         if head.twin_sent is not UNSET:
             check_twin(body)

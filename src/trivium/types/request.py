@@ -87,6 +87,8 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     user: str | None = None
     metadata: dict[str, str] = {}
     service_tier: str | None = None
+    routed: bool = False
+    """Whether it goes to a routing service, which has fields of its own; set for each attempt."""
     extra: dict[str, Any] = {}
     """Fields of the caller's dialect without a home here. Its own dialect writes them back; every
     other dialect names them as losses."""

@@ -7,6 +7,7 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from trivium.dialects import get
 from trivium.errors import InvalidRequest
@@ -28,6 +29,83 @@ def parse(**fields: Any) -> Request:
 def build(*messages: Message, **fields: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     built = DIALECT.build_request(Request(model="m", messages=messages or (Message("user", (Text("hi"),)),), **fields))
     return json.loads(built.body), built.losses
+
+
+ROUTED = {"provider": {"order": ["x"]}, "plugins": [{"id": "web"}], "transforms": [], "session_id": "s", "top_a": 0.5}
+
+
+def test_a_routing_service_gets_its_own_fields_and_nobody_else():
+    fields = ROUTED | {"top_k": 4, "min_p": 0.1, "reasoning": {"max_tokens": 9, "exclude": True}}
+    request = parse(**fields, thinking={})
+    routed = DIALECT.build_request(structs.replace(request, routed=True))
+    assert {name: json.loads(routed.body)[name] for name in fields} == fields
+    assert routed.losses == ("thinking",)
+    direct = DIALECT.build_request(request)
+    assert not fields.keys() & json.loads(direct.body).keys()
+    assert {*ROUTED, "top_k", "min_p", "reasoning.budget_tokens", "reasoning.exclude"} <= set(direct.losses)
+
+
+class TestPrivacy:
+    @pytest.mark.parametrize("name", ["openai_chat", "openrouter"])
+    @pytest.mark.parametrize(
+        ("said", "twin", "found"),
+        [
+            ({"data_collection": "deny"}, None, "no_training"),
+            ({"zdr": True}, None, "zero_retention"),
+            ({"zdr": True, "data_collection": "allow"}, None, "zero_retention"),
+            ({"zdr": True}, {"data_class": "no_training", "strict": True}, "zero_retention"),
+            ({"data_collection": "deny"}, {"data_class": "Premises"}, "Premises"),
+            ({"data_collection": "deny"}, {"strict": True}, "no_training"),
+            ({"zdr": True}, {"data_class": "nonsense"}, "nonsense"),  # which is refused
+            ({"data_collection": "allow", "zdr": False}, {"data_class": "any"}, "any"),
+        ],
+    )
+    def test_a_wish_for_it_counts_by_either_name(self, name: str, said: Any, twin: Any, found: str):
+        more = {"trivium": twin} if twin else {}
+        wishes = get(name).peek(body(provider=said, **more)).trivium
+        assert wishes is not None
+        assert (wishes.data_class, bool(wishes.strict)) == (found, bool(twin and twin.get("strict")))
+
+    @pytest.mark.parametrize("said", [{}, {"order": ["x"]}, None, "elsewhere", {"data_collection": "allow"}])
+    def test_who_wishes_for_nothing(self, said: Any):
+        assert DIALECT.peek(body(provider=said)).trivium is None
+
+    @pytest.mark.parametrize("said", [{"data_collection": "dney"}, {"zdr": "yes"}])
+    def test_a_misspelt_wish_is_not_lost(self, said: Any):
+        with pytest.raises(InvalidRequest) as caught:
+            _ = DIALECT.peek(body(provider=said)).trivium
+        assert caught.value.param == f"provider.{next(iter(said))}"
+
+
+class TestModels:
+    """Of `openrouter`, where a list may stand for the name."""
+
+    DIALECT = get("openrouter")
+
+    def test_the_first_is_the_model(self):
+        listed = json.dumps({"models": ["a/b", "c/d"], "messages": HELLO}).encode()
+        head = self.DIALECT.peek(listed)
+        assert (head.model, type(head.model), head.models) == ("a/b", str, ("c/d",))
+        assert self.DIALECT.parse_request(listed).model == "a/b"
+
+    def test_a_model_comes_before_them(self):
+        head = self.DIALECT.peek(body(models=["a/b"]))
+        assert (head.model, head.models) == ("m", ("a/b",))
+        assert self.DIALECT.parse_request(body(models=["a/b"])).model == "m"
+
+    @pytest.mark.parametrize("more", [{}, {"models": []}, {"models": [""]}, {"models": None}])
+    def test_no_name_at_all(self, more: dict[str, Any]):
+        with pytest.raises(InvalidRequest) as caught:
+            self.DIALECT.peek(json.dumps({"messages": HELLO} | more).encode())
+        assert caught.value.param == "model"
+
+    def test_elsewhere_a_model_is_named(self):
+        with pytest.raises(InvalidRequest):
+            DIALECT.peek(json.dumps({"models": ["a/b"], "messages": HELLO}).encode())
+
+    def test_twice_is_too_often(self):
+        with pytest.raises(InvalidRequest, match="more than one"):
+            self.DIALECT.peek(b'{"model":"a","model":"b","messages":[{}]}')
 
 
 class TestPeek:

@@ -41,7 +41,25 @@ OWN_FIELDS = frozenset(
 )
 """Fields of `Request.extra` that are this API's own and are written back; all others are losses."""
 
+_ROUTED_FIELDS = OWN_FIELDS | {
+    "cache_control",
+    "debug",
+    "deferred_tools",
+    "image_config",
+    "plugins",
+    "provider",
+    "route",
+    "session_id",
+    "stop_server_tools_when",
+    "top_a",
+    "trace",
+    "transforms",
+    "usage",
+}
+"""And those of routing services, which go to no other server: some would refuse them."""
+
 _SAMPLING = {name: name for name in Sampling.__struct_fields__ if name not in {"top_k", "min_p", "repetition_penalty"}}
+_ROUTED_SAMPLING = {name: name for name in Sampling.__struct_fields__}
 
 
 def build_request(request: Request) -> Built:
@@ -58,28 +76,34 @@ def build_request(request: Request) -> Built:
         tool_choice=choice and _tool_choice(choice),
         parallel_tool_calls=parallel,
         response_format=request.response_format and _response_format(request.response_format),
-        reasoning_effort=request.reasoning and _effort(request.reasoning, losses),
+        **(_reasoning(request.reasoning, request.routed, losses) if request.reasoning else {}),
         stop=request.stop or None,
         n=request.n if request.n > 1 else None,
         user=request.user,
         metadata=request.metadata or None,
         service_tier=request.service_tier,
     )
-    body |= sampling_members(request.sampling, _SAMPLING, losses)
+    body |= sampling_members(request.sampling, _ROUTED_SAMPLING if request.routed else _SAMPLING, losses)
+    known = _ROUTED_FIELDS if request.routed else OWN_FIELDS
     for name, value in request.extra.items():
-        if name in OWN_FIELDS:
+        if name in known:
             body[name] = value
         else:
             losses.add(name)
     return Built(msgspec.json.encode(body), tuple(losses))
 
 
-def _effort(options: ReasoningOptions, losses: Losses) -> str | None:
+def _reasoning(options: ReasoningOptions, routed: bool, losses: Losses) -> Json:
+    """An effort in the word that all servers know; what it cannot say in a routing service's `reasoning`."""
     losses.add("reasoning.effort", when=options.effort == "max")
-    losses.add("reasoning.budget_tokens", when=options.budget_tokens is not None)
-    losses.add("reasoning.exclude", when=options.exclude)
-    losses.add("reasoning.summary", when=options.summary is not None)
-    return "xhigh" if options.effort == "max" else options.effort
+    effort = "xhigh" if options.effort == "max" else options.effort
+    budget, exclude, summary = options.budget_tokens, options.exclude, options.summary
+    if routed and (exclude or budget is not None or summary is not None):
+        return {"reasoning": given(effort=effort, max_tokens=budget, exclude=exclude or None, summary=summary)}
+    losses.add("reasoning.budget_tokens", when=budget is not None)
+    losses.add("reasoning.exclude", when=exclude)
+    losses.add("reasoning.summary", when=summary is not None)
+    return {"reasoning_effort": effort}
 
 
 def _tool(tool: Tool, losses: Losses) -> Json:

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from trivium.dialects.base import AnswerContext, Built
-from trivium.dialects.common import HeadDecoder
+from trivium.dialects.base import Addressed, AnswerContext, Built
+from trivium.dialects.common import HeadDecoder, ModelName
 from trivium.dialects.openai_chat import DIALECT as CHAT
 from trivium.dialects.openai_chat.answer import completion
 from trivium.dialects.openai_chat.head import ChatHead
@@ -22,8 +22,10 @@ from trivium.errors import TriviumError, UpstreamError
 from trivium.types import event as ev
 from trivium.types.event import Event
 from trivium.types.message import Reasoning
+from trivium.types.request import Request
 from trivium.types.response import Response
 from trivium.types.usage import Usage
+from trivium.wire.json import join, members
 
 _TYPES = {
     400: "invalid_request",
@@ -44,11 +46,27 @@ _SAME = frozenset({"context_length_exceeded", "content_policy_violation"})
 
 
 class _Head(ChatHead, kw_only=True):
-    """Usage is always in the stream here, whatever is asked."""
+    """Usage is always in the stream here, whatever is asked; the first of `models` stands for a missing `model`."""
+
+    model: ModelName = ModelName()
+
+    def __post_init__(self) -> None:
+        if not self.model and self.models:
+            self.model, *more = map(ModelName, self.models)
+            self.models_sent = tuple(more)
 
     @property
     def wants_usage(self) -> bool:
         return True
+
+
+_peek = HeadDecoder(_Head)
+
+
+def _parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Request:
+    if b'"models"' in body and "model" not in (fields := members(body)):
+        body = join({**fields, "model": _peek(body).model})
+    return CHAT.parse_request(body)
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
@@ -178,7 +196,8 @@ DIALECT = msgspec.structs.replace(
     name="openrouter",
     slugs=True,
     keep_alive=b": OPENROUTER PROCESSING\n\n",
-    peek=HeadDecoder(_Head),
+    peek=_peek,
+    parse_request=_parse_request,
     encode_answer=_encode_answer,
     encoder=_Encoder,
     encode_error=_encode_error,
