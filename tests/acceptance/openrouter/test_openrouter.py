@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,9 @@ import openrouter
 import pytest
 from openrouter import components, errors
 
-from acceptance.world import ARGUMENTS, PROVIDERS, SCHEMA, TEXT, World
+from acceptance.world import ARGUMENTS, PROVIDERS, SCHEMA, TEXT, World, configuration
+from support import serve
+from trivium.testing import FakeUpstream
 
 ASK: Any = [{"role": "user", "content": "What is the capital of France?"}]
 TOOLS: Any = [{"type": "function", "function": {"name": "weather", "description": "Look.", "parameters": SCHEMA}}]
@@ -167,3 +170,76 @@ def test_what_is_missing_is_said_in_its_envelope(trivium: World) -> None:
             status,
             True,
         )
+
+
+# ---- what is OpenRouter's own in a request
+
+SERVICE = """
+[[providers]]
+id = "svc"
+access = "routed"
+base_url = "{origin}/v1"
+api_key = "k"
+data = {{ trains = false }}
+"""
+OWN: dict[str, Any] = {
+    "provider": {"order": ["x"], "data_collection": "deny"},
+    "plugins": [{"id": "web"}],
+    "session_id": "s",
+    "usage": {"include": True},
+    "reasoning": {"max_tokens": 2000},
+    "top_k": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def routed(model_home: Path) -> Iterator[World]:
+    """A server that asks a routing service, too."""
+    with FakeUpstream() as up:
+        text = configuration(up) + SERVICE.format(origin=up.origin)
+        with serve(text, home=model_home) as served:
+            yield World(served, up)
+            assert served.process.poll() is None, served.log()
+
+
+@pytest.mark.parametrize("path", ["/api/v1/chat/completions", "/v1/chat/completions"])
+def test_they_reach_a_routing_service_unchanged(routed: World, path: str) -> None:
+    body = {"model": "svc/ok", "messages": ASK, **OWN}
+    done = httpx.post(routed.served.origin + path, json=body, headers={"x-trivium-strict": "1"}, timeout=30)
+    assert done.status_code == 200, done.text
+    sent = routed.last("ok").json
+    assert {name: sent.get(name) for name in OWN} == OWN
+
+
+def test_elsewhere_they_are_told_to_be_dropped(routed: World) -> None:
+    done = post(routed, model="oai/ok", provider={"order": ["x"]}, plugins=[])
+    assert {"provider", "plugins"} <= set(done.headers["x-trivium-dropped"].split(", "))
+    assert not {"provider", "plugins"} & routed.last("ok").json.keys()
+
+
+def post(at: World, **fields: Any) -> httpx.Response:
+    body = {"messages": ASK} | fields
+    return httpx.post(f"{at.served.origin}/api/v1/chat/completions", json=body, timeout=30)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_list_of_models_names_one_and_the_answer_says_which_served(trivium: World, stream: bool) -> None:
+    first = post(trivium, models=["oai/ok", "ant/ok"], stream=stream)
+    assert '"model":"oai/ok"' in first.text
+    served = post(trivium, models=["oai/503", "ant/ok"], stream=stream)
+    assert served.status_code == 200
+    assert '"model":"ant/ok"' in served.text
+    assert '"model":"oai/503"' not in served.text
+
+
+@pytest.mark.parametrize("wish", [{"data_collection": "deny"}, {"zdr": True}])
+@pytest.mark.parametrize("path", ["/api/v1/chat/completions", "/v1/chat/completions"])
+def test_a_wish_for_privacy_keeps_a_request_from_who_promises_nothing(
+    trivium: World, wish: dict[str, Any], path: str
+) -> None:
+    before = trivium.upstream.count()
+    body = {"model": "oai/ok", "messages": ASK, "provider": wish}
+    refused = httpx.post(trivium.served.origin + path, json=body, timeout=30)
+    assert 400 <= refused.status_code < 500
+    assert "ceiling" in refused.text
+    assert trivium.upstream.count() == before
