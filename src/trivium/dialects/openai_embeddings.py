@@ -35,7 +35,9 @@ from trivium.types.usage import Usage
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
-_TOO_LONG = re.compile(r"input \((\d+) tokens\) is too large to process\..*batch size: (\d+)", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"input \((\d{1,9}) tokens\) is too large to process\..{0,200}?batch size: (\d{1,9})", re.IGNORECASE
+)
 """How llama.cpp says, as an error of its own, that a text is longer than the model's window."""
 
 _OWN = frozenset({"input_type", "provider", "truncate_prompt_tokens", "add_special_tokens", "priority"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from time import process_time
 from typing import Any
 
 import msgspec
@@ -214,3 +215,20 @@ def test_every_caller_gets_an_answer_whose_logprobs_are_broken(caller: DialectNa
         assert (response.text, response.choices[0].logprobs) == ("a", None)
         request = Request(model="m", messages=())
         assert get(caller).encode_answer(response, AnswerContext(id="g", model="m", created=1, request=request)).body
+
+
+@pytest.mark.parametrize("words", ["token count ", "input (1 tokens) is too large to process.", "<", "< ", "exceeds "])
+def test_no_words_of_an_upstream_take_long_to_read(words: str) -> None:
+    body = json.dumps({"error": {"message": words * (256 * 1024 // len(words))}}).encode()
+    for name in (
+        "openai_chat",
+        "openai_embeddings",
+        "openai_responses",
+        "anthropic_messages",
+        "cohere_v2",
+        "gemini",
+        "ollama",
+    ):
+        began = process_time()
+        assert get(name).decode_error(400, body)
+        assert process_time() - began < 1

@@ -28,7 +28,7 @@ _STATUS = {word: status for status, word in _WORDS.items() if status != 502} | {
 """The status that a word stands for, where none came (an error inside a 200)."""
 
 _TYPE = "type.googleapis.com/google.rpc."
-_CONTEXT = re.compile(r"token count.*exceeds|exceeds the maximum number of tokens", re.IGNORECASE | re.DOTALL)
+_CONTEXT = re.compile(r"token count.{0,200}?exceeds|exceeds the maximum number of tokens", re.IGNORECASE | re.DOTALL)
 _KEY = re.compile(r"API_KEY_|API key (not valid|expired|not found)", re.IGNORECASE)
 _DAILY = re.compile(r"limit: 0\b")
 _DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s", re.ASCII)
