@@ -145,7 +145,9 @@ def require_vectors(values: msgspec.Raw) -> None:
 
 
 def embedded(start: Start, vectors: list[tuple[int, str | tuple[float, ...]]], usage: Usage | None) -> list[Event]:
-    """A whole answer. Raises UpstreamProtocolError for base64 of no vector."""
+    """A whole answer. Raises UpstreamProtocolError for base64 of no vector, and for numbers that are not the texts'."""
+    if sorted(index for index, _ in vectors) != list(range(len(vectors))):
+        raise UpstreamProtocolError("The upstream numbered its vectors otherwise than the texts.")
     events: list[Event] = [start, *(Embedded(index, _floats(vector)) for index, vector in vectors)]
     return [*events, *([] if usage is None else [UsageReport(usage)]), End()]
 

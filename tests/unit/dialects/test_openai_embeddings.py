@@ -189,6 +189,10 @@ class TestAnswers:
             b'{"data":[{"embedding":"!!!!"}]}',
             b'{"data":[{"embedding":"AADAfw=="}]}',
             b'{"data":[{"index":"0","embedding":[1]}]}',
+            b'{"data":[{"index":7,"embedding":[1]}]}',
+            b'{"data":[{"index":-3,"embedding":[1]},{"index":0,"embedding":[1]}]}',
+            b'{"data":[{"index":0,"embedding":[1]},{"index":0,"embedding":[2]}]}',
+            b'{"data":[{"index":0,"embedding":[1]},{"index":1,"embedding":[2]},{"index":1,"embedding":[3]}]}',
         ],
     )
     def test_broken_answers(self, raw: bytes) -> None:
