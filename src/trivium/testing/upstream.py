@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import ssl
 import sys
 import threading
@@ -286,7 +287,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="print the faults and exit")
     given = parser.parse_args(argv)
     if given.list:
-        print(f"{listing()}\n\n{EPILOGUE}")
+        try:
+            print(f"{listing()}\n\n{EPILOGUE}", flush=True)
+        except BrokenPipeError:  # `| head` has read enough; nothing may be flushed into the closed pipe at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if not (0 <= given.port < 1 << 16 and given.time_scale > 0):
         parser.error("--port is from 0 to 65535, --time-scale more than 0")

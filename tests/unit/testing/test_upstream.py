@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -366,6 +367,15 @@ def test_the_command_lists_the_faults() -> None:
     )
     assert " 11  stall-after-{n} " in done.stdout
     assert "tool+cut-after-2" in done.stdout
+
+
+def test_nobody_need_read_the_whole_list() -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    words = [sys.executable, "-W", "error", "-m", "trivium.testing.upstream", "--list"]
+    done = subprocess.run(words, check=False, stdout=theirs, stderr=subprocess.PIPE, text=True)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("words", [("--port", "99999"), ("--time-scale", "0"), ("--time-scale", "nan")])
