@@ -515,3 +515,22 @@ def test_a_blocked_prompt_is_an_error_of_theirs(trivium: World) -> None:
     with pytest.raises(openai.BadRequestError, match="PROHIBITED_CONTENT") as caught:
         trivium.openai().chat.completions.create(model="gem/400-filter", messages=[{"role": "user", "content": ASK}])
     assert caught.value.code == "content_policy_violation"
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("/v1beta/models/gem%2F..%2F..%2Fv1%2Ffiles:generateContent", None),
+        ("/v1beta/models/gem/%252e%252e/%252e%252e/admin:generateContent", None),
+        ("/v1/chat/completions", "gem/../../../x"),
+        ("/v1/chat/completions", "gem/%2e%2e/%2e%2e/admin"),
+    ],
+)
+def test_a_models_name_leads_our_key_nowhere_else(trivium: World, path: str, model: str | None) -> None:
+    before = len(trivium.upstream.requests)
+    said: Any = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+    if model:
+        said = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+    answer = httpx2.post(f"{trivium.served.origin}{path}", json=said, headers={"x-goog-api-key": "any"})
+    assert (answer.status_code, "segment" in answer.text) == (400, True)
+    assert len(trivium.upstream.requests) == before
