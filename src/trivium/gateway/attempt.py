@@ -139,7 +139,10 @@ class Attempt(msgspec.Struct, eq=False):
             return self.binding.payload(body, exchange.wish.forwarded, stream=self.stream)
         request = msgspec.structs.replace(exchange.canonical(), model=self.endpoint.model)
         if isinstance(request, Request):
-            request = msgspec.structs.replace(request, stream=self.stream, include_usage=row.stream_usage)
+            routed = self.endpoint.access == "routed"
+            request = msgspec.structs.replace(
+                request, stream=self.stream, include_usage=row.stream_usage, routed=routed
+            )
         built = dialect.build_request(request)
         exchange.refuse_losses(built.losses)
         self._losses = built.losses
@@ -252,9 +255,10 @@ class Attempt(msgspec.Struct, eq=False):
         exchange = self.exchange
         if exchange.dialect is None:
             return ObjectTarget(self) if exchange.stream else ResponseTarget(self, exchange.request)
+        tells = exchange.dialect.slugs and exchange.fallback  # its callers are told which model has served
         context = AnswerContext(
             id=exchange.id,
-            model=exchange.model,
+            model=self.endpoint.id if tells else exchange.model,
             created=exchange.time_ms // 1000,
             include_usage=exchange.wants_usage,
             input_tokens_estimate=exchange.input_tokens,
