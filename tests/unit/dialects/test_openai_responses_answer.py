@@ -495,6 +495,8 @@ class TestDecodeStream:
         last = said("function_call_arguments.done", output_index=0, arguments='{"a": 1}')
         late = numbered(STARTED, begun(0, CALL | {"arguments": ""}), last, done(0, CALL), COMPLETED)
         assert fold(decoded(late)).choices[0].message.parts == (PARTS[3],)
+        unbegun = numbered(STARTED, last | {"delta": "{"}, done(0, CALL), COMPLETED)
+        assert fold(decoded(unbegun)).choices[0].message.parts == (PARTS[3],)
         assert without_pings(decoded(numbered(*PLAIN, text_delta("a"), done(0, MESSAGE))))[2:4] == [
             CitationDelta(citation=CITATION),
             LogprobsDelta(content=[LOGPROB]),
@@ -502,7 +504,10 @@ class TestDecodeStream:
 
     def test_strange_events_are_signs_of_life(self) -> None:
         strange = [said("new.thing", delta=3), {"type": "keepalive"}, begun(1, {"type": "new", "arguments": {}})]
-        assert decoded(b": hi\n\n" + numbered(*strange)) == [Ping()] * 4
+        kinds = ("output_text", "refusal", "reasoning_text", "reasoning_summary_text", "function_call_arguments")
+        strange += [said(f"{kind}.delta", output_index=0, delta=delta) for kind in kinds for delta in (None, 5, "")]
+        seen = decoded(b": hi\n\n" + numbered(*strange))
+        assert (seen[:4], without_pings(seen)) == ([Ping()] * 4, [])
         decoder = DIALECT.decoder()
         assert decoder.feed(b'data: {"type":5}\n\ndata: nope\n\ndata: {}\n\n') == []
         assert decoder.malformed == 3

@@ -221,7 +221,7 @@ class TestParse:
             ("rcrc", ["rcrc"]),
             ("cmc", ["cmc"]),
             ("mcm", ["mcm"]),
-            ("cmrm", ["cmrm"]),
+            ("cmmmrm", ["cmmmrm"]),
             ("ccoo", ["cc", "oo"]),
             ("cocom", ["c", "o", "c", "o", "m"]),
             ("cumo", ["c", "u", "m", "o"]),

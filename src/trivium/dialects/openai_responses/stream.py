@@ -42,6 +42,10 @@ class WireEvent(msgspec.Struct, frozen=True):
     message: Any = None
 
     @property
+    def text(self) -> str:
+        return self.delta if isinstance(self.delta, str) else ""
+
+    @property
     def number(self) -> int:
         """Its place in the stream; -1 where that is not told."""
         number = self.sequence_number
@@ -169,16 +173,16 @@ class ResponsesDecoder(SSEDecoder):
             case "response.output_text.delta":
                 return self._text(wire)
             case "response.function_call_arguments.delta":
-                return self._arguments(wire, wire.delta)
-            case "response.function_call_arguments.done" if self._items.is_new(wire.output_index, 0, "arguments"):
-                return self._arguments(wire, wire.arguments)
-            case "response.reasoning_text.delta":
+                return self._arguments(wire, wire.text)
+            case "response.function_call_arguments.done":
+                return self._arguments(wire, wire.arguments, whole=True)
+            case "response.reasoning_text.delta" if wire.text:
                 return [self._thought(wire, "thought", wire.content_index)]
-            case "response.reasoning_summary_text.delta":
+            case "response.reasoning_summary_text.delta" if wire.text:
                 return [self._thought(wire, "summary", wire.summary_index)]
-            case "response.refusal.delta":
+            case "response.refusal.delta" if wire.text:
                 self._items.is_new(wire.output_index, wire.content_index, "text")
-                return [ev.RefusalDelta(str(wire.delta))]
+                return [ev.RefusalDelta(wire.text)]
             case "response.output_text.annotation.added" if wire.annotation is not None:
                 self._items.is_new(wire.output_index, wire.content_index, "notes")
                 block = self._items.block(wire.output_index, wire.content_index)
@@ -201,24 +205,25 @@ class ResponsesDecoder(SSEDecoder):
     def _text(self, wire: WireEvent) -> list[Event]:
         index, part = wire.output_index, wire.content_index
         events: list[Event] = []
-        if isinstance(wire.delta, str) and wire.delta:
+        if wire.text:
             self._items.is_new(index, part, "text")
-            events.append(ev.TextDelta(wire.delta, block=self._items.block(index, part)))
+            events.append(ev.TextDelta(wire.text, block=self._items.block(index, part)))
         if logprobs := logprobs_of(wire.logprobs):
             self._items.is_new(index, part, "logprobs")
             events.append(ev.LogprobsDelta(content=logprobs))
         return events
 
-    def _arguments(self, wire: WireEvent, text: Any) -> list[Event]:
+    def _arguments(self, wire: WireEvent, text: Any, *, whole: bool = False) -> list[Event]:
+        """Those of a call that never began come with its end."""
         number = self._items.calls.get(wire.output_index)
         if number is None or not isinstance(text, str) or not text:
             return []
-        self._items.is_new(wire.output_index, 0, "arguments")
-        return [ev.ToolCallDelta(index=number, arguments=text)]
+        is_new = self._items.is_new(wire.output_index, 0, "arguments")
+        return [ev.ToolCallDelta(index=number, arguments=text)] if is_new or not whole else []
 
     def _thought(self, wire: WireEvent, kind: str, part: int) -> Event:
         """Parts of a thought are one text elsewhere."""
-        index, text = wire.output_index, str(wire.delta)
+        index, text = wire.output_index, wire.text
         if self._parts.setdefault((index, kind), part) != part:
             self._parts[index, kind] = part
             text = SEPARATOR + text
