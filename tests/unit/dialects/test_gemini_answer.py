@@ -106,6 +106,7 @@ class TestDecode:
                 {"text": "b", "thoughtSignature": "BBBB"},
                 {"functionCall": {"name": "f", "args": {"x": 1}}, "thoughtSignature": "CCCC"},
                 {"functionCall": {"id": "given", "name": "g"}},
+                {"functionCall": {"name": "h", "args": None}},
                 {"executableCode": {"code": "1"}},
                 {"inlineData": {"mimeType": "audio/L16", "data": "AAAA"}},
                 logprobsResult={
@@ -126,6 +127,7 @@ class TestDecode:
             Reasoning(signature="BBBB", format=FORMAT),
             ToolCall(id="call_r1_0_0", name="f", arguments='{"x": 1}', signature="CCCC"),
             ToolCall(id="given", name="g"),
+            ToolCall(id="call_r1_0_2", name="h"),
             Audio(data="AAAA", format=""),
         )
         assert (choice.finish_reason, choice.native_finish_reason) == ("tool_calls", "STOP")
@@ -323,6 +325,7 @@ class TestStream:
             b"{",
             b'{"candidates":[1]}',
             b'{"candidates":[{"content":{"parts":[{"functionCall":{}}]}}]}',
+            b'{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{"a":"\xff"}}}]}}]}',
             b"\xff",
         ],
     )
@@ -700,12 +703,35 @@ class TestErrors:
         body = json.loads(DIALECT.encode_error(error, "gen-1"))["error"]
         assert (body["code"], body["status"], body["message"]) == (status, word, str(error))
         details = {detail["@type"].rpartition(".")[2]: detail for detail in body["details"]}
-        assert details["ErrorInfo"]["reason"] == error.kind.upper()
+        assert (details["ErrorInfo"]["reason"], details["ErrorInfo"]["domain"]) == (error.kind.upper(), "trivium")
         assert details["ErrorInfo"]["metadata"] == {"requestId": "gen-1"}
         if error.param:
             assert details["BadRequest"]["fieldViolations"][0]["field"] == error.param
         if error.retry_after_s:
             assert details["RetryInfo"]["retryDelay"] == "2s"
+
+    @pytest.mark.parametrize(
+        ("status", "word"),
+        [
+            (400, "INVALID_ARGUMENT"),
+            (401, "UNAUTHENTICATED"),
+            (402, "FAILED_PRECONDITION"),
+            (403, "PERMISSION_DENIED"),
+            (404, "NOT_FOUND"),
+            (429, "RESOURCE_EXHAUSTED"),
+            (499, "CANCELLED"),
+            (500, "INTERNAL"),
+            (503, "UNAVAILABLE"),
+            (504, "DEADLINE_EXCEEDED"),
+        ],
+    )
+    def test_words(self, status: int, word: str) -> None:
+        kind: Any = type("Kind", (TriviumError,), {"status": status})
+        assert json.loads(DIALECT.encode_error(kind("x"), ""))["error"]["status"] == word
+        within = streamed({"error": {"message": "m", "status": word}})[-1]
+        outside = DIALECT.decode_error(status, b'{"error":{"message":"m","status":"%b"}}' % word.encode())
+        assert isinstance(within, Failure)
+        assert (type(within.error), within.error.upstream_status) == (type(outside), status)  # type: ignore[attr-defined]
 
     def test_every_status_of_ours_has_a_word(self) -> None:
         leaves = [kind for kind in all_kinds(TriviumError) if not kind.__subclasses__()]

@@ -89,6 +89,7 @@ class TestPeek:
             ({"response_mime_type": "application/json", "response_schema": {}}, {"json_schema"}),
             ({"responseJsonSchema": {"type": "object"}}, {"json_schema"}),
             ({"maxOutputTokens": "12"}, set[str]()),
+            ({"maxOutputTokens": 0}, set[str]()),
         ],
     )
     def test_needs(self, config: dict[str, Any], needs: set[str]) -> None:
@@ -101,6 +102,7 @@ class TestPeek:
             (b"{", None),
             (b"[]", None),
             (b'\xff{"contents":[1]}', None),
+            (b'{"contents":[{"parts":[{"text":"\xff"}]}]}', None),
             (b"{}", "contents"),
             (body(contents=[]), "contents"),
             (body(contents="hi"), "contents"),
@@ -213,6 +215,7 @@ class TestParse:
         assert json.loads(call.parts[0].arguments) == {"inline_data": {"x_y": 1}}
         assert isinstance(answer.parts[0], ToolResult)
         assert answer.parts[0].parts == (Text('{"file_data":2}'),)
+        assert parsed(labels={"a_b": "c_d"}).extra == {"labels": {"a_b": "c_d"}}
 
     def test_what_repeats_may_stand_alone(self) -> None:
         request = parsed(
@@ -224,13 +227,16 @@ class TestParse:
         assert [tool.name for tool in request.tools] == ["f"]
 
     def test_roles(self) -> None:
-        contents = [{"role": role, "parts": [{"text": "x"}]} for role in ("user", "model", "function")]
-        assert [message.role for message in parsed(contents=contents).messages] == ["user", "assistant", "user"]
+        contents = [{"role": role, "parts": [{"text": "x"}]} for role in ("user", "model", "function", "tool")]
+        roles = [message.role for message in parsed(contents=contents).messages]
+        assert roles == ["user", "assistant", "user", "user"]
 
     def test_media(self) -> None:
         assert parts_of(
             {"inlineData": {"mimeType": "image/png", "data": "-_8"}},
             {"inlineData": {"mimeType": "audio/mpeg", "data": "AAAA"}},
+            {"inlineData": {"mimeType": "audio/x-wav", "data": "AAAA"}},
+            {"inlineData": {"mimeType": "audio/wave", "data": "AAAA"}},
             {"inlineData": {"mimeType": "audio/L16;rate=24000", "data": "AAAA"}},
             {"inlineData": {"mimeType": "application/pdf", "data": "AAAA", "displayName": "a.pdf"}},
             {"fileData": {"fileUri": "https://e.test/a.JPG?x=1"}},
@@ -241,6 +247,8 @@ class TestParse:
         ) == (
             Image(data="+/8=", media_type="image/png"),
             Audio(data="AAAA", format="mp3"),
+            Audio(data="AAAA", format="wav"),
+            Audio(data="AAAA", format="wav"),
             Audio(data="AAAA", format="L16"),
             File(data="AAAA", media_type="application/pdf", name="a.pdf"),
             Image(url="https://e.test/a.JPG?x=1"),
@@ -332,6 +340,9 @@ class TestParse:
             ({"thinkingBudget": -1, "includeThoughts": True}, ReasoningOptions()),
             ({"thinkingBudget": 512, "includeThoughts": True}, ReasoningOptions(budget_tokens=512)),
             ({"thinkingLevel": "minimal", "includeThoughts": True}, ReasoningOptions(effort="minimal")),
+            ({"thinkingLevel": "LOW"}, ReasoningOptions(effort="low", exclude=True)),
+            ({"thinkingLevel": "MEDIUM"}, ReasoningOptions(effort="medium", exclude=True)),
+            ({"thinkingLevel": "XHIGH"}, ReasoningOptions(effort="xhigh", exclude=True)),
             ({"thinkingLevel": "THINKING_LEVEL_UNSPECIFIED", "includeThoughts": True}, ReasoningOptions()),
         ],
     )
@@ -342,6 +353,7 @@ class TestParse:
         ("calling", "choice"),
         [
             ({"mode": "AUTO"}, ToolChoice("auto")),
+            ({"mode": "MODE_UNSPECIFIED"}, ToolChoice("auto")),
             ({"mode": "none"}, ToolChoice("none")),
             ({"mode": "ANY"}, ToolChoice("required")),
             ({"mode": "ANY", "allowedFunctionNames": ["f"]}, ToolChoice("named", "f")),
@@ -498,6 +510,8 @@ class TestSchema:
                     "d": {"type": "STRING", "enum": ["x"], "format": "enum", "nullable": True, "example": "x"},
                     "e": {"ref": "#/$defs/E"},
                     "f": {"type": "TYPE_UNSPECIFIED", "additional_properties": {"type": "BOOLEAN"}},
+                    "g": {"allOf": [{"type": "STRING", "minLength": "1"}], "maxLength": "2", "not": {"type": "NULL"}},
+                    "h": {"prefix_items": [{"type": "STRING"}], "min_properties": "1", "maxProperties": "2"},
                 },
                 "defs": {"E": {"type": "STRING"}},
                 "propertyOrdering": ["f", "gone", "b"],
@@ -512,6 +526,8 @@ class TestSchema:
                 "c": {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]},
                 "d": {"type": ["string", "null"], "enum": ["x", None], "examples": ["x"]},
                 "e": {"$ref": "#/$defs/E"},
+                "g": {"allOf": [{"type": "string", "minLength": 1}], "maxLength": 2, "not": {"type": "null"}},
+                "h": {"prefixItems": [{"type": "string"}], "minProperties": 1, "maxProperties": 2},
             },
             "$defs": {"E": {"type": "string"}},
             "required": ["b"],
@@ -643,6 +659,11 @@ class TestBuild:
             ("gemini-2.5-flash", {"effort": "low"}, {"thinkingBudget": 1024}, set[str]()),
             ("models/gemini-2.5-pro", {"effort": "xhigh"}, {"thinkingBudget": 24576}, {"reasoning.effort"}),
             ("gemini-2.0-flash", {"effort": "none"}, {"thinkingBudget": 0}, set[str]()),
+            ("gemini-2.5-flash", {"effort": "minimal"}, {"thinkingBudget": 1024}, {"reasoning.effort"}),
+            ("gemini-2.5-flash", {"effort": "medium"}, {"thinkingBudget": 8192}, set[str]()),
+            ("gemini-2.5-flash", {"effort": "high"}, {"thinkingBudget": 24576}, set[str]()),
+            ("gemini-2.5-flash", {"effort": "max"}, {"thinkingBudget": 24576}, {"reasoning.effort"}),
+            ("gemini-3-pro", {"summary": "auto"}, {}, set[str]()),
             ("gemini-3-pro", {"effort": "none"}, {"thinkingLevel": "MINIMAL"}, {"reasoning.effort"}),
             ("gemini-3-pro", {"effort": "medium"}, {"thinkingLevel": "MEDIUM"}, set[str]()),
             ("gemini-20", {"effort": "low"}, {"thinkingLevel": "LOW"}, set[str]()),
@@ -656,6 +677,17 @@ class TestBuild:
         wire, lost = built(asking(model=model, reasoning=ReasoningOptions(**options)))
         assert wire["generationConfig"]["thinkingConfig"] == thinking | {"includeThoughts": True}
         assert lost == losses
+
+    @pytest.mark.parametrize("mode", ["auto", "none", "required"])
+    def test_modes(self, mode: Any) -> None:
+        wire, losses = built(asking(tools=(Tool(name="f"),), tool_choice=ToolChoice(mode)))
+        word = {"auto": "AUTO", "none": "NONE", "required": "ANY"}[mode]
+        assert (wire["toolConfig"], losses) == ({"functionCallingConfig": {"mode": word}}, set())
+
+    @pytest.mark.parametrize("tier", ["flex", "priority", "default"])
+    def test_tiers(self, tier: str) -> None:
+        wire, losses = built(asking(service_tier=tier))
+        assert (wire["serviceTier"], losses) == ({"default": "standard"}.get(tier, tier), set())
 
     def test_thoughts(self) -> None:
         parts, losses = written(
@@ -720,6 +752,8 @@ class TestBuild:
             Audio(data="AAAA", format="wav"),
             File(data="AAAA", media_type="text/plain", name="n"),
             File(url="https://e.test/a.pdf"),
+            File(url="https://e.test/a.mp4?b"),
+            File(url="https://e.test/a.txt"),
             File(file_id="files/x"),
             role="user",
         )
@@ -730,6 +764,8 @@ class TestBuild:
             {"inlineData": {"mimeType": "audio/wav", "data": "AAAA"}},
             {"inlineData": {"mimeType": "text/plain", "data": "AAAA", "displayName": "n"}},
             {"fileData": {"fileUri": "https://e.test/a.pdf", "mimeType": "application/pdf"}},
+            {"fileData": {"fileUri": "https://e.test/a.mp4?b", "mimeType": "video/mp4"}},
+            {"fileData": {"fileUri": "https://e.test/a.txt", "mimeType": "text/plain"}},
             {"fileData": {"fileUri": "files/x"}},
         ]
         assert losses == set()
@@ -778,6 +814,7 @@ class TestPass:
         ({"parts": {"inline_data": {"mime_type": "audio/wav", "data": "AA"}}}, Media(frozenset({"audio"}), 2)),
         ([{"parts": [{"fileData": {"fileUri": "https://e.test/a.png"}}]}], Media(frozenset({"images"}))),
         ([{"parts": [{"file_data": {"file_uri": "gs://x"}}]}], Media(frozenset({"files"}))),
+        ([{"parts": [{"file_data": {"file_uri": "gs://x.mp3#t"}}]}], Media(frozenset({"audio"}))),
         (
             [
                 {

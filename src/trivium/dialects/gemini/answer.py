@@ -196,7 +196,6 @@ def read_answer(body: bytes) -> PassedAnswer:
 
 def _decoded(decoder: msgspec.json.Decoder[_A], body: bytes) -> _A:
     try:
-        body.decode()  # what is kept raw is not checked by the decoder
         answer = decoder.decode(body)
     except BROKEN as error:
         raise UpstreamProtocolError(f"The upstream's answer is none of its dialect: {error}") from None

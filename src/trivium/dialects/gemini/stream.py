@@ -34,7 +34,6 @@ class GenerateDecoder(SSEDecoder):
         return texts
 
     def _frame(self, frame: Frame) -> list[Event]:
-        frame.data.decode()  # what is kept raw is not checked by the decoder
         chunk = CHUNK.decode(frame.data)
         failure = chunk.failure()
         if failure is not None:
