@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,23 @@ ROUTES = [
     {"name": "second", "targets": ["oai/503", "ant/ok"], "retries": 0},
     {"name": "homely", "targets": ["oai/ok"], "data_class": "premises"},
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tidied() -> Iterator[None]:
+    """What some vendors' clients leave behind (a loop of the main thread, a pool) goes here, not in a later test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            loop = asyncio.get_event_loop_policy().get_event_loop()
+        except RuntimeError:
+            pass  # nobody left one
+        else:
+            if not loop.is_running():
+                loop.close()
+            asyncio.set_event_loop(None)
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
