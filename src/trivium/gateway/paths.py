@@ -81,6 +81,7 @@ _PASSED = (
 """What is no chat and passes as it is; the group is the path under a base URL."""
 PLAN = b"/v1/plan"
 HEALTH, READY = b"/health", b"/ready"
+_OURS = {HEALTH: "health", READY: "ready", b"/": "home"}
 _GET, _POST = (b"GET", b"HEAD"), (b"POST",)
 _OLLAMA = {
     b"version": _GET,
@@ -119,29 +120,35 @@ class Place(msgspec.Struct, frozen=True):
     """What the path or its query names beside."""
 
 
+Row = tuple[str, str, tuple[bytes, ...], str]
+"""Kind, dialect by its name, methods and detail of a place: a dialect is loaded when its first caller comes."""
+
+
 @cache
-def table() -> dict[bytes, Place]:
+def table() -> dict[bytes, Row]:
     """Every path of the data plane that is always the same."""
-    openai = dialect_named("openai_chat")
-    places = {path: Place("generate", dialect_named(name), (b"POST",)) for path, name in GENERATE.items()}
-    places |= {path: Place("count", dialect_named(name), _POST) for path, name in COUNTS.items()}
-    places |= {path: Place("models", dialect_named(name), _GET) for path, name in MODELS.items()}
-    places |= {path: Place(kind, dialect_named("openrouter"), _GET) for path, kind in LOOKUPS.items()}
-    places[PLAN] = Place("plan", openai, (b"POST",))
-    places[HEALTH] = Place("health", openai, _GET)
-    places[READY] = Place("ready", openai, _GET)
-    places |= {path: Place("loads", dialect_named(name), _POST) for path, name in LOADS.items()}
-    ollama = dialect_named("ollama")
-    places |= {b"/api/" + ask: Place("ollama", ollama, how, detail=ask.decode()) for ask, how in _OLLAMA.items()}
-    places[b"/"] = Place("home", openai, _GET)
-    return places
+    rows: dict[bytes, Row] = {path: ("generate", name, _POST, "") for path, name in GENERATE.items()}
+    rows |= {path: ("count", name, _POST, "") for path, name in COUNTS.items()}
+    rows |= {path: ("models", name, _GET, "") for path, name in MODELS.items()}
+    rows |= {path: (kind, "openrouter", _GET, "") for path, kind in LOOKUPS.items()}
+    rows |= {path: ("loads", name, _POST, "") for path, name in LOADS.items()}
+    rows |= {b"/api/" + ask: ("ollama", "ollama", how, ask.decode()) for ask, how in _OLLAMA.items()}
+    rows[PLAN] = ("plan", "openai_chat", _POST, "")
+    rows |= {path: (kind, "openai_chat", _GET, "") for path, kind in _OURS.items()}
+    return rows
+
+
+@cache
+def _always(path: bytes) -> Place:
+    kind, name, methods, detail = table()[path]
+    return Place(kind, dialect_named(name), methods, detail=detail)
 
 
 def find(path: bytes, query: bytes) -> Place | None:
     """What is at a path. Raises InvalidRequest for a query that it cannot serve."""
-    place = table().get(path)
-    if place is None:
+    if path not in table():
         return _asked(path, query) or _passed(path, query) or _about_model(path)
+    place = _always(path)
     if place.kind == "generation":
         asked = urllib.parse.parse_qs(query.decode("latin-1")).get("id")
         if not asked:
