@@ -65,9 +65,7 @@ def examine(config: Config) -> dict[str, Any]:
         "config": {"file": str(config.file) if config.file else None, "trusted": config.trusted, "notes": config.notes},
         "offline": config.offline,
         "keys": [
-            {"provider": id_, "from": bound.credential_from}
-            for id_, bound in config.providers.items()
-            if bound.has_key
+            {"provider": id_, "from": bound.credential_from} for id_, bound in config.providers.items() if bound.has_key
         ],
         # Their values may hold a password.
         "environment": [n for n in (*_PROXY_NAMES, *_CA_NAMES) if os.environ.get(n) or os.environ.get(n.upper())],
