@@ -102,7 +102,7 @@ def main() -> None:
             print(f"| `{name}` | {title} | {' | '.join(f'{us:,.1f}' for us in costs)} | {ratio:.1f} |", flush=True)
             if ratio > 30:
                 steep.append(f"{name}: {title}")
-    print(f"\nSteeper than linear: {', '.join(steep) or 'none'}. {msgspec.__name__} {msgspec.__version__}.")
+    print(f"\nSteeper than linear: {', '.join(steep) or 'none'}. msgspec {msgspec.__version__}.")
 
 
 if __name__ == "__main__":

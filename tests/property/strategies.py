@@ -7,6 +7,7 @@ order reasoning, content, tool calls; a user message holds either tool results o
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterator
 
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -123,3 +124,10 @@ def requests(draw: st.DrawFn) -> Request:
         stop=tuple(draw(st.lists(NAMES, max_size=3))),
         user=draw(st.none() | NAMES),
     )
+
+
+def pieces(text: str) -> Iterator[str]:
+    """A text in one or two pieces, as a stream says it."""
+    yield text[:2]
+    if text[2:]:
+        yield text[2:]

@@ -11,7 +11,7 @@ import msgspec
 from trivium.errors import TriviumError, UpstreamError, UpstreamProtocolError
 from trivium.types.event import End, Event, Failure, Ping, TextDelta
 from trivium.types.usage import Usage
-from trivium.wire.json import BROKEN
+from trivium.wire.json import BROKEN, is_utf8
 from trivium.wire.ndjson import LineCutter, NDJSONParser, PlainLines
 from trivium.wire.sse import Frame, FrameCutter, LimitExceeded, SSEParser, Template
 
@@ -77,7 +77,7 @@ class _Decoder(ABC, Generic[F]):
         if self.place is None:
             return []
         texts = self._texts(data)
-        return texts if data.isascii() or _is_utf8(data) else []
+        return texts if data.isascii() or is_utf8(data) else []
 
     def close(self) -> list[Event]:
         """`End` where only the marker is missing; nothing where the stream was cut."""
@@ -230,14 +230,6 @@ class NDJSONMeter(_Meter):
 
 def _none(_data: bytes) -> int:
     return 0
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _unreadable(error: LimitExceeded) -> UpstreamProtocolError:

@@ -88,6 +88,7 @@ class Exchange(msgspec.Struct, eq=False):
     data_class: DataClass
     strict: bool
     timeout_s: float | None
+    operation: Operation
     head: Head | None = None
     request: AnyRequest | None = None
     media: Media | None = None
@@ -138,10 +139,6 @@ class Exchange(msgspec.Struct, eq=False):
     def objects(self) -> ObjectSink:
         """Its sink, where it has none."""
         return self.sink  # pyright: ignore[reportReturnType]
-
-    @property
-    def operation(self) -> Operation:
-        return self.dialect.operation if self.dialect else self.request.operation if self.request else "chat"
 
     @property
     def auto(self) -> bool:
@@ -239,7 +236,14 @@ class Exchange(msgspec.Struct, eq=False):
             self.sink.fail(self, error)
 
 
-def opened(runtime: Runtime, sink: WireSink | ObjectSink, dialect: Dialect | None, body: bytes, wish: Wish) -> Exchange:
+def opened(
+    runtime: Runtime,
+    sink: WireSink | ObjectSink,
+    dialect: Dialect | None,
+    body: bytes,
+    wish: Wish,
+    operation: Operation,
+) -> Exchange:
     """A request that has arrived."""
     snapshot, time_ms, now = runtime.snapshot, time_ns() // 1_000_000, runtime.now()
     exchange = Exchange(
@@ -258,6 +262,7 @@ def opened(runtime: Runtime, sink: WireSink | ObjectSink, dialect: Dialect | Non
         max(wish.data_class, snapshot.config.policy.data_class),
         wish.strict,
         wish.timeout_s,
+        operation,
     )
     runtime.opened(exchange)
     return exchange

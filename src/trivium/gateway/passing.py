@@ -64,7 +64,7 @@ def begin(
     """Take a request; its answer goes to the connection. Raises InvalidRequest for headers of ours that are wrong."""
     asked = wish_of({**fields, b"content-type": _JSON}, place, key)
     sink = _Sink(connection, extra)
-    exchange = opened(runtime, sink, place.dialect, call.body, asked)
+    exchange = opened(runtime, sink, place.dialect, call.body, asked, place.dialect.operation)
     take(exchange, partial(_enter, call=call))
     sink.follow(exchange)
 

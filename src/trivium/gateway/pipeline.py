@@ -46,14 +46,14 @@ LEARN_S_MAX = 5.0
 
 def begin(runtime: Runtime, sink: WireSink, dialect: Dialect, body: bytes, wish: Wish) -> Exchange:
     """Take a request in a caller's dialect; its answer or its error goes to `sink`."""
-    exchange = opened(runtime, sink, dialect, body, wish)
+    exchange = opened(runtime, sink, dialect, body, wish, dialect.operation)
     take(exchange, enter)
     return exchange
 
 
 def begin_request(runtime: Runtime, sink: ObjectSink, request: AnyRequest, wish: Wish) -> Exchange:
     """Take a request of a caller in the same process, as an object."""
-    exchange = opened(runtime, sink, None, b"", wish)
+    exchange = opened(runtime, sink, None, b"", wish, request.operation)
     exchange.request = request
     exchange.model = request.model
     exchange.wants_usage = True

@@ -40,6 +40,7 @@ from trivium.types.request import Request
 from trivium.types.response import Fold, Response
 from trivium.types.retrieval import AnyRequest, answered
 from trivium.types.usage import Usage
+from trivium.wire.json import is_utf8
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 HELD_BYTES_MAX = 16 * 1024 * 1024
@@ -153,7 +154,7 @@ class PassedAnswer(_Gathering, Relay):
 
     def end(self) -> None:
         body = self._whole()
-        if not (body.isascii() or _is_utf8(body)):
+        if not (body.isascii() or is_utf8(body)):
             raise UpstreamProtocolError("The upstream's answer is not UTF-8, so it is no JSON.")
         read = self._dialect.read_answer(body)
         self.content = True
@@ -249,14 +250,6 @@ class PassedStream(Relay):
         if not self._released:
             rest = b"".join(self._held) + rest
         self._outlet.complete(rest)
-
-
-def _is_utf8(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _usd(nanos: int) -> bytes:

@@ -247,20 +247,29 @@ class Runtime:
         """Have the owner start an engine, or fetch a token; `ready` is called when it is there, or cannot be had."""
 
         async def start() -> None:
-            try:
-                if endpoint.engine is not None:
-                    await self._start_engine(endpoint, endpoint.engine, exchange.snapshot)
-                elif command := exchange.snapshot.token_command(endpoint):
-                    await self.tokens.fetch(endpoint.provider.id, command)
-            except TriviumError as error:
-                ready(exchange, error)
-            except Exception as error:
-                self.report(error)
-                ready(exchange, InternalError("An internal error."))
-            else:
-                ready(exchange, None)
+            if endpoint.engine is not None:
+                await self._start_engine(endpoint, endpoint.engine, exchange.snapshot)
+            elif command := exchange.snapshot.token_command(endpoint):
+                await self.tokens.fetch(endpoint.provider.id, command)
 
-        return self.task(start())
+        return self.task(self._readied(start, exchange, ready))
+
+    async def _readied(
+        self,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        exchange: Exchange,
+        ready: Callable[[Exchange, TriviumError | None], None],
+    ) -> None:
+        """Do what an exchange waits for, and tell it, whatever comes of it."""
+        try:
+            await work()
+        except TriviumError as error:
+            ready(exchange, error)
+        except Exception as error:
+            self.report(error)
+            ready(exchange, InternalError("An internal error."))
+        else:
+            ready(exchange, None)
 
     async def _start_engine(self, endpoint: Endpoint, engine: str, snapshot: Snapshot) -> None:
         running = await self.owner.ensure(engine, snapshot.config.engines.get(engine))
@@ -278,20 +287,12 @@ class Runtime:
         async def fetch() -> None:
             from trivium.gateway import images
 
-            offline = exchange.snapshot.config.offline
-            try:
-                exchange.request = await self.loop.run_in_executor(
-                    None, images.inlined, request, exchange.data_class, images.client(offline)
-                )
-            except TriviumError as error:
-                ready(exchange, error)
-            except Exception as error:
-                self.report(error)
-                ready(exchange, InternalError("An internal error."))
-            else:
-                ready(exchange, None)
+            client = images.client(exchange.snapshot.config.offline)
+            exchange.request = await self.loop.run_in_executor(
+                None, images.inlined, request, exchange.data_class, client
+            )
 
-        return self.task(fetch())
+        return self.task(self._readied(fetch, exchange, ready))
 
     def settled(
         self,

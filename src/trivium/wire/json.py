@@ -23,6 +23,15 @@ def raw(value: object) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(value))
 
 
+def is_utf8(data: bytes) -> bool:
+    """Whether bytes are UTF-8; where they are likely ASCII, `data.isascii()` says so sooner."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def join(values: Mapping[str, object]) -> bytes:
     """The object with these members."""
     return msgspec.json.encode(values)

@@ -9,9 +9,7 @@ import pytest
 from trivium import dialects, errors
 from trivium.dialects.base import AnswerContext
 
-NAMES = sorted(
-    name for names in ("_NAMES", "_COUNTS", "_RETRIEVAL", "_PROFILES") for name in getattr(dialects, names, ())
-)
+NAMES = sorted(dialects.MODULES)
 OURS = [
     errors.UpstreamAuthError("The upstream refused our credential (401).", upstream_status=401, provider_code="x"),
     errors.UpstreamAuthError("The upstream refused our credential (403).", upstream_status=403),
