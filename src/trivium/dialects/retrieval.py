@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
 import struct
@@ -158,7 +157,7 @@ def _floats(vector: str | tuple[float, ...]) -> tuple[float, ...]:
     try:
         data = base64.b64decode(vector, validate=True)
         found = struct.unpack(f"<{len(data) // 4}f", data)
-    except (binascii.Error, struct.error):
+    except (ValueError, struct.error):
         raise UpstreamProtocolError("The upstream sent base64 that is no vector.") from None
     if not all(map(math.isfinite, found)):
         raise UpstreamProtocolError("The upstream sent a vector with numbers that are none.")

@@ -155,12 +155,12 @@ def test_one_that_hangs_is_ended_with_what_it_has_started(tmp_path: Path, monkey
 def test_one_that_leaves_something_behind_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token, "LAST_WORDS_S", 0.2)
     code = "import subprocess; p = subprocess.Popen(['sleep', '2'], start_new_session=True); print('tok', flush=True)"
+    others = set(threading.enumerate())
     began = time.monotonic()
     assert fetch(tmp_path, code).secret.reveal() == "tok"
     assert time.monotonic() - began < 2
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon:
-            thread.join(10)
+    for reader in set(threading.enumerate()) - others:
+        reader.join(10)
 
 
 def test_it_can_be_ended_from_outside(tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ class TestAnswers:
             b'{"data":[{"embedding":["a"]}]}',
             b'{"data":[{"embedding":"AAA"}]}',
             b'{"data":[{"embedding":"!!!!"}]}',
+            b'{"data":[{"embedding":"\\u0080AAA"}]}',
             b'{"data":[{"embedding":"AADAfw=="}]}',
             b'{"data":[{"index":"0","embedding":[1]}]}',
             b'{"data":[{"index":7,"embedding":[1]}]}',
