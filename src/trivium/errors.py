@@ -275,6 +275,12 @@ class UpstreamRefused(UpstreamError):
     kind, status, retryable, exit_code = "content_policy_violation", 400, False, EXIT_FAILED
 
 
+class UpstreamDiffers(UpstreamError):
+    """It was to go on with another's answer, and says something else."""
+
+    kind, retryable, exit_code = "upstream_differs", False, EXIT_FAILED
+
+
 class UpstreamRejected(UpstreamError):
     kind, status, retryable, exit_code = "upstream_rejected", 400, False, EXIT_FAILED
 

@@ -24,6 +24,7 @@ from trivium.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from trivium.gateway import rescue
 from trivium.gateway.attempt import Attempt, Figures, Last, begun
 from trivium.gateway.exchange import Exchange, ObjectSink, WireSink, opened
 from trivium.gateway.needs import image_urls, measure, needs_of, text_tokens
@@ -253,8 +254,11 @@ def recover(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
 def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
     route = exchange.plan.route if exchange.plan else None
     left = exchange.deadline - exchange.runtime.now()
-    if exchange.released or route is None or exchange.attempts >= route.attempts or left <= 0:
+    if route is None or exchange.attempts >= route.attempts or left <= 0:
         close(exchange, error)
+        return
+    if exchange.released and failed.has_spoken:
+        rescued(exchange, failed, error)
         return
     gone = isinstance(error, UpstreamUnreachable | UpstreamCut)
     if failed.endpoint.engine is not None and gone and exchange.tries == 1:
@@ -262,6 +266,9 @@ def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
         return
     if exchange.tries == 1 and exchange.runtime.renews_token(failed, error):
         again(exchange)
+        return
+    if exchange.released:
+        rescued(exchange, failed, error)
         return
     retries = 0 if failed.endpoint.access == "local" else route.retries
     step = after_failure(error, tries=exchange.tries, retries=retries, left_s=left, jitter=exchange.runtime.jitter())
@@ -273,14 +280,23 @@ def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
         step_on(exchange, error)
 
 
+def rescued(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
+    """The caller has part of the answer: another endpoint goes on with it, or it ends with the error."""
+    if rescue.begin(exchange, failed, error):
+        step_on(exchange, error)
+    else:
+        close(exchange, error)
+
+
 def step_on(exchange: Exchange, error: TriviumError) -> None:
     """Go to the next endpoint of the plan; without one the request ends with the error."""
     chosen = exchange.plan
-    if chosen is None or exchange.position + 1 >= len(chosen.endpoints):
+    position = rescue.place(exchange) if exchange.released else exchange.position + 1
+    if chosen is None or position is None or position >= len(chosen.endpoints):
         close(exchange, error)
         return
     exchange.fallback = exchange.fallback or reason(chosen.endpoints[exchange.position].provider.id, error)
-    go_to(exchange, chosen, exchange.position + 1)
+    go_to(exchange, chosen, position)
     again(exchange)
 
 
@@ -325,6 +341,7 @@ def close(exchange: Exchange, error: TriviumError) -> None:
     if exchange.backoff is not None:
         exchange.backoff.cancel()
         exchange.backoff = None
+    error = rescue.truth(exchange, error)
     exchange.outbox = error
     exchange.status = error.status
     exchange.runtime.journal.append(Closed(*told(exchange, error.kind, "")))

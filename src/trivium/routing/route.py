@@ -19,6 +19,16 @@ class Breaker(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     cooldown_s: float = 15.0
 
 
+class Hold(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How much of a stream is kept back, so that a break in it can be made good unseen: until one of the two is
+    reached, or, where it is `complete`, all of it."""
+
+    tokens: int = 40
+    ms: int = 1500
+    """Since the first content."""
+    complete: bool = False
+
+
 class Route(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """`targets` are model ids, aliases excluded: they are resolved when the configuration is read."""
 
@@ -26,7 +36,10 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     targets: tuple[str, ...]
     strategy: Strategy = "order"
     rescue: Rescue = "auto"
+    """What happens when an answer breaks off that its caller has in part: see `routing.rescue`."""
+    hold: Hold | None = None
     rescue_other_model: bool = False
+    """Whether other weights may go on with an answer."""
     data_class: DataClass = DataClass.ANY
     timeouts: Timeouts = Timeouts()
     attempts: int = 4

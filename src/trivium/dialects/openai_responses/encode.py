@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from trivium.dialects.base import AnswerContext
+from trivium.dialects.base import AnswerContext, Passed
 from trivium.dialects.calls import CallOrder
 from trivium.dialects.common import Json
 from trivium.dialects.openai_responses.answer import call_status, outcome, response_object
@@ -61,7 +61,7 @@ class ResponsesEncoder:
     """Writes one stream. `End` is what sends the last event, since the usage may come after the finish."""
 
     def __init__(self, context: AnswerContext) -> None:
-        identity, self._sequence = context.passed
+        identity, self._sequence, _ = context.passed
         self._response = response_object(context) | ({"id": identity} if identity else {})
         self._tools = stand_ins(context.request)
         self._losses = Losses()
@@ -106,6 +106,15 @@ class ResponsesEncoder:
         told = {"code": code, "message": str(error), "param": error.param, "type": error.kind}
         response = self._response | {"status": "failed", "error": told, "output": self._output}
         return self._framed("response.failed", {"response": response})
+
+    def resume(self, passed: Passed) -> None:
+        """Go on where an upstream's own events ended, in the item that it had opened."""
+        self._sequence = passed.events
+        if self._item is None or not passed.item:
+            return
+        self._item["id"] = self._where["item_id"] = passed.item
+        before, _, after = self._around
+        self._around = before, b",%b," % _json(self._where)[1:-1] + b'"delta":', after
 
     def _other(self, event: Event) -> None:
         match event:

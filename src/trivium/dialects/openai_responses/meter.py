@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from trivium.dialects.openai_responses.items import is_call
+from trivium.dialects.base import Passed
+from trivium.dialects.openai_responses.items import id_of, is_call
 from trivium.dialects.openai_responses.stream import ENDED, FAILED, Deltas, Ledger, WireEvent, decode_event, error_of
 from trivium.dialects.openai_responses.wire import finish_of, usage_of
 from trivium.dialects.stream import SSEMeter
-from trivium.wire.json import BROKEN
+from trivium.wire.json import BROKEN, NULL
 from trivium.wire.sse import BOM, read_frame
 
 _CONTENT = re.compile(r"response\.(output_text|refusal|function_call_arguments|custom_tool_call_input)\.delta")
@@ -25,10 +26,11 @@ class ResponsesMeter(SSEMeter):
         self._ledger = Ledger()
         self._calls = False
         self._next = 0
+        self._item = NULL
 
     @property
-    def passed(self) -> tuple[str, int]:
-        return self.upstream_id, max(self._next, self._template.number + 1)
+    def passed(self) -> Passed:
+        return Passed(self.upstream_id, max(self._next, self._template.number + 1), id_of(self._item))
 
     def _finished(self) -> bool:
         return False  # the terminal event alone says how an answer ended
@@ -46,7 +48,7 @@ class ResponsesMeter(SSEMeter):
         if self.error is not None:
             self._template.forget()
             return False
-        self._next = wire.number + 1 if wire.number >= 0 else self.passed[1] + 1
+        self._next = wire.number + 1 if wire.number >= 0 else self.passed.events + 1
         if self.content and wire.type == "response.output_text.delta" and not wire.logprobs:
             self._template.learn(raw)
         return True
@@ -54,6 +56,8 @@ class ResponsesMeter(SSEMeter):
     def _look(self, wire: WireEvent) -> None:
         self.upstream_id = self.upstream_id or wire.response.id or ""
         self.error = self._ledger.see(wire)
+        if wire.type == "response.output_item.added":
+            self._item = wire.item
         if wire.type == "response.output_item.added" and is_call(wire.item):
             self._calls = self.content = True
         elif not self.content and _CONTENT.fullmatch(wire.type):
