@@ -82,8 +82,8 @@ class Built(msgspec.Struct, frozen=True):
 
 
 class Passed(NamedTuple):
-    """A stream that was passed up to here, in dialects whose events count themselves: its id, how many events it had,
-    and the id of the item that is open."""
+    """A stream that was passed up to here: its id, and, in dialects whose events count themselves, how many it had and
+    the id of the item that is open."""
 
     id: str = ""
     events: int = 0
@@ -109,6 +109,11 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
     """Of a stream that an upstream began and the encoder goes on with."""
     elapsed_ns: Callable[[], int] | None = None
     """How long ago the request came, for wires that tell how long things took."""
+
+    @property
+    def stream_id(self) -> str:
+        """By which id the caller knows the stream."""
+        return self.passed.id or self.id
 
 
 class StreamDecoder(Protocol):

@@ -145,14 +145,19 @@ class Rescue:
         self._first_s, self._said_s = failed.pace
         self.broken = failed.endpoint
 
+    @property
+    def _structured(self) -> bool:
+        form = self._request.response_format
+        return form is not None and form.type != "text"
+
     def _shape(self) -> Shape:
         request = self._request
         tools = request.tools and (request.tool_choice is None or request.tool_choice.mode != "none")
         alone = request.n == 1 and set(self.said) == {_ANSWER} and not tools
-        form, sampling = request.response_format, request.sampling
+        sampling = request.sampling
         return Shape(
             plain=alone and not self._opaque and not _GRAMMARS & request.extra.keys(),
-            structured=form is not None and form.type != "text",
+            structured=self._structured,
             verifiable=not self._opaque,
             deterministic=sampling.temperature == 0 or sampling.seed is not None,
         )
@@ -174,16 +179,18 @@ class Rescue:
     # ---- the attempt that goes on
 
     def cut(self, target: Endpoint) -> int:
-        """How much of the text a target is given; what is left it must repeat."""
-        whole = self.broken.access == "local" and rules.same_weights(self.broken, target)
-        return rules.boundary(self.text, whole_tokens=whole)
+        """How much of the text a target is given; what is left it must repeat. A grammar needs no boundary."""
+        alike = self.broken.access == "local" and rules.same_weights(self.broken, target)
+        return rules.boundary(self.text, whole_tokens=alike or self._structured)
 
     def repeats(self, target: Endpoint) -> dict[Slot, str]:
         """What a target must say again before it says anything new."""
         if self.mode == "restart":
             return {slot: text for slot, text in self.said.items() if text}
         at = self.cut(target)
-        return {_ANSWER: self.text[at:]} if 0 < at < len(self.text) else {}
+        if not 0 < at < len(self.text) or (self._structured and not rules.within_string(self.text)):
+            return {}
+        return {_ANSWER: self.text[at:]}
 
     def asked(self, request: Request, target: Endpoint) -> Request:
         """The request of the attempt: of one that continues the last message is the answer so far."""
@@ -211,10 +218,9 @@ class Rescue:
         if exchange.encoder is not None:
             return exchange.encoder
         start = next((event for event in self._events if isinstance(event, ev.Start)), ev.Start())
+        passed = exchange.passed if exchange.passed.id else exchange.passed._replace(id=start.id)
         created = start.created or context.created
-        known = msgspec.structs.replace(
-            context, id=start.id or context.id, model=target.model, created=created, passed=exchange.passed
-        )
+        known = msgspec.structs.replace(context, model=target.model, created=created, passed=passed)
         encoder = dialect.encoder(known)
         encoder.encode(event for event in self._events if not isinstance(event, ev.Failure))
         if isinstance(encoder, Resuming):

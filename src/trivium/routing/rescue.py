@@ -21,6 +21,7 @@ Mode = Literal["continue", "restart"]
 
 CUT_CHARS_MAX = 32
 """A longer last word is none: a text without blanks, whose last boundary nobody can tell."""
+_ESCAPE = re.compile(r"\\.", re.DOTALL)
 _LAST_WORD = re.compile(r"\s+\S+\Z")
 
 
@@ -97,6 +98,11 @@ def boundary(text: str, *, whole_tokens: bool) -> int:
     found = _LAST_WORD.search(tail)
     start = 0 if found is None else len(text[: len(text) - len(tail) + found.start()].rstrip())
     return start or bare
+
+
+def within_string(text: str) -> bool:
+    """Whether JSON that is cut off ends inside a string, where blanks mean something."""
+    return _ESCAPE.sub("", text).count('"') % 2 == 1
 
 
 def stops_left(text: str, stops: Iterable[str]) -> dict[str, str]:

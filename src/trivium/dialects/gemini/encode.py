@@ -43,7 +43,7 @@ class GenerateEncoder:
 
     def __init__(self, context: AnswerContext) -> None:
         self._context = context
-        identity = {"modelVersion": context.model, "responseId": context.id}
+        identity = {"modelVersion": context.model, "responseId": context.stream_id}
         self._identity = identity
         self._end = b"," + _json(identity)[1:] + b"\n\n"
         self._text_end = b'}],"role":"model"}}]' + self._end

@@ -96,7 +96,7 @@ class ChatEncoder:
 
     def _head(self, context: AnswerContext) -> dict[str, Any]:
         """What every chunk begins with."""
-        head = {"id": context.id, "object": "chat.completion.chunk", "created": context.created}
+        head = {"id": context.stream_id, "object": "chat.completion.chunk", "created": context.created}
         return {**head, "model": context.model, "system_fingerprint": None}
 
     @property
