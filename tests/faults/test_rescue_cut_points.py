@@ -1,6 +1,7 @@
-"""Rescue over every cut point of a stream, in each mode: whoever asks gets one whole answer, or a typed error and no end.
+"""Rescue over every cut point of a stream, in each mode: whoever asks gets one whole answer, or an error and no end.
 
-In the process, with real sockets to the fake upstream: callers of five dialects and of the library, passed and translated.
+In the process, with real sockets to the fake upstream: callers of all dialects and of the library, passed and
+translated.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ MORE = [
 ]
 ALL = [*PAIRS, *(pytest.param(pair, marks=pytest.mark.long) for pair in MORE)]
 SURE, SPENT = 16, 41
-"""Pieces that are within a window of 40 tokens by any count, and those that are beyond it; between them counts differ."""
+"""Pieces that are within a window of 40 tokens by any count, and beyond it; between them counts differ."""
 
 
 def _config(url: str, origin: str) -> str:

@@ -1,4 +1,4 @@
-"""`continue` between two real engines with the same weights: one is killed in the middle of an answer, the other ends it."""
+"""`continue` between two real engines with the same weights: one is killed in mid-answer, the other ends it."""
 
 from __future__ import annotations
 
@@ -125,10 +125,13 @@ def test_an_openai_client_sees_one_whole_answer(served: support.Served) -> None:
 
 def test_an_anthropic_client_sees_one_whole_answer(served: support.Served) -> None:
     kill = engine_killer(served)
-    with anthropic.Anthropic(base_url=served.origin, api_key="any", max_retries=0, timeout=60) as client:
-        with client.messages.stream(model="pair", messages=ASK, max_tokens=LIMIT, extra_body={"temperature": 0}) as stream:
-            said, before = killed_after(iter(stream.text_stream), 8, kill)
-            message = stream.get_final_message()
+    asked: Any = {"model": "pair", "messages": ASK, "max_tokens": LIMIT, "extra_body": {"temperature": 0}}
+    with (
+        anthropic.Anthropic(base_url=served.origin, api_key="any", max_retries=0, timeout=60) as client,
+        client.messages.stream(**asked) as stream,
+    ):
+        said, before = killed_after(iter(stream.text_stream), 8, kill)
+        message = stream.get_final_message()
     assert message.stop_reason in ("end_turn", "max_tokens")
     assert [block.type for block in message.content] == ["text"]
     assert message.content[0].text == said  # type: ignore[union-attr]
@@ -159,7 +162,9 @@ def test_json_under_a_grammar_stays_one_document(served: support.Served, count: 
     assert "(continue)" in last_row(served)["fallback"]
 
 
-def test_the_library_sees_one_whole_answer(own_model_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_library_sees_one_whole_answer(
+    own_model_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("TRIVIUM_HOME", str(own_model_home))
     file = tmp_path / "trivium.toml"
     file.write_text(CONFIG)

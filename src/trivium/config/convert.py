@@ -76,7 +76,7 @@ def _path(text: str) -> Path:
 
 
 def _valid(path: Path, *, words: bool = False) -> list[str]:
-    """What may stand at a place: the keys of a table, or the words of a choice. Where both may, `words` are asked for."""
+    """What may stand at a place: the keys of a table, or the words of a choice; where both may, `words` on demand."""
     from msgspec import inspect
 
     def plain(kind: inspect.Type) -> inspect.Type:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from trivium.catalog.rows import Endpoint
-from trivium.dialects.base import AnswerContext, Dialect, Resuming, StreamDecoder, StreamEncoder
+from trivium.dialects.base import AnswerContext, Dialect, Resuming, StreamDecoder, StreamEncoder, TextSource
 from trivium.errors import ClientGone, Draining, TriviumError, UpstreamDiffers, UpstreamError, UpstreamProtocolError
 from trivium.gateway.relay import Target
 from trivium.routing import rescue as rules
@@ -24,6 +24,7 @@ from trivium.types.event import Event
 from trivium.types.message import Message, Text
 from trivium.types.request import Request
 from trivium.types.usage import Usage
+from trivium.wire.json import BROKEN
 
 if TYPE_CHECKING:
     from trivium.gateway.attempt import Attempt
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 KEPT_BYTES_MAX = 4 * 1024 * 1024
 """Some fifteen thousand tokens, each an event of its own; longer answers are not rescued."""
+BATCH = 64
+"""How many reads of an answer are looked at together: one that is not plain costs the others a slower look."""
 RESTARTS_MAX = 1
 """How often an answer is paid for once more from its start."""
 _GRAMMARS = frozenset(
@@ -59,12 +62,44 @@ class Kept:
     def events(self, decoder: StreamDecoder) -> list[Event]:
         """What that means; nothing where it was too long, or cannot be read as the caller may have read it."""
         found: list[Event] = []
+        texts = _Texts(decoder)
         try:
-            for part in self._parts:
-                found += decoder.feed(part)
-        except UpstreamError:
-            pass  # it ends there, for the caller too
+            for part in _batches(self._parts):
+                if not texts.take(part):
+                    found += texts.said()
+                    found += decoder.feed(part)
+            found += texts.said()
+        except (UpstreamError, *BROKEN):
+            return []
         return [] if decoder.malformed or self._size > KEPT_BYTES_MAX else found
+
+
+def _batches(parts: list[bytes]) -> Iterable[bytes]:
+    """The first part, which says how the stream begins, then the others, many at once."""
+    yield from parts[:1]
+    for start in range(1, len(parts), BATCH):
+        yield b"".join(parts[start : start + BATCH])
+
+
+class _Texts:
+    """Reads what only continues a text, as most of an answer does, without decoding each event: a caller waits."""
+
+    def __init__(self, decoder: StreamDecoder) -> None:
+        self._source = decoder if isinstance(decoder, TextSource) else None
+        self._pieces: list[bytes] = []
+
+    def take(self, data: bytes) -> bool:
+        """Whether it was that."""
+        pieces = self._source.texts(data) if self._source is not None and self._source.place is not None else []
+        self._pieces += pieces
+        return bool(pieces)
+
+    def said(self) -> list[Event]:
+        """The text since this was asked last. Raises one of `BROKEN`."""
+        pieces, self._pieces = self._pieces, []
+        if not pieces or self._source is None or self._source.place is None:
+            return []
+        return [ev.TextDelta(msgspec.json.decode(b'"%b"' % b"".join(pieces), type=str), *self._source.place)]
 
 
 class Slot(NamedTuple):

@@ -177,9 +177,7 @@ def test_an_engine_that_was_unloaded_is_asked_for_once_more(make: Make, up: Fake
 
 
 def test_the_seam_and_the_sum_stand_in_the_last_chunk(make: Make) -> None:
-    prices = "".join(
-        f'[[models]]\nid = "{name}"\nprice = {{ input = 1.0, output = 10.0 }}\n' for name in (CUT, "b/ok")
-    )
+    prices = "".join(f'[[models]]\nid = "{name}"\nprice = {{ input = 1.0, output = 10.0 }}\n' for name in (CUT, "b/ok"))
     world = make(CUT, "b/ok", models=prices)
     exchange, sink, events = ask(world, stream_options={"include_usage": True})
     last = json.loads(sink.data.split(b"\n\n")[-3].removeprefix(b"data: "))
@@ -206,7 +204,9 @@ def test_the_ledger_tells_who_went_on(make: Make) -> None:
     world = make("c/cut-after-10", "b/ok")
     ask(world, dialect=MESSAGES)
     assert outcomes(world)[0] == ("error_midstream", "upstream_cut")
-    assert closed(world).fallback == f"c broke off; b/ok went on (continue) behind character {len(SAID)} of c/cut-after-10"
+    assert (
+        closed(world).fallback == f"c broke off; b/ok went on (continue) behind character {len(SAID)} of c/cut-after-10"
+    )
     assert (closed(world).status, closed(world).attempts) == (200, 2)
 
 
@@ -253,7 +253,7 @@ def test_the_library_sees_the_seam_as_an_event(make: Make) -> None:
 
 @pytest.mark.parametrize("stop", ["Paris. The capital of France", "France is Paris. The capital of"])
 def test_a_stop_sequence_over_the_seam_ends_the_answer(make: Make, stop: str) -> None:
-    """TEXT is cut after `… capital of France is`; an upstream is sent its stops, but the fake one does not heed them."""
+    """It has begun before the cut; the fake upstream heeds no stops of its own."""
     world = make("a/cut-after-6", "b/ok")
     said = "The capital of France is Paris. "
     assert TEXT.startswith(said)
@@ -339,7 +339,9 @@ def test_thoughts_that_were_said_are_not_continued(make: Make, up: FakeUpstream)
 
 
 def test_a_tool_call_is_repeated_by_a_restart(make: Make) -> None:
-    tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]  # fmt: skip
+    properties = {"city": {"type": "string"}}
+    look = {"name": "look", "parameters": {"type": "object", "properties": properties}}
+    tools = [{"type": "function", "function": look}]
     capable = '[[models]]\nid = "a/tool+cut-after-1"\ncapabilities = ["tools"]\n'
     world = make("a/tool+cut-after-1", "b/tool", more='rescue = "restart"', models=capable)
     _, sink, events = ask(world, tools=tools, temperature=0)

@@ -154,7 +154,8 @@ def test_a_stop_sequence_over_the_seam_is_found_by_what_is_left_of_it(said: str,
 
 
 @pytest.mark.parametrize(
-    ("text", "inside"), [('{"a', True), ('{"a"', False), (r'{"a\"', True), (r'{"a\\"', False), ("{", False), ('["\\', True)]
+    ("text", "inside"),
+    [('{"a', True), ('{"a"', False), (r'{"a\"', True), (r'{"a\\"', False), ("{", False), ('["\\', True)],
 )
 def test_blanks_mean_something_inside_a_string(text: str, inside: bool) -> None:
     assert rescue.within_string(text) == inside
