@@ -378,7 +378,7 @@ class Attempt(msgspec.Struct, eq=False):
             self.connection = None
             connection.detach()
         figures = self._settle("ok", None)
-        self.relay = None  # the relay knows its attempt: without the circle both go at once, not at a collection
+        self.relay = self.kept = self.held = None  # the relay knows its attempt: without the circle both go at once, not at a collection
         self.succeeded(exchange, self, figures, last)
 
     # ---- the end

@@ -327,7 +327,7 @@ def look_at(exchange: Exchange, now: float) -> None:
         exchange.attempt.expire(now)
     elif now >= exchange.deadline and not exchange.closed:
         close(exchange, UpstreamTimeout("The request did not finish within its total deadline."))
-    if exchange.stream and not exchange.released and not exchange.closed:
+    if exchange.stream and not exchange.closed and (not exchange.released or rescue.waits(exchange)):
         exchange.runtime.keep_alive(exchange, now)
 
 

@@ -15,7 +15,15 @@ import msgspec
 
 from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import AnswerContext, Dialect, Resuming, StreamDecoder, StreamEncoder, TextSource
-from trivium.errors import ClientGone, Draining, TriviumError, UpstreamDiffers, UpstreamError, UpstreamProtocolError
+from trivium.errors import (
+    ClientGone,
+    Draining,
+    InvalidRequest,
+    TriviumError,
+    UpstreamDiffers,
+    UpstreamError,
+    UpstreamProtocolError,
+)
 from trivium.gateway.relay import Target
 from trivium.routing import rescue as rules
 from trivium.routing.rescue import Mode, Shape
@@ -57,6 +65,8 @@ class Kept:
         self._size += len(data)
         if self._size <= KEPT_BYTES_MAX:
             self._parts.append(data)
+        else:
+            self._parts.clear()
         self.body(data)
 
     def events(self, decoder: StreamDecoder) -> list[Event]:
@@ -411,14 +421,20 @@ def begin(exchange: Exchange, failed: Attempt, error: TriviumError) -> bool:
         if failed.has_spoken:
             found.broke_off(failed)
         return isinstance(error, UpstreamError)
-    request = exchange.canonical() if failed.kept is not None and rules.is_worth(error) else None
-    if failed.kept is None or not isinstance(request, Request):
+    if failed.kept is None or not rules.is_worth(error):
+        return False
+    try:
+        request = exchange.canonical()
+    except InvalidRequest:
+        return False  # it was passed unread, and cannot be written for another
+    if not isinstance(request, Request):
         return False
     events = failed.kept.events(failed.binding.dialect.decoder())
     calls = isinstance(error, UpstreamProtocolError) and any(isinstance(e, ev.ToolCallStart) for e in events)
     if not events or calls or any(isinstance(event, ev.Finish | ev.End) for event in events):
         return False  # unread, broken in a call that the caller may not have seen, or said to its end
     exchange.rescue = Rescue(error, failed, request, events)
+    exchange.quiet_since = exchange.runtime.now()
     return True
 
 
@@ -443,3 +459,8 @@ def truth(exchange: Exchange, error: TriviumError) -> TriviumError:
     if exchange.rescue is None or isinstance(error, ClientGone | Draining):
         return error
     return exchange.rescue.error
+
+
+def waits(exchange: Exchange) -> bool:
+    """Whether a caller who has part of its answer waits for somebody to go on with it."""
+    return exchange.rescue is not None and (exchange.attempt is None or not exchange.attempt.has_spoken)

@@ -459,3 +459,24 @@ def test_a_responses_stream_goes_on_in_the_item_that_was_open(up: FakeUpstream, 
     assert len({frame["response"]["id"] for frame in frames if "response" in frame}) == 1
     assert frames[-1]["type"] == "response.completed"
     assert frames[-1]["response"]["output"][0]["content"][0]["text"] == TEXT
+
+
+def test_a_caller_is_kept_company_while_somebody_gets_ready_to_go_on(make: Make) -> None:
+    world = make(CUT, "local/two", more='rescue = "auto"')
+    world.owner.base_url = None
+    exchange, sink = world.begin("r", stream=True)
+    world.until(lambda: exchange.rescue is not None)
+    before = sink.data
+    world.sweep(exchange, 1.0)
+    assert sink.data == before
+    world.sweep(exchange, 9.5)
+    assert sink.data == before + CHAT.keep_alive
+    pipeline.caller_gone(exchange)
+
+
+def test_a_request_that_was_passed_unread_and_cannot_be_read_ends_with_its_own_error(make: Make) -> None:
+    world = make(CUT, "b/ok")
+    odd = [{"role": "user", "content": "Hello"}, {"role": "nobody", "content": "?"}]
+    _, sink, events = ask(world, messages=odd)
+    failed(sink, events)
+    assert closed(world).error == "upstream_cut"
