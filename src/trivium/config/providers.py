@@ -37,16 +37,16 @@ def bind(
     """Every provider that can be named, catalog rows first and in their order. Raises ConfigError."""
     bound = {row.id: _shipped(row, env) for row in catalog.providers.values()}
     homes = {id_: provider.row.base_url for id_, provider in bound.items()}
-    explicit: dict[str, Secret] = {}
+    explicit: dict[str, tuple[Secret, ...]] = {}
     if document is not None:
         for index, row in enumerate(rows):
             bound[row.id] = _configured(document, index, row, bound.get(row.id))
             if row.api_key is not None:
-                explicit[row.id] = Secret(credentials.normalise(row.api_key))
+                explicit[row.id] = tuple(Secret(credentials.normalise(key)) for key in _keys(row))
         _refuse_twins(document, rows)
     kept = credentials.kept(home)
     return {
-        id_: _with_credential(provider, homes.get(id_, ""), env, home if id_ in kept else None, explicit.get(id_))
+        id_: _with_credential(provider, homes.get(id_, ""), env, home if id_ in kept else None, explicit.get(id_, ()))
         for id_, provider in bound.items()
     }
 
@@ -145,11 +145,17 @@ def _data(given: raw.Provider, known: Provider, changes: dict[str, Any]) -> Data
     return msgspec.structs.replace(base, **stated)
 
 
+def _keys(given: raw.Provider) -> tuple[str, ...]:
+    """The keys that a row names: none, one, or several that share its requests."""
+    return given.api_key if isinstance(given.api_key, tuple) else () if given.api_key is None else (given.api_key,)
+
+
 def _check_key_and_headers(document: Document, path: Path, given: raw.Provider) -> None:
-    if given.api_key is not None:
-        key = credentials.normalise(given.api_key)
-        if not key or not _HEADER_VALUE.fullmatch(key):
-            raise document.error((*path, "api_key"), "the `api_key` is empty or has unprintable characters")
+    keys = [credentials.normalise(key) for key in _keys(given)]
+    if not all(key and _HEADER_VALUE.fullmatch(key) for key in keys):
+        raise document.error((*path, "api_key"), "the `api_key` is empty or has unprintable characters")
+    if len(set(keys)) < len(keys):
+        raise document.error((*path, "api_key"), "the `api_key` has a key twice, which has no more to give than once")
     for name, value in (given.headers or {}).items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise document.error((*path, "headers", name), f"`{name}` is no header that can be sent")
@@ -165,7 +171,7 @@ def _refuse_twins(document: Document, rows: tuple[raw.Provider, ...]) -> None:
 
 
 def _with_credential(
-    provider: BoundProvider, shipped: str, env: Mapping[str, str], home: FilePath | None, explicit: Secret | None
+    provider: BoundProvider, shipped: str, env: Mapping[str, str], home: FilePath | None, explicit: tuple[Secret, ...]
 ) -> BoundProvider:
     """In this order: the file's `api_key` or `token_command`, the environment, `trivium login`; each only for the
     origin it belongs to.
@@ -174,8 +180,9 @@ def _with_credential(
     name it (`api_key = "${…}"`). `home` is None where nothing was kept for the provider.
     """
     row = provider.row
-    if explicit is not None:
-        return msgspec.structs.replace(provider, credential=explicit, credential_from="trivium.toml")
+    if explicit:
+        first, *more = explicit
+        return msgspec.structs.replace(provider, credential=first, more=tuple(more), credential_from="trivium.toml")
     if provider.token is not None:
         return msgspec.structs.replace(provider, credential_from="token_command")
     if shipped and origin_of(shipped) == origin_of(row.base_url):

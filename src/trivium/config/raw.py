@@ -13,7 +13,7 @@ import msgspec
 
 from trivium.catalog.rows import AuthForm, Capability, DialectName, QuirkName
 from trivium.config.schema import Local
-from trivium.routing.route import Likeness, Rescue, Strategy
+from trivium.routing.route import Failure, Likeness, Rescue, Strategy
 from trivium.types.data import Access
 from trivium.types.request import Operation
 
@@ -82,7 +82,7 @@ class Provider(Table, frozen=True, kw_only=True):
     dialects: tuple[DialectName, ...] | None = None
     base_url: str | None = None
     auth: AuthForm | None = None
-    api_key: str | None = None
+    api_key: str | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
     token_command: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
     token_ttl: Duration | None = None
     default_model: str | None = None
@@ -124,6 +124,18 @@ class Hold(Table, frozen=True):
     ms: Count = 1500
 
 
+class When(Table, frozen=True):
+    """Conditions on a request, all of which must hold; names may end in `*`."""
+
+    models: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
+    tokens_min: Count | None = None
+    tokens_max: Count | None = None
+    tools: bool | None = None
+    images: bool | None = None
+
+
 class Route(Limits, frozen=True, kw_only=True):
     name: str
     targets: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
@@ -139,9 +151,10 @@ class Route(Limits, frozen=True, kw_only=True):
     upstream_stream: UpstreamStream | None = None
     max_wait: Duration | None = None
     cache: Literal["off", "exact"] = "off"
-    when: Any = None
-    weight: Any = None
-    on_refusal: Any = None
+    when: When | None = None
+    weight: dict[str, Annotated[float, msgspec.Meta(gt=0)]] = {}
+    on_refusal: Literal["pass", "next"] = "pass"
+    fallbacks: dict[Failure, tuple[str, ...]] = {}
 
 
 class Key(Limits, frozen=True, kw_only=True):

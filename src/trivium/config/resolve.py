@@ -29,6 +29,7 @@ def trusted(path: Path, document: Document, env: Mapping[str, str], home: Path, 
     providers = bind(document, file.providers, shipped.catalog(), env, home)
     names = Names(providers.keys(), file.aliases, {route.name for route in file.routes})
     keys, notes = hash_keys(document, file.keys, home, env)
+    routes = resolve_routes(document, file.routes, names)
     return Config(
         home=home,
         file=path,
@@ -37,7 +38,8 @@ def trusted(path: Path, document: Document, env: Mapping[str, str], home: Path, 
         providers=providers,
         configured=frozenset(row.id for row in file.providers),
         engines=_engines(document, file.engines),
-        routes=resolve_routes(document, file.routes, names),
+        routes=routes.usual,
+        conditional=routes.conditional,
         aliases=resolve_aliases(document, names),
         models=_models(document, file.models, names),
         keys=keys,

@@ -44,11 +44,18 @@ class BoundProvider(msgspec.Struct, frozen=True, kw_only=True):
 
     row: Provider
     credential: Secret | None = None
+    more: tuple[Secret, ...] = ()
+    """Further credentials of the same provider, which share its requests."""
     token: TokenCommand | None = None
     credential_from: str = ""
     """Where the key comes from, for people: `OPENAI_API_KEY`, `trivium login`, `trivium.toml`, `token_command`."""
     trusted_origin: bool = False
     """A trusted file names this `base_url`: loopback, private and `http:` are meant."""
+
+    @property
+    def credentials(self) -> tuple[Secret | None, ...]:
+        """All of them, the first one first."""
+        return (self.credential, *self.more)
 
     @property
     def has_key(self) -> bool:
@@ -116,6 +123,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Ids of providers that a trusted file names."""
     engines: dict[str, Engine] = {}
     routes: dict[str, Route] = {}
+    conditional: tuple[Route, ...] = ()
+    """Routes with conditions, looked at in this order before `routes`."""
     aliases: dict[str, str] = {}
     models: dict[str, Model] = {}
     """`[[models]]` of the configuration, by `provider/model`."""

@@ -35,6 +35,8 @@ def routes_and_defaults(
         try:
             if not _may_name(route.name) or route.name in routes:
                 raise document.error(("routes", index, "name"), f"it may not define the route `{route.name}`")
+            if route.when is not None:
+                raise document.error(("routes", index, "when"), "conditions could take requests from other routes")
             refuse_route(document, index, route)
             routes[route.name] = resolve_route(document, index, route, names)
         except ConfigError as error:

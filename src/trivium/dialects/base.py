@@ -67,6 +67,11 @@ class Head(Protocol):
         ...
 
     @property
+    def metadata(self) -> msgspec.Raw:
+        """What the caller says of a request for its own sake; empty: nothing."""
+        ...
+
+    @property
     def trivium(self) -> Twin | None: ...
     @property
     def passes(self) -> bool:

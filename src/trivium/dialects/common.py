@@ -133,6 +133,7 @@ class CommonHead(msgspec.Struct, kw_only=True):
     stream_sent: bool | UnsetType | None = msgspec.field(default=UNSET, name="stream")
     models_sent: tuple[str, ...] | UnsetType | None = msgspec.field(default=UNSET, name="models")
     twin_sent: Twin | UnsetType | None = msgspec.field(default=UNSET, name="trivium")
+    metadata: msgspec.Raw = msgspec.Raw()
 
     @property
     def stream(self) -> bool:

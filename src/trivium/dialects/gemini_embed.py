@@ -66,6 +66,7 @@ class EmbedHead(msgspec.Struct, frozen=True, kw_only=True):
     wants_usage: bool = True
     max_output_tokens: int | None = None
     needs: frozenset[str] = frozenset()
+    metadata: msgspec.Raw = msgspec.Raw()
 
 
 class _Part(msgspec.Struct):

@@ -48,6 +48,7 @@ from trivium.gateway.relay import (
 from trivium.gateway.rescue import Kept
 from trivium.gateway.snapshot import Leg
 from trivium.ledger.record import Outcome, Reserved, Settled
+from trivium.routing.health import Health
 from trivium.routing.rescue import may_need
 from trivium.routing.retry_after import retry_after_s
 from trivium.transport.http1 import UpstreamConnection
@@ -79,6 +80,10 @@ class Attempt(msgspec.Struct, eq=False):
     endpoint: Endpoint
     binding: Binding
     number: int
+    credential: int
+    """Which of its provider's keys it uses."""
+    first: bool
+    """The first of its request at its endpoint."""
     stream: bool
     """What the upstream is asked for."""
     succeeded: Succeeded
@@ -92,12 +97,13 @@ class Attempt(msgspec.Struct, eq=False):
     """What the upstream sent, where a rescue may need it."""
     held: Held | None = None
     """What is kept back from the caller, where its route wants that."""
+    health: Health | None = None
     _opening: asyncio.Task[None] | None = None
     _fresh: bool = False
     _passed: bool = False
     """The caller's own bytes were sent."""
     _losses: tuple[str, ...] = ()
-    _written: bool = False
+    written: bool = False
     _settled: bool = False
     _active: bool = False
     _went_by: int = 0
@@ -173,7 +179,7 @@ class Attempt(msgspec.Struct, eq=False):
             return
         if isinstance(taken, UpstreamConnection):
             self.connection = taken
-            self._written = True
+            self.written = True
         else:
             self._opening = taken
 
@@ -182,7 +188,7 @@ class Attempt(msgspec.Struct, eq=False):
     def on_connected(self, connection: UpstreamConnection) -> None:
         self._opening = None
         self.connection = connection
-        self._written = True
+        self.written = True
         self._sent_at = self._seen_at = self.exchange.runtime.now()
 
     def on_unreachable(self, error: UpstreamError) -> None:
@@ -191,7 +197,9 @@ class Attempt(msgspec.Struct, eq=False):
 
     def on_head(self, status: int, fields: Fields) -> None:
         self.status = status
-        self.exchange.limits = limits.lines(status, fields)
+        self.exchange.limits = told = limits.lines(status, fields)
+        if told:
+            self.exchange.runtime.conditions.heard(self, fields)
         self._active = True
         if status != 200:
             self._error_body = []
@@ -333,6 +341,8 @@ class Attempt(msgspec.Struct, eq=False):
         """When the first content came, which may be now."""
         if not self._first_content_at:
             self._first_content_at = self.exchange.runtime.now()
+            if self.health is not None:
+                self.health.waiting.pop(self, None)
         return self._first_content_at
 
     @property
@@ -378,8 +388,14 @@ class Attempt(msgspec.Struct, eq=False):
             self.connection = None
             connection.detach()
         figures = self._settle("ok", None)
-        self.relay = self.kept = self.held = None  # the relay knows its attempt: without the circle both go at once, not at a collection
+        # They know their attempt: without the circle all go at once, not at a collection.
+        self.relay = self.kept = self.held = None
         self.succeeded(exchange, self, figures, last)
+
+    def times(self) -> tuple[float | None, float]:
+        """Seconds from its sending to the first content, where its answer is a stream, and to now."""
+        first, sent = self._first_content_at, self._sent_at
+        return first - sent if self.stream and first else None, self.exchange.runtime.now() - sent
 
     # ---- the end
 
@@ -496,7 +512,7 @@ class Attempt(msgspec.Struct, eq=False):
 
     def _unbilled(self) -> bool:
         """Whether a failure certainly cost nothing: an error status, or a request that was never sent."""
-        return self.status not in (0, 200) or not self._written
+        return self.status not in (0, 200) or not self.written
 
     def expire(self, now: float) -> None:
         """Look at the deadlines; called by the sweep, a few times a second."""
@@ -525,7 +541,10 @@ class Attempt(msgspec.Struct, eq=False):
             self.fail(UpstreamTimeout(f"`{self.endpoint.id}` fell silent for {self.leg.limits.idle_s:g} s."))
 
 
-def begun(exchange: Exchange, leg: Leg, binding: Binding, succeeded: Succeeded, failed: Failed) -> Attempt:
+def begun(
+    exchange: Exchange, leg: Leg, binding: Binding, credential: int, succeeded: Succeeded, failed: Failed
+) -> Attempt:
     """The next attempt, at the endpoint of `leg`; exactly one of the two is called at its end."""
     stream = exchange.stream or leg.streams
-    return Attempt(exchange, leg, leg.endpoint, binding, exchange.attempts + 1, stream, succeeded, failed)
+    number, first = exchange.attempts + 1, exchange.tries == 0
+    return Attempt(exchange, leg, leg.endpoint, binding, number, credential, first, stream, succeeded, failed)

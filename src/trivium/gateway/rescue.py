@@ -448,7 +448,11 @@ def place(exchange: Exchange) -> int | None:
         target = plan.endpoints[position]
         mode = rescue.way(exchange, target, left_s)
         own = exchange.snapshot.leg(plan, position, exchange.dialect, exchange.operation).dialect
-        if mode and own.name == target.provider.dialect and runtime.allowed(plan, position) == position:
+        if (
+            mode
+            and own.name == target.provider.dialect
+            and runtime.allowed(plan, position, exchange.input_tokens) == position
+        ):
             rescue.take(mode)
             return position
     return None

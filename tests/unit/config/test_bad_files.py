@@ -216,14 +216,14 @@ strategy = "cheepest"
     ),
     case(
         4,
-        '`strategy = "cheapest"` is valid, but this version does not enforce it yet',
-        'Write `strategy = "order"`.',
+        '`strategy = "smart"` is valid, but this version does not enforce it yet',
+        'Write `strategy = "balanced"`.',
         "routes[0].strategy",
         r"""
 [[routes]]
 name = "a"
 targets = ["openai/x"]
-strategy = "cheapest"
+strategy = "smart"
 """,
     ),
     case(
@@ -315,7 +315,7 @@ cache = "exact"
     case(
         5,
         "the route `a` stands in line 2 already",
-        "",
+        "Give one of them conditions: `when = { … }`.",
         "routes[1].name",
         r"""
 [[routes]]
@@ -324,6 +324,53 @@ targets = ["openai/x"]
 [[routes]]
 name = "a"
 targets = ["openai/x"]
+""",
+    ),
+    case(
+        4,
+        "`openai/z` is no target of the route",
+        "Did you mean `openai/x`?",
+        "routes[0].weight.openai/z",
+        r"""
+[[routes]]
+name = "a"
+targets = ["openai/x"]
+weight = { "openai/z" = 2 }
+""",
+    ),
+    case(
+        4,
+        "`routes[0].fallbacks.context_length[0]`: there is no provider `opnai` for the model `opnai/x`",
+        "Did you mean `openai`?",
+        "routes[0].fallbacks.context_length[0]",
+        r"""
+[[routes]]
+name = "a"
+targets = ["openai/x"]
+fallbacks = { context_length = ["opnai/x"] }
+""",
+    ),
+    case(
+        4,
+        "unknown key `model` in `routes[0].when`",
+        "Did you mean `models`?",
+        "routes[0].when.model",
+        r"""
+[[routes]]
+name = "a"
+targets = ["openai/x"]
+when = { model = "gpt-*" }
+""",
+    ),
+    case(
+        3,
+        "the `api_key` has a key twice, which has no more to give than once",
+        "",
+        "providers[0].api_key",
+        r"""
+[[providers]]
+id = "openai"
+api_key = ["sk-a", "sk-a"]
 """,
     ),
     case(
@@ -729,13 +776,13 @@ model = "x"
     ),
     case(
         3,
-        "`routes[0].max_wait` is valid, but this version does not enforce it yet",
+        "`routes[0].rpm` is valid, but this version does not enforce it yet",
         "Remove it, or use a version that does.",
-        "routes[0].max_wait",
+        "routes[0].rpm",
         r"""
 [[routes]]
 name = "a"
-max_wait = "500ms"
+rpm = 6
 targets = ["openai/x"]
 """,
     ),

@@ -153,7 +153,7 @@ class World:
             self._look,
         )
         self.clock = 1000.0
-        self.runtime.now = lambda: self.clock
+        self.runtime.now = self.runtime.conditions.clock = lambda: self.clock
         self.runtime.jitter = lambda: 0.0
         self.runtime.budget.refresh(0, time.time())
 

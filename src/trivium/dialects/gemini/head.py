@@ -72,6 +72,7 @@ class GenerateHead(msgspec.Struct, frozen=True, kw_only=True):
     """It has members that no upstream may see."""
     wants_usage: bool = True
     passes: bool = True
+    metadata: msgspec.Raw = msgspec.Raw()
 
     @property
     def max_output_tokens(self) -> int | None:
