@@ -40,6 +40,7 @@ caller sees, whether a *new* try may succeed (`retryable`), and whom to `blame`:
     │   ├── UpstreamServerError     upstream_server_error      502   any other 5xx
     │   ├── UpstreamNotFound        upstream_not_found         404   the provider knows no such model
     │   ├── UpstreamContextLength   context_length_exceeded    400
+    │   ├── UpstreamDiffers         upstream_differs           502   says another answer than it was to go on with
     │   ├── UpstreamRefused         content_policy_violation   400
     │   └── UpstreamRejected        upstream_rejected          400   any other 4xx: its own words pass
     ├── ConfigError                 exit code 78

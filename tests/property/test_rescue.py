@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from trivium.catalog.rows import Endpoint, Provider
 from trivium.errors import UpstreamCut, UpstreamDiffers
-from trivium.gateway.rescue import Rescue, Seamed, slot_of
+from trivium.gateway.rescue import Rescue
+from trivium.gateway.seam import Seamed, slot_of
 from trivium.types import event as ev
 from trivium.types.data import DataClass
 from trivium.types.event import Event

@@ -30,6 +30,7 @@ from trivium.errors import (
 )
 from trivium.gateway import limits
 from trivium.gateway.hold import Held
+from trivium.gateway.kept import Kept
 from trivium.gateway.relay import (
     Events,
     Last,
@@ -45,7 +46,6 @@ from trivium.gateway.relay import (
     WholeTarget,
     translated,
 )
-from trivium.gateway.rescue import Kept
 from trivium.gateway.snapshot import Leg
 from trivium.ledger.record import Outcome, Reserved, Settled
 from trivium.routing.health import Health

@@ -11,7 +11,7 @@ import pytest
 
 from trivium.dialects import get
 from trivium.errors import UpstreamCut
-from trivium.gateway import pipeline, rescue
+from trivium.gateway import kept, pipeline, rescue
 from trivium.gateway.exchange import Exchange
 from trivium.gateway.wish import Wish
 from trivium.ledger.record import Closed, Settled
@@ -391,9 +391,9 @@ def test_an_answer_that_had_finished_is_not_gone_on_with(make: Make, up: FakeUps
     exchange, _ = world.begin("r", stream=True)
     world.until(lambda: exchange.released)
     assert exchange.attempt is not None
-    kept = exchange.attempt.kept
-    assert kept is not None
-    kept(b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n')
+    bytes_ = exchange.attempt.kept
+    assert bytes_ is not None
+    bytes_(b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n')
     assert not rescue.begin(exchange, exchange.attempt, UpstreamCut("x"))
     pipeline.caller_gone(exchange)
 
@@ -418,7 +418,7 @@ def test_nothing_is_kept_where_nobody_goes_on(make: Make) -> None:
 
 
 def test_what_is_too_long_to_keep_is_not_rescued(make: Make, up: FakeUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rescue, "KEPT_BYTES_MAX", 500)
+    monkeypatch.setattr(kept, "KEPT_BYTES_MAX", 500)
     _, sink, events = ask(make(CUT, "b/ok"))
     failed(sink, events)
     assert up.count() == 1
@@ -426,9 +426,9 @@ def test_what_is_too_long_to_keep_is_not_rescued(make: Make, up: FakeUpstream, m
 
 def test_an_answer_with_a_broken_frame_is_not_rescued(make: Make, up: FakeUpstream) -> None:
     """Nobody knows what its caller has made of it."""
-    kept = rescue.Kept(lambda _: None)
-    kept(b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\ndata: {broken\n\n')
-    assert kept.events(CHAT.decoder()) == []
+    remembers = kept.Kept(lambda _: None)
+    remembers(b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\ndata: {broken\n\n')
+    assert remembers.events(CHAT.decoder()) == []
     assert up.count() == 0
 
 
