@@ -180,3 +180,11 @@ def test_usage_is_the_sum_and_an_estimate_where_none_was_told() -> None:
 def test_sealed_thoughts_are_no_text() -> None:
     assert slot_of(ev.ReasoningDelta(text="a", signature="s")) is None
     assert slot_of(ev.CitationDelta(citation=cast("Any", None))) is None
+
+
+def test_a_longer_thought_before_the_text_is_another_answer() -> None:
+    said: list[Event] = [ev.ReasoningDelta(text="so"), ev.TextDelta("it is")]
+    rescue, attempt = broken(said)
+    rescue.take("restart")
+    with pytest.raises(UpstreamDiffers):
+        go_on(rescue, attempt, [[ev.ReasoningDelta(text="so much")], [ev.TextDelta("it is so")]])

@@ -360,13 +360,33 @@ def test_the_data_class_holds_for_who_goes_on(make: Make, up: FakeUpstream) -> N
     assert up.count() == 2
 
 
+def _opened(world: World) -> None:
+    """The breaker of `b/503`, whose failures count for nobody else."""
+    for _ in range(5):
+        world.ask("b/503")
+
+
 def test_an_open_breaker_is_passed_over(make: Make, up: FakeUpstream) -> None:
-    world = make(CUT, "b/503", "c/ok", more='rescue = "continue"\nbreaker = { failures = 1 }')
-    ask(world)
+    world = make(CUT, "b/503", "c/ok")
+    _opened(world)
     before = up.count(model="503")
-    _, sink = world.ask("r", stream=True)
+    _, _, events = ask(world)
+    assert whole(events).text == TEXT
     assert up.count(model="503") == before
-    assert b"[DONE]" in sink.data
+
+
+def test_who_is_behind_a_breaker_that_has_opened_since_must_be_able_to_go_on_too(make: Make, up: FakeUpstream) -> None:
+    world = make("a/stall-after-10", "b/503", "a/ok", more='rescue = "continue"\ntimeouts = { idle = "5s" }')
+    exchange, sink = world.begin("r", stream=True, max_tokens=1000)
+    world.until(lambda: exchange.released)
+    _opened(world)
+    before = up.count(model="503")
+    world.sweep(exchange, 0.1)
+    world.sweep(exchange, 6.0)
+    world.until(lambda: sink.over)
+    assert b"upstream_timeout" in sink.data
+    assert up.count(model="ok") == 0
+    assert up.count(model="503") == before
 
 
 def test_a_rescue_counts_as_an_attempt(make: Make, up: FakeUpstream) -> None:
@@ -465,6 +485,7 @@ def test_a_caller_is_kept_company_while_somebody_gets_ready_to_go_on(make: Make)
     world = make(CUT, "local/two", more='rescue = "auto"')
     world.owner.base_url = None
     exchange, sink = world.begin("r", stream=True)
+    world.clock += 100.0  # it has been silent for no longer than since it broke off
     world.until(lambda: exchange.rescue is not None)
     before = sink.data
     world.sweep(exchange, 1.0)
