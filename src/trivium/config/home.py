@@ -18,6 +18,7 @@ class Paths:
         self.models = home / "models"
         self.ledger = home / "ledger.db"
         self.logs = home / "logs"
+        self.statistics = home / "statistics.json"
         self.secret = home / "secret"
         self.credentials = home / "credentials.json"
         self.trusted = home / "trusted.json"

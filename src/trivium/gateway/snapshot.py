@@ -322,6 +322,10 @@ class Snapshot:
             _remember(self._bindings, name, found)
         return found
 
+    def reached(self, endpoint: Endpoint) -> Binding | None:
+        """How an endpoint was reached before, if it was."""
+        return next((one for (name, _, _), one in self._bindings.items() if name == endpoint.id), None)
+
     def bind(self, endpoint: Endpoint, credential: Secret | None, dialect: Dialect, base_url: str = "") -> Binding:
         try:
             return bind(endpoint, credential, self._timeouts(endpoint, Timeouts()), dialect, base_url=base_url)
