@@ -7,7 +7,6 @@ operator's log; what it says on standard output is a secret and goes nowhere els
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import os
 import re
@@ -24,6 +23,7 @@ from typing import Any
 import msgspec
 
 from trivium.config.home import make_private
+from trivium.config.quantity import moment
 from trivium.config.schema import TokenCommand
 from trivium.errors import UpstreamTokenError
 from trivium.transport.platform import spawn_kwargs
@@ -111,8 +111,7 @@ def _seconds(stated: object) -> float:
         if isinstance(stated, str):
             if stated.isascii() and stated.isdigit():
                 return float(stated)
-            moment = dt.datetime.fromisoformat(stated)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()
+            return moment(stated)
     raise _Unusable("printed an expiry that is none")
 
 

@@ -63,6 +63,9 @@ def login(
 
 def _asked(name: str) -> str:
     """The key, from a terminal without echo, else one line of standard input."""
-    if sys.stdin.isatty():
-        return getpass.getpass(f"Key of {name} (not shown): ", stream=sys.stderr)
-    return from_stdin(sys.stdin.readline)
+    if not sys.stdin.isatty():
+        return from_stdin(sys.stdin.readline)
+    try:
+        return from_stdin(lambda: getpass.getpass(f"Key of {name} (not shown): ", stream=sys.stderr))
+    except EOFError:  # Ctrl-D
+        return ""

@@ -101,7 +101,7 @@ def write(text: str) -> None:
 def note(text: str) -> None:
     """One dim line on stderr."""
     if sys.stderr.isatty():
-        err().print(clean(text), style="dim", markup=False)
+        err().print(clean(text), style="dim", markup=False, emoji=False)
     else:
         print(clean(text), file=sys.stderr)
 
