@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from trivium.config.home import user_path
 from trivium.errors import UsageError
 
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -38,7 +39,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Where it is on this machine: in the first folder whose variables are set."""
         folders = getattr(self, f"folders_{sys.platform}", ()) or self.folders
         usable = (f for f in folders if all(os.environ.get(name) for name in _VARIABLE.findall(f)))
-        return Path(_VARIABLE.sub(lambda found: os.environ[found[1]], next(usable))).expanduser() / self.name
+        return user_path(_VARIABLE.sub(lambda found: os.environ[found[1]], next(usable))) / self.name
 
 
 class Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ from pathlib import Path as FilePath
 
 from trivium.config import raw
 from trivium.config.convert import resolved
+from trivium.config.credentials import is_sendable
 from trivium.config.quantity import moment
 from trivium.config.routes import data_class
 from trivium.config.secret import derive, root_secret
@@ -53,7 +54,7 @@ def _digest(document: Document, path: Path, key: raw.Key, secret: bytes) -> str:
             raise document.error((*path, "hash"), f"the `hash` of the key `{key.name}` is no digest", remedy=remedy)
         return key.hash
     token = (key.key or "").strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
+    if not is_sendable(token):
         message = f"the key `{key.name}` is empty, or has spaces or characters that no header can carry"
         raise document.error((*path, "key"), message)
     return digest_of(secret, token)

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from trivium.config import shipped
-from trivium.config.home import config_folder, home_of
+from trivium.config.home import config_folder, home_of, user_path
 from trivium.config.providers import bind
 from trivium.config.schema import DEFAULT_BUDGET_NANOS, Config, Defaults
 from trivium.config.trust import is_trusted
@@ -61,7 +61,7 @@ def find(*, file: Path | str | None, env: Mapping[str, str], cwd: Path, home: Pa
     """The file that counts, read; None if there is none. Raises ConfigError for a named file that cannot be read."""
     named = file or env.get("TRIVIUM_CONFIG")
     if named:
-        path = cwd / Path(named).expanduser()
+        path = cwd / user_path(named)
         return Found(path, _bytes(path), trusted=True)
     own = config_folder(env) / FILE_NAME
     here = cwd / FILE_NAME

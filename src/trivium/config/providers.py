@@ -171,7 +171,7 @@ def _with_credential(
     origin it belongs to.
 
     A key from the environment belongs to the catalog's origin (`shipped` is that base URL); elsewhere the file must
-    name it (`api_key = "${…}"`). `home` is None where nothing was kept for the provider.
+    name it (`api_key = "${…}"`). `home` is None where nothing was kept for the provider. Raises ConfigError.
     """
     row = provider.row
     if explicit is not None:
@@ -181,6 +181,9 @@ def _with_credential(
     if shipped and origin_of(shipped) == origin_of(row.base_url):
         for name in row.key_env:
             if key := credentials.normalise(env.get(name, "")):
+                if not _HEADER_VALUE.fullmatch(key):
+                    remedy = "Copy it again from the provider's site, or unset it."
+                    raise ConfigError(f"${name} has characters that no header can carry.", remedy=remedy, key=name)
                 return msgspec.structs.replace(provider, credential=Secret(key), credential_from=name)
     if home is not None and (kept := credentials.load(home, row.id, origin_of(row.base_url))):
         return msgspec.structs.replace(provider, credential=kept, credential_from="trivium login")

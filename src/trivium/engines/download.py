@@ -97,7 +97,7 @@ def request(
             if not (follow and response.is_redirect and location):
                 yield response
                 return
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise UpstreamUnreachable(
                 f"{shown(at)} cannot be reached: {error or type(error).__name__}.",
                 remedy="`trivium doctor` shows proxies, certificates and what can be reached.",

