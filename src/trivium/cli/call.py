@@ -6,6 +6,7 @@ import os
 
 import httpx2
 
+from trivium.cli.terminal import no_such
 from trivium.config.origin import origin_of
 from trivium.config.schema import BoundProvider, Config
 from trivium.dialects import get as dialect_named
@@ -22,14 +23,10 @@ REFUSED = (400, 401, 403)
 
 def provider_named(config: Config, provider: str) -> BoundProvider:
     """A provider by its id. Raises UsageError with the nearest ids."""
-    import difflib
-
     bound = config.providers.get(provider)
-    if bound is not None:
-        return bound
-    near = difflib.get_close_matches(provider, config.providers, n=3)
-    remedy = f"Did you mean {', '.join(near)}?" if near else "`trivium providers` lists them."
-    raise UsageError(f"There is no provider `{provider[:80]}`.", remedy=remedy)
+    if bound is None:
+        raise no_such("provider", provider, config.providers, "`trivium providers` lists them.")
+    return bound
 
 
 def check_place(bound: BoundProvider) -> None:

@@ -62,18 +62,12 @@ def chat(
 ) -> None:
     """Talk with a model; /help lists what can be said to Trivium itself.
 
-    Parameters
-    ----------
-    model
-        `provider/model`, a route, `auto`, or the path of a .gguf file.
-    system
-        The system prompt.
-    data_class
-        How far the talk may travel.
-    history
-        Keep what was said in `$TRIVIUM_HOME/chat/history`, readable by you only.
-    forget
-        Delete what was kept, and do nothing else.
+    Args:
+        model: `provider/model`, a route, `auto`, or the path of a .gguf file.
+        system: The system prompt.
+        data_class: How far the talk may travel.
+        history: Keep what was said in `$TRIVIUM_HOME/chat/history`, readable by you only.
+        forget: Delete what was kept, and do nothing else.
     """
     config = options.load()
     file = history_file(config)

@@ -36,10 +36,8 @@ _CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUN
 def doctor(*, probe: bool = False, options: Options = OPTIONS) -> None:
     """Look at everything that an answer needs. Without --probe, no connection leaves this machine.
 
-    Parameters
-    ----------
-    probe
-        Try the key of each provider with a call that is free.
+    Args:
+        probe: Try the key of each provider with a call that is free.
     """
     config = options.load()
     report = examine(config)

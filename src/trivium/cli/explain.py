@@ -34,14 +34,10 @@ def explain(
 ) -> None:
     """Show the plan for a model or a request, without running it.
 
-    Parameters
-    ----------
-    model
-        A model, route or alias; or FILE.json with a chat-completions body.
-    data_class
-        How far the request may travel.
-    stdin
-        Read a chat-completions body from standard input.
+    Args:
+        model: A model, route or alias; or FILE.json with a chat-completions body.
+        data_class: How far the request may travel.
+        stdin: Read a chat-completions body from standard input.
     """
     config, request = options.load(), request_of("-" if stdin else model)
     plan = plan_of(config, snapshot_of(config), request, Wish(data_class=DATA_CLASSES[data_class]))

@@ -24,10 +24,8 @@ def login(
 ) -> None:
     """Keep the key of a provider: in the system's keyring, else in a file that only you can read.
 
-    Parameters
-    ----------
-    provider
-        The provider's id, as `trivium providers` lists it.
+    Args:
+        provider: The provider's id, as `trivium providers` lists it.
     """
     if more:  # not repeated: it may be the key
         raise UsageError(

@@ -17,10 +17,8 @@ from trivium.errors import NotFound, TriviumError, UpstreamProtocolError, Upstre
 def refresh(provider: str | None = None, *, options: Options = OPTIONS) -> None:
     """Read the lists of models of a provider, or of all whose key is set, and keep them in the home.
 
-    Parameters
-    ----------
-    provider
-        The one provider to ask; by default every one with a key.
+    Args:
+        provider: The one provider to ask; by default every one with a key.
     """
     config = options.load()
     rows: list[dict[str, str]] = []

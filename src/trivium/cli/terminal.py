@@ -175,6 +175,15 @@ def from_stdin(read: Callable[[], str]) -> str:
         raise UsageError(f"Standard input is not {error.encoding} text.", remedy="Pipe in plain text.") from error
 
 
+def no_such(what: str, name: str, known: Iterable[str], remedy: str) -> UsageError:
+    """The error for a name that there is not, with the nearest ones, or what to do where none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(name.lower(), list(known), n=3)
+    remedy = f"Did you mean {', '.join(near)}?" if near else remedy
+    return UsageError(f"There is no {what} `{name[:80]}`.", remedy=remedy)
+
+
 def confirm(question: str) -> bool:
     """Ask a person; everything but `y` or `yes` is no. Ask only where `interactive()`."""
     print(f"{clean(question)} [y/N] ", end="", file=sys.stderr, flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import functools
 import json
 import os
@@ -14,8 +13,8 @@ from typing import Any
 
 import msgspec
 
+from trivium.cli.terminal import no_such
 from trivium.config.home import user_path
-from trivium.errors import UsageError
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _VARIABLE = re.compile(r"\$(\w+)")
@@ -94,7 +93,5 @@ def tool_named(name: str) -> Tool:
     """A tool by its id. Raises UsageError with the nearest ids."""
     found = tools().get(name.lower())
     if found is None:
-        near = difflib.get_close_matches(name.lower(), tools(), n=3)
-        remedy = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(tools())}."
-        raise UsageError(f"There is no tool `{name[:80]}`.", remedy=remedy)
+        raise no_such("tool", name, tools(), f"There are {', '.join(tools())}.")
     return found

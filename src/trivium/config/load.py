@@ -48,11 +48,11 @@ def load(
         return Config(home=home, offline=offline, providers=providers, defaults=budget)
     # What reads a file is not needed without one, and takes a while to import.
     from trivium.config import env as references
-    from trivium.config import resolve, toml
+    from trivium.config import resolve, toml, untrusted
 
     document = toml.read(found.data, str(found.path))
     if not found.trusted:
-        return resolve.untrusted(found.path, document, env, home, offline=offline)
+        return untrusted.untrusted(found.path, document, env, home, offline=offline)
     document = references.expand(document, env, found.path.parent)
     return resolve.trusted(found.path, document, env, home, offline=offline)
 
