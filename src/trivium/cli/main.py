@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
@@ -76,7 +77,8 @@ def _run(words: list[str], *, aside: bool) -> int | None:
 def _failed(error: TriviumError, words: list[str]) -> NoReturn:
     from trivium.cli.terminal import print_error
 
-    print_error(error, json="--json" in words)
+    with suppress(OSError):  # nobody reads it; the exit code tells still
+        print_error(error, json="--json" in words)
     sys.exit(error.exit_code)
 
 

@@ -147,3 +147,10 @@ def test_a_closed_standard_stream_is_an_empty_one(
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "defect" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_error_that_nobody_can_read_keeps_its_exit_code(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        words = [sys.executable, "-m", "trivium.cli.main", "nonsense"]
+        assert subprocess.run(words, stderr=full, check=False, timeout=60).returncode == 2

@@ -205,6 +205,20 @@ def test_a_member_that_is_missing_is_said_to_be(tmp_path: Path, site: Site) -> N
         pull(by, "pypi:tiny-model==1.0#tiny_model/other.gguf", progress=nothing)
 
 
+@pytest.mark.parametrize(("at", "byte"), [(8, 1), (10, 99)], ids=["encrypted", "of an unknown method"])
+def test_a_member_that_cannot_be_read_is_said_to_be(tmp_path: Path, site: Site, at: int, byte: int) -> None:
+    data = bytearray(WHEEL)
+    for mark, place in ((b"PK\x01\x02", at), (b"PK\x03\x04", at - 2)):
+        start = -1
+        while (start := data.find(mark, start + 1)) >= 0:
+            data[start + place] = byte
+    json_page(site, bytes(data), digest=sha256(bytes(data)))
+    by = puller(tmp_path, {"PIP_INDEX_URL": f"{site.url}/simple"})
+    with pytest.raises(WrongContent, match="does not hold"):
+        pull(by, "pypi:tiny-model==1.0#tiny_model/Tiny.gguf", progress=nothing)
+    assert not [name for name in everything(by.store) if name.endswith(".member")]
+
+
 def test_private_places_are_contacted_only_if_the_machine_or_its_index_names_them(tmp_path: Path, site: Site) -> None:
     """Through the program's own client, which else contacts public addresses only."""
     with serve() as files, serve() as unnamed:
