@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]*", re.ASCII)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
+_OURS = {"host", "content-length", "transfer-encoding"}
+"""Header fields that each request has already: a second one would make two requests of it."""
 # What a model on an unknown server may be tried with; the server's own refusal is passed on.
 _USUAL: tuple[Capability, ...] = ("tools", "json_schema", "json_object", "logprobs", "n")
 _PLAIN = ("name", "access", "dialect", "dialects", "auth", "default_model", "region", "jurisdiction", "capabilities",
@@ -151,7 +153,7 @@ def _check_key_and_headers(document: Document, path: Path, given: raw.Provider) 
         if not key or not _HEADER_VALUE.fullmatch(key):
             raise document.error((*path, "api_key"), "the `api_key` is empty or has unprintable characters")
     for name, value in (given.headers or {}).items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS or not _HEADER_VALUE.fullmatch(value):
             raise document.error((*path, "headers", name), f"`{name}` is no header that can be sent")
 
 

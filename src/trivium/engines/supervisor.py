@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -187,7 +188,8 @@ class Supervisor:
             raise EngineUnavailable("The supervisor of the engines is closed.")
         found = self._engines.get(engine_id)
         if found is None:
-            found = _Engine(self._spec(engine_id), EngineLog(self._home / "logs" / f"engine-{engine_id}.log"))
+            file = self._home / "logs" / f"engine-{quote(engine_id, safe='')}.log"
+            found = _Engine(self._spec(engine_id), EngineLog(file))
             self._engines[engine_id] = found
         return found
 

@@ -62,7 +62,7 @@ class Store:
             except BaseException:
                 writer.close()
                 raise
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:  # a NUL in its name, too
             raise LedgerUnavailable(
                 f"The ledger `{path}` cannot be opened: {error}.",
                 remedy="Check its permissions and free space; the journal keeps all records until it is back.",
