@@ -38,10 +38,11 @@ def config_folder(env: Mapping[str, str]) -> Path:
 
 def make_private(folder: Path) -> Path:
     """The folder, made if it is missing, for its owner only (0700)."""
-    missing = [each for each in (folder, *folder.parents) if not each.is_dir()]
-    for each in reversed(missing):  # those around it too, as the XDG specification has it
-        each.mkdir(mode=0o700, exist_ok=True)
-        each.chmod(0o700)
+    if not folder.is_dir():
+        missing = [each for each in folder.parents if not each.exists()]
+        for each in (*reversed(missing), folder):  # those around it too, as the XDG specification has it
+            each.mkdir(mode=0o700, exist_ok=True)
+            each.chmod(0o700)
     return folder
 
 
