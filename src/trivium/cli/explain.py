@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import msgspec
 from cyclopts import Parameter
@@ -19,6 +19,7 @@ from trivium.gateway.explain import PlanView, RejectedEndpoint, view
 from trivium.gateway.gateway import snapshot_of
 from trivium.gateway.snapshot import Snapshot
 from trivium.gateway.wish import Wish
+from trivium.transport.server import BODY_BYTES_MAX
 from trivium.types.data import DATA_CLASSES
 from trivium.types.message import Message, Text
 from trivium.types.request import Request
@@ -33,14 +34,10 @@ def explain(
 ) -> None:
     """Show the plan for a model or a request, without running it.
 
-    Parameters
-    ----------
-    model
-        A model, route or alias; or FILE.json with a chat-completions body.
-    data_class
-        How far the request may travel.
-    stdin
-        Read a chat-completions body from standard input.
+    Args:
+        model: A model, route or alias; or FILE.json with a chat-completions body.
+        data_class: How far the request may travel.
+        stdin: Read a chat-completions body from standard input.
     """
     config, request = options.load(), request_of("-" if stdin else model)
     plan = plan_of(config, snapshot_of(config), request, Wish(data_class=DATA_CLASSES[data_class]))
@@ -62,13 +59,21 @@ def plan_of(config: Config, snapshot: Snapshot, request: Request, wish: Wish) ->
 def request_of(what: str) -> Request:
     """The request that a name, a file or `-` stands for; raises UsageError, InvalidRequest."""
     if what == "-":
-        return get("openai_chat").parse_request(sys.stdin.buffer.read())
+        return _parsed(sys.stdin.buffer)
     if what.endswith(".json"):
         try:
-            return get("openai_chat").parse_request(Path(what).read_bytes())
+            with Path(what).open("rb") as file:
+                return _parsed(file)
         except OSError as error:
             raise UsageError(f"`{what}` cannot be read: {error.strerror}.") from error
     return Request(model=what, messages=(Message(role="user", parts=(Text(text="Hello"),)),))
+
+
+def _parsed(file: BinaryIO) -> Request:
+    body = file.read(BODY_BYTES_MAX + 1)
+    if len(body) > BODY_BYTES_MAX:
+        raise UsageError(f"A body has at most {BODY_BYTES_MAX} bytes.")
+    return get("openai_chat").parse_request(body)
 
 
 def _show(plan: PlanView) -> None:

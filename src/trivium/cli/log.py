@@ -24,14 +24,10 @@ def log(
 ) -> None:
     """List requests, the newest first. What was said is not kept, so it is not shown.
 
-    Parameters
-    ----------
-    limit
-        How many at most.
-    since
-        From when: `7d`, `12h`, or a date such as 2026-11-23.
-    id
-        One request, by the generation id that its answer carried.
+    Args:
+        limit: How many at most.
+        since: From when: `7d`, `12h`, or a date such as 2026-11-23.
+        id: One request, by the generation id that its answer carried.
     """
     with ledger(options.load()) as store:
         rows = query.log(store, limit=limit, since_ms=since_ms(since), id=id)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from trivium.access.bind import Binding, bind
-from trivium.catalog.parse import Catalog
+from trivium.catalog.catalog import Catalog
 from trivium.catalog.resolve import endpoint as resolve_endpoint
 from trivium.catalog.rows import Endpoint, Timeouts
 from trivium.config.schema import Config, TokenCommand

@@ -72,3 +72,10 @@ def test_what_is_no_request_is_refused(tmp_path: Path) -> None:
         request_of(str(tmp_path / "bad.json"))
     with pytest.raises(UsageError):
         request_of(str(tmp_path / "missing.json"))
+
+
+def test_a_body_has_a_bound(tmp_path: Path) -> None:
+    with (tmp_path / "huge.json").open("wb") as file:
+        file.truncate((32 << 20) + 1)
+    with pytest.raises(UsageError, match="at most"):
+        request_of(str(tmp_path / "huge.json"))
