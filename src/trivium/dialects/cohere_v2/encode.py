@@ -17,7 +17,6 @@ from trivium.dialects.calls import CallOrder
 from trivium.dialects.cohere_v2.errors import words
 from trivium.dialects.cohere_v2.wire import (
     TOOL_PLAN,
-    Said,
     finish_word,
     wire_citation,
     wire_logprobs,
@@ -25,6 +24,7 @@ from trivium.dialects.cohere_v2.wire import (
 )
 from trivium.dialects.common import Json
 from trivium.dialects.request import Losses, given
+from trivium.dialects.said import Said
 from trivium.errors import TriviumError
 from trivium.types import event as ev
 from trivium.types.event import Event
@@ -117,8 +117,7 @@ class ChatEncoder:
 
     def wrote(self, text: bytes) -> None:
         if self._open is not None:
-            plain = text.isascii() and b"\\" not in text
-            self._texts[self._open[1]][1].add(text.decode() if plain else msgspec.json.decode(b'"%b"' % text))
+            self._texts[self._open[1]][1].add(text)
 
     def fail(self, error: TriviumError) -> bytes:
         """The in-band error, which ends a stream as an answer does."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from trivium.dialects.base import AnswerContext
+from trivium.dialects.calls import SpokenCall
 from trivium.dialects.ollama.answer import (
     Shape,
     call_objects,
@@ -26,7 +27,6 @@ from trivium.dialects.stream import NDJSONDecoder, NDJSONMeter
 from trivium.errors import TriviumError
 from trivium.types import event as ev
 from trivium.types.event import Event
-from trivium.types.message import ToolCall
 from trivium.types.usage import Usage
 from trivium.wire.json import BROKEN
 from trivium.wire.ndjson import PlainLines
@@ -73,7 +73,7 @@ class LineEncoder:
         self._shape = shape
         self._head = head_of(context)
         self._before, _, self._after = self._line("\0").rpartition(b'"\\u0000"')
-        self._calls: dict[int, tuple[ev.ToolCallStart, list[str]]] = {}
+        self._calls: dict[int, SpokenCall] = {}
         self._finish: ev.Finish | None = None
         self._usage: Usage | None = None
         self._first_ns: int | None = None
@@ -114,10 +114,9 @@ class LineEncoder:
                 thought = event.text or event.summary
                 return self._line("", thinking=thought) if thought else b""
             case ev.ToolCallStart():
-                self._losses.add("tool_call.signature", when=event.signature)
-                self._calls[event.index] = (event, [])
+                self._calls[event.index] = SpokenCall(event)
             case ev.ToolCallDelta() if event.index in self._calls:
-                self._calls[event.index][1].append(event.arguments)
+                self._calls[event.index].pieces.append(event.arguments)
             case ev.ToolCallDelta():
                 self._losses.add("tool_call.arguments", when=event.arguments)
             case ev.LogprobsDelta():
@@ -141,8 +140,7 @@ class LineEncoder:
         return _encode(self._head | self._shape(text, more) | {"done": False}) + b"\n"
 
     def _called(self, finish: ev.Finish) -> bytes:
-        calls = [ToolCall(id=c.id, name=c.name, arguments="".join(said)) for c, said in self._calls.values()]
-        objects = call_objects(calls, finish.reason, self._losses)
+        objects = call_objects([call.whole for call in self._calls.values()], finish.reason, self._losses)
         return self._line("", tool_calls=objects) if objects else b""
 
     def _end(self) -> bytes:
