@@ -65,6 +65,8 @@ def invalid(error: Exception, where: str = "") -> InvalidRequest:
     if missing := _MISSING.match(what):
         path = f"{path}.{missing['field']}" if path else missing["field"]
         return InvalidRequest(f"`{path}` is missing.", remedy="Add the field.", param=path)
+    if len(what) > MAX_EXCERPT_BYTES:
+        what = f"{what[:MAX_EXCERPT_BYTES]}…"  # it quotes a value that may be as long as the body
     if not path:
         return InvalidRequest(f"The body is not what it should be: {what}.", remedy=_JSON_REMEDY)
     return InvalidRequest(f"`{path}`: {what}.", remedy="Correct the value or leave the field out.", param=path)
@@ -279,6 +281,9 @@ _IN_BAND_STATUS = (
 """The HTTP status that an error inside a 200 amounts to, by a word in its code or type; else 500."""
 
 
+_STATUS = re.compile(r"[45]\d\d", re.ASCII)
+
+
 def error_words(body: bytes) -> tuple[str, str, str]:
     """Message, code and kind of an upstream's failed answer.
 
@@ -312,7 +317,7 @@ def upstream_error(status: int, message: str, code: str = "", kind: str = "") ->
     words, given = f"{code} {kind}", status
     if status < 400:
         meant = next((status for word, status in _IN_BAND_STATUS if word in words.lower()), 500)
-        status = int(code) if code.isdigit() and 400 <= int(code) <= 599 else meant
+        status = int(code) if _STATUS.fullmatch(code) else meant
     error = _leaf(status, words, message)
     said = excerpt(message)
     if error is UpstreamAuthError:
@@ -322,7 +327,7 @@ def upstream_error(status: int, message: str, code: str = "", kind: str = "") ->
         )
     else:
         text, remedy = said or f"The upstream answered {given}{' with an error' if given == 200 else ''}.", ""
-    return error(text, remedy=remedy, upstream_status=status, provider_code=code or kind or None)
+    return error(text, remedy=remedy, upstream_status=status, provider_code=excerpt(code or kind) or None)
 
 
 def _leaf(status: int, words: str, message: str) -> type[UpstreamError]:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from trivium.dialects.base import Addressed, AnswerContext, Built, PassedAnswer
-from trivium.dialects.common import invalid
+from trivium.dialects.common import check_twin, invalid
 from trivium.dialects.gemini import DIALECT as CHAT
 from trivium.dialects.retrieval import beside, decoded
 from trivium.errors import InvalidRequest
@@ -31,12 +31,24 @@ _COUNTED = msgspec.json.Decoder(_Counted)
 
 
 def _inner(body: bytes) -> bytes:
-    """The request whose size is asked. Raises InvalidRequest."""
+    """The request whose size is asked; what is said beside it to us holds for it. Raises InvalidRequest."""
     try:
         found = members(body)
+        inner = next((bytes(found[name]) for name in _WHOLE if name in found), None)
+        if inner is None:
+            return body
+        beside = {name: found[name] for name in ("trivium", "models") if name in found}
+        if not beside:
+            return inner
+        within = members(inner)
     except BROKEN as error:
         raise invalid(error) from None
-    return next((bytes(found[name]) for name in _WHOLE if name in found), body)
+    if "trivium" in beside:
+        check_twin(body)
+    if twice := beside.keys() & within:
+        name = min(twice)
+        raise InvalidRequest(f"`{name}` stands twice.", remedy="Send it once.", param=name)
+    return join(within | beside)
 
 
 def _peek(body: bytes, addressed: Addressed | None = None, /) -> Any:

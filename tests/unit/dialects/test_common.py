@@ -232,3 +232,17 @@ def test_no_words_of_an_upstream_take_long_to_read(words: str) -> None:
         began = process_time()
         assert get(name).decode_error(400, body)
         assert process_time() - began < 1
+
+
+@pytest.mark.parametrize("code", ["²", "४२९", "9" * 5000, "4290", "-429"])
+def test_a_code_that_is_no_status_is_a_word(code: str) -> None:
+    error = upstream_error(200, "in band", code)
+    assert (type(error), error.upstream_status) == (UpstreamServerError, 500)
+
+
+def test_what_an_error_repeats_is_bounded() -> None:
+    body = b'{"model":"m","messages":[{"role":"%s","content":"a"}]}' % (b"x" * 1_000_000)
+    with pytest.raises(InvalidRequest) as caught:
+        get("openai_chat").parse_request(body)
+    assert (caught.value.param, len(str(caught.value)) < 1000) == ("messages[0].role", True)
+    assert len(upstream_error(400, "no", "c" * 1_000_000).provider_code or "") <= 512

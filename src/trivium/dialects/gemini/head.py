@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import msgspec
@@ -92,7 +93,9 @@ def peek(body: bytes, addressed: Addressed | None = None, /) -> GenerateHead:
         wire = _DECODE(body)
         where = "generationConfig"
         sent = camel_keys(wire.camel_config or wire.generation_config or {})
-        config = msgspec.convert(sent, Config, strict=False)  # numbers may come as texts
+        config = msgspec.convert(sent, Config, strict=False)  # numbers may come as texts, but not `inf` or `nan`
+        if any(value is not None and not math.isfinite(value) for value in _floats(config)):
+            raise msgspec.ValidationError("Expected finite numbers")
     except BROKEN as error:
         raise invalid(error, where) from None
     if wire.trivium is not UNSET:
@@ -112,6 +115,10 @@ def peek(body: bytes, addressed: Addressed | None = None, /) -> GenerateHead:
         needs=_needs(config, tools=not_empty(wire.tools)),
         is_ours=any(sent is not UNSET for sent in (wire.trivium, wire.models, wire.model)),
     )
+
+
+def _floats(config: Config) -> tuple[float | None, ...]:
+    return config.temperature, config.top_p, config.top_k, config.presence_penalty, config.frequency_penalty
 
 
 def _needs(config: Config, *, tools: bool) -> frozenset[str]:

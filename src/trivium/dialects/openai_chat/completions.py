@@ -100,6 +100,8 @@ def build_request(request: Request) -> Built:
     """A request of one user's text; anything else has no words here."""
     losses = Losses()
     losses.add("messages", when=len(request.messages) > 1)
+    for part in (part for message in request.messages for part in message.parts):
+        losses.add(f"messages.{type(part).__name__.lower()}", when=not isinstance(part, Text))
     for name in ("tools", "tool_choice", "response_format", "reasoning", "metadata", "service_tier"):
         losses.add(name, when=getattr(request, name))
     body = given(
@@ -168,6 +170,8 @@ def decode_answer(body: bytes) -> list[Event]:
         raise UpstreamProtocolError("The upstream answered 200 without a choice.")
     events: list[Event] = [ev.Start(id=wire.id or "", model=wire.model or "", created=int(wire.created or 0))]
     for choice in wire.choices:
+        if choice.error is not None:
+            raise error_in_band(choice.error)
         events += _said(choice)
         events.append(finish_of(choice.finish_reason or "stop", choice.index))
     if (usage := read_usage(wire.usage, wire.timings)) is not None:
@@ -243,6 +247,7 @@ def _choice(choice: Choice, losses: Losses) -> Json:
     parts = choice.message.parts
     for part in parts:
         losses.add(type(part).__name__.lower(), when=not isinstance(part, Text | Refusal))
+        losses.add("citations", when=isinstance(part, Text) and part.citations)
     return {
         "text": "".join(part.text for part in parts if isinstance(part, Text | Refusal)),
         "index": choice.index,
@@ -282,6 +287,8 @@ class _Decoder(SSEDecoder):
             if choice.index not in self._begun:
                 self._begun.add(choice.index)
                 self._open.add(choice.index)
+            if choice.error is not None:
+                return events + self._fail(error_in_band(choice.error))
             events += _said(choice)
             if choice.finish_reason and choice.index in self._open:
                 self._open.discard(choice.index)
@@ -340,6 +347,10 @@ class _Encoder:
                 self._losses.add("reasoning")
             case ev.ToolCallStart():
                 self._losses.add("toolcall")
+            case ev.CitationDelta():
+                self._losses.add("citations")
+            case ev.AudioDelta():
+                self._losses.add("audio")
             case _:
                 pass
 
