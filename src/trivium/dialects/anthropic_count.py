@@ -72,7 +72,6 @@ DIALECT = beside(
     peek=_peek,
     parse_request=_parse_request,
     build_request=_build_request,
-    pass_request=MESSAGES.pass_request,
     media=MESSAGES.media,
     decode_answer=_decode_answer,
     encode_answer=_encode_answer,

@@ -11,8 +11,8 @@ from trivium.dialects.base import AnswerContext, Built
 from trivium.dialects.cohere_v2 import DIALECT as CHAT
 from trivium.dialects.common import Json
 from trivium.dialects.ranking import decode_answer, parse_request, peek, read_answer, results
-from trivium.dialects.request import Losses, given
-from trivium.dialects.retrieval import asked, beside, own_extra
+from trivium.dialects.request import Losses, given, own_extra
+from trivium.dialects.retrieval import asked, beside
 from trivium.types.response import Response
 from trivium.types.retrieval import RerankRequest
 

@@ -26,6 +26,8 @@ from trivium.errors import (
 )
 from trivium.wire.json import BROKEN
 
+S = TypeVar("S", bound=msgspec.Struct)
+
 MAX_EXCERPT_BYTES = 512
 """How much of an upstream's own words goes on: enough for a reason, too little for a leak."""
 
@@ -70,6 +72,14 @@ def invalid(error: Exception, where: str = "") -> InvalidRequest:
     if not path:
         return InvalidRequest(f"The body is not what it should be: {what}.", remedy=_JSON_REMEDY)
     return InvalidRequest(f"`{path}`: {what}.", remedy="Correct the value or leave the field out.", param=path)
+
+
+def converted(value: Any, shape: type[S], where: str) -> S:
+    """A decoded value as a struct; `where` is its place in the body. Raises InvalidRequest."""
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise invalid(error, where) from None
 
 
 class _Logprob(msgspec.Struct):
@@ -139,6 +149,10 @@ class CommonHead(msgspec.Struct, kw_only=True):
     @property
     def stream(self) -> bool:
         return self.stream_sent is True
+
+    @property
+    def wants_usage(self) -> bool:
+        return True
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -12,12 +12,12 @@ import msgspec
 from trivium.dialects.base import AnswerContext
 from trivium.dialects.calls import SpokenCall
 from trivium.dialects.common import Json
+from trivium.dialects.encoder import Encoder
 from trivium.dialects.gemini.answer import call_object, candidate_object, thought_objects
 from trivium.dialects.gemini.citations import Heard, wire_grounding
 from trivium.dialects.gemini.errors import encode_error
 from trivium.dialects.gemini.logprobs import wire_logprobs
 from trivium.dialects.gemini.wire import finish_word, wire_usage
-from trivium.dialects.request import Losses
 from trivium.errors import TriviumError
 from trivium.types import event as ev
 from trivium.types.event import Event
@@ -39,23 +39,17 @@ class _Choice(msgspec.Struct):
     finish: ev.Finish | None = None
 
 
-class GenerateEncoder:
+class GenerateEncoder(Encoder):
     """Writes one stream."""
 
     def __init__(self, context: AnswerContext) -> None:
-        self._context = context
+        super().__init__(context)
         identity = {"modelVersion": context.model, "responseId": context.id}
         self._identity = identity
         self._end = b"," + _json(identity)[1:] + b"\n\n"
         self._text_end = b'}],"role":"model"}}]' + self._end
         self._choices: dict[int, _Choice] = {}
-        self._losses = Losses()
-        self._usage: Usage | None = None
         self._place: tuple[_Choice, int] | None = None
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return tuple(self._losses)
 
     def encode(self, events: Iterable[Event]) -> bytes:
         """Frames for these events; empty if they mean nothing on this wire."""

@@ -8,6 +8,7 @@ import msgspec
 
 from trivium.dialects.base import AnswerContext
 from trivium.dialects.calls import SpokenCall
+from trivium.dialects.encoder import Encoder
 from trivium.dialects.ollama.answer import (
     Shape,
     call_objects,
@@ -22,7 +23,6 @@ from trivium.dialects.ollama.answer import (
 )
 from trivium.dialects.ollama.errors import encode_error, error_in_band
 from trivium.dialects.ollama.wire import decode_line
-from trivium.dialects.request import Losses
 from trivium.dialects.stream import NDJSONDecoder, NDJSONMeter
 from trivium.errors import TriviumError
 from trivium.types import event as ev
@@ -65,23 +65,17 @@ class LineDecoder(NDJSONDecoder):
         return events or [ev.Ping()]
 
 
-class LineEncoder:
+class LineEncoder(Encoder):
     """Writes one stream. Calls are whole on this wire, so that they wait for the finish."""
 
     def __init__(self, shape: Shape, context: AnswerContext) -> None:
-        self._context = context
+        super().__init__(context)
         self._shape = shape
         self._head = head_of(context)
         self._before, _, self._after = self._line("\0").rpartition(b'"\\u0000"')
         self._calls: dict[int, SpokenCall] = {}
         self._finish: ev.Finish | None = None
-        self._usage: Usage | None = None
         self._first_ns: int | None = None
-        self._losses = Losses()
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return tuple(self._losses)
 
     def encode(self, events: Iterable[Event]) -> bytes:
         """Lines for these events, in one piece."""
@@ -94,9 +88,6 @@ class LineEncoder:
         """What stands around every text."""
         del block
         return None if choice else (self._before + b'"', b'"' + self._after)
-
-    def wrote(self, text: bytes) -> None:
-        """Nothing here counts it."""
 
     def fail(self, error: TriviumError) -> bytes:
         """The in-band error; nothing follows it."""
