@@ -24,7 +24,7 @@ from trivium.errors import (
     UpstreamServerError,
     UpstreamTimeout,
 )
-from trivium.wire.json import BROKEN
+from trivium.wire.json import BROKEN, members
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -176,15 +176,32 @@ class CommonHead(msgspec.Struct, kw_only=True):
             )
 
 
+class _Wish:
+    """The type of a `trivium` whose occurrences are counted."""
+
+
+class _Wishing(msgspec.Struct):
+    trivium: _Wish
+
+
 def check_twin(body: bytes) -> None:
-    """Refuse a `trivium`, or a member of it, that is there twice: of two wishes for privacy the weaker could count."""
+    """Refuse a `trivium`, or a member of it, that is there twice: of two wishes for privacy the weaker could count.
+
+    The rest of the body, which may be long, is only stepped over.
+    """
+    wishes: list[Any] = []
+
+    def count(_kind: type[Any], value: Any) -> _Wish:
+        wishes.append(value)
+        return _Wish()
+
     try:
-        top: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list)
+        msgspec.json.decode(body, type=_Wishing, dec_hook=count)
+        said: Any = json.loads(bytes(members(body)["trivium"]), object_pairs_hook=list)
     except (ValueError, RecursionError) as error:
         raise invalid(error) from None
-    twins = [value for name, value in top if name == "trivium"]
-    names = [name for name, _ in twins[0] or ()]
-    if len(twins) != 1 or len(set(names)) != len(names):
+    names = [name for name, _ in said] if isinstance(wishes[-1], dict) else []
+    if len(wishes) != 1 or len(set(names)) != len(names):
         raise InvalidRequest("`trivium` says something twice.", remedy="Send each key once.", param="trivium")
 
 

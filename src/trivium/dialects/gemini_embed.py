@@ -5,7 +5,7 @@ Source: https://ai.google.dev/api/embeddings
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -71,7 +71,7 @@ class _One(msgspec.Struct, rename="camel"):
     model: str = ""
     task_type: str | None = None
     title: str | None = None
-    output_dimensionality: int | None = None
+    output_dimensionality: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class _Values(msgspec.Struct):
