@@ -14,6 +14,7 @@ from trivium.dialects import retrieval
 from trivium.dialects.base import Addressed, AnswerContext, Built, PassedAnswer, Twin
 from trivium.dialects.common import Json, check_models, check_name, check_twin, converted, invalid
 from trivium.dialects.gemini import DIALECT as CHAT
+from trivium.dialects.gemini.head import NOT_SENT, PathHead
 from trivium.dialects.gemini.wire import as_list, in_camel_case
 from trivium.dialects.request import Losses, given
 from trivium.errors import InvalidRequest
@@ -34,7 +35,6 @@ _PURPOSES: dict[str, Purpose] = {
     "CODE_RETRIEVAL_QUERY": "code",
 }
 _TASKS = {purpose: task for task, purpose in _PURPOSES.items()}
-_NOT_SENT = ("trivium", "models", "model")
 
 
 class _Wire(msgspec.Struct):
@@ -44,18 +44,10 @@ class _Wire(msgspec.Struct):
     trivium: Twin | UnsetType | None = UNSET
 
 
-class EmbedHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What a body says at first sight, with what its path says. Only a batch passes: so are servers asked here."""
+class EmbedHead(PathHead, frozen=True, kw_only=True):
+    """Only a batch passes: so are servers asked here."""
 
-    model: str
-    messages: msgspec.Raw
-    models: tuple[str, ...]
-    trivium: Twin | None
-    passes: bool
-    stream: bool = False
-    wants_usage: bool = True
     max_output_tokens: int | None = None
-    needs: frozenset[str] = frozenset()
 
 
 class _Part(msgspec.Struct):
@@ -128,7 +120,7 @@ def pass_request(
         requests = [members(bytes(request)) | named for request in _REQUESTS.decode(head.messages)]
     except BROKEN as error:
         raise invalid(error, "requests") from None
-    return join({n: v for n, v in members(body).items() if n not in _NOT_SENT} | {"requests": raw(requests)})
+    return join({n: v for n, v in members(body).items() if n not in NOT_SENT} | {"requests": raw(requests)})
 
 
 def _resource(model: str) -> str:

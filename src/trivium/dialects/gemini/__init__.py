@@ -12,8 +12,6 @@ from trivium.dialects.gemini.media import media
 from trivium.dialects.gemini.parse import parse_request
 from trivium.dialects.gemini.stream import GenerateDecoder, GenerateMeter
 
-__all__ = ["DIALECT"]
-
 DIALECT = Dialect(
     name="gemini",
     path="/models/{model}:generateContent",

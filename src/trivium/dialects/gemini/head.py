@@ -15,7 +15,7 @@ from trivium.errors import InvalidRequest
 from trivium.wire.json import BROKEN, NULL, join, members
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
-_NOT_SENT = ("trivium", "models", "model")
+NOT_SENT = ("trivium", "models", "model")
 """Two fields for Trivium alone, and a model beside that of the path, which could be another one."""
 
 
@@ -59,20 +59,23 @@ class Config(msgspec.Struct, rename="camel"):
         return self.response_schema is not None or self.response_json_schema is not None
 
 
-class GenerateHead(msgspec.Struct, frozen=True, kw_only=True):
+class PathHead(msgspec.Struct, frozen=True, kw_only=True):
     """What a body says at first sight, with what its path says."""
 
     model: str
-    stream: bool
     messages: msgspec.Raw
     models: tuple[str, ...]
     trivium: Twin | None
-    config: Config
-    needs: frozenset[str]
-    is_ours: bool
-    """It has members that no upstream may see."""
+    stream: bool = False
+    needs: frozenset[str] = frozenset()
     wants_usage: bool = True
     passes: bool = True
+
+
+class GenerateHead(PathHead, frozen=True, kw_only=True):
+    config: Config
+    is_ours: bool
+    """It has members that no upstream may see."""
 
     @property
     def max_output_tokens(self) -> int | None:
@@ -139,4 +142,4 @@ def pass_request(
     del model, stream, ask_usage
     if not head.is_ours:
         return body
-    return join({name: value for name, value in members(body).items() if name not in _NOT_SENT})
+    return join({name: value for name, value in members(body).items() if name not in NOT_SENT})

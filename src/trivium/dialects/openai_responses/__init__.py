@@ -13,8 +13,6 @@ from trivium.dialects.openai_responses.parse import ESSENTIAL, parse_request
 from trivium.dialects.openai_responses.stream import ResponsesDecoder, ResponsesMeter
 from trivium.dialects.request import pass_request
 
-__all__ = ["DIALECT"]
-
 DIALECT = Dialect(
     name="openai_responses",
     path="/responses",
