@@ -494,7 +494,7 @@ def test_a_conversation_is_more_than_a_prompt() -> None:
 
 
 def test_pictures_and_calls_have_a_bound_too() -> None:
-    many = ["AAAA"] * 20_001
+    many = ["AAAA" * 4] * 20_001
     calls = [{"function": {"name": "f"}}] * 20_001
     for message in ({"role": "user", "images": many}, {"role": "assistant", "tool_calls": calls}):
         body = json.dumps({"model": "m", "messages": [message]}).encode()

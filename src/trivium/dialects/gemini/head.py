@@ -97,7 +97,7 @@ def peek(body: bytes, addressed: Addressed | None = None, /) -> GenerateHead:
         where = "generationConfig"
         sent = camel_keys(wire.camel_config or wire.generation_config or {})
         config = msgspec.convert(sent, Config, strict=False)  # numbers may come as texts, but not `inf` or `nan`
-        if any(value is not None and not math.isfinite(value) for value in _floats(config)):
+        if not math.isfinite(_sum(config)):
             raise msgspec.ValidationError("Expected finite numbers")
     except BROKEN as error:
         raise invalid(error, where) from None
@@ -120,8 +120,10 @@ def peek(body: bytes, addressed: Addressed | None = None, /) -> GenerateHead:
     )
 
 
-def _floats(config: Config) -> tuple[float | None, ...]:
-    return config.temperature, config.top_p, config.top_k, config.presence_penalty, config.frequency_penalty
+def _sum(config: Config) -> float:
+    """Of all numbers that may be fractions: what is none makes it none."""
+    penalties = (config.presence_penalty or 0) + (config.frequency_penalty or 0)
+    return (config.temperature or 0) + (config.top_p or 0) + (config.top_k or 0) + penalties
 
 
 def _needs(config: Config, *, tools: bool) -> frozenset[str]:

@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 from trivium.dialects.base import Addressed
-from trivium.dialects.common import PARTS_MAX, Json, check_size, converted, too_long
+from trivium.dialects.common import MESSAGES_BYTES_FREE, PARTS_MAX, Json, check_size, converted, too_long
 from trivium.dialects.ollama.head import peek, peek_prompt
 from trivium.dialects.ollama.wire import SAMPLING, Call, ChatBody, Options, PromptBody, WireMessage
 from trivium.dialects.request import BodyReader, arguments_of, joined_results
@@ -27,7 +27,7 @@ def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Reques
     """A chat. Raises InvalidRequest naming the field's path."""
     check_size(peek(body).messages)
     wire, extra = _read_chat(body)
-    if sum(len(message.images or ()) + len(message.tool_calls or ()) for message in wire.messages) > PARTS_MAX:
+    if len(body) > MESSAGES_BYTES_FREE and sum(map(_parts, wire.messages)) > PARTS_MAX:
         raise too_long("messages")
     return _request(wire, extra, _messages(wire.messages), tuple(tool.tool() for tool in wire.tools or ()))
 
@@ -36,11 +36,15 @@ def parse_prompt(body: bytes, _addressed: Addressed | None = None, /) -> Request
     """A prompt. Raises InvalidRequest naming the field's path."""
     peek_prompt(body)
     wire, extra = _read_prompt(body)
-    if len(wire.images or ()) > PARTS_MAX:
+    if len(body) > MESSAGES_BYTES_FREE and len(wire.images or ()) > PARTS_MAX:
         raise too_long("images")
     system = (Message("system", (Text(wire.system),)),) if wire.system else ()
     asked = Message("user", (Text(wire.prompt), *_images(wire.images, "images")))
     return _request(wire, extra, (*system, asked), ())
+
+
+def _parts(message: WireMessage) -> int:
+    return len(message.images or ()) + len(message.tool_calls or ())
 
 
 def _request(
