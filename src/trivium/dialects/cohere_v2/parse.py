@@ -16,9 +16,9 @@ from trivium.dialects.cohere_v2.build import SAMPLING
 from trivium.dialects.cohere_v2.head import Count, peek
 from trivium.dialects.cohere_v2.wire import TOOL_PLAN, WireCitation, by_block, snippet
 from trivium.dialects.common import Json, check_size
-from trivium.dialects.request import BodyReader, joined_results, split_data_url
+from trivium.dialects.request import BodyReader, ToolDefinition, joined_results, split_data_url
 from trivium.types.message import File, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
-from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
+from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, ToolChoice
 
 
 class _Text(msgspec.Struct, tag="text"):
@@ -81,17 +81,6 @@ class _Tool(msgspec.Struct, tag_field="role", tag="tool"):
 _Message = _System | _User | _Assistant | _Tool
 
 
-class _FunctionDefinition(msgspec.Struct):
-    name: str
-    description: str | None = None
-    parameters: Json | None = None
-
-
-class _ToolDefinition(msgspec.Struct):
-    function: _FunctionDefinition
-    type: Literal["function"] = "function"
-
-
 class _Format(msgspec.Struct):
     type: Literal["text", "json_object"]
     json_schema: Json | None = None
@@ -108,7 +97,7 @@ class _Body(msgspec.Struct):
     messages: list[_Message]
     stream: bool | None = None
     max_tokens: Count | None = None
-    tools: list[_ToolDefinition] | None = None
+    tools: list[ToolDefinition] | None = None
     tool_choice: Literal["REQUIRED", "NONE"] | None = None
     strict_tools: bool | None = None
     documents: list[str | _Document] | None = None
@@ -138,20 +127,13 @@ def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Reques
         messages=joined_results(_messages(wire)),
         max_output_tokens=wire.max_tokens,
         stream=wire.stream is True,
-        tools=tuple(_tool(tool, wire.strict_tools) for tool in wire.tools or ()),
+        tools=tuple(tool.tool(wire.strict_tools) for tool in wire.tools or ()),
         tool_choice=_CHOICES[wire.tool_choice] if wire.tool_choice else None,
         response_format=form and _format(form),
         reasoning=wire.thinking and _reasoning(wire.thinking),
         sampling=Sampling(**{ours: getattr(wire, theirs) for ours, theirs in SAMPLING.items()}),
         stop=tuple(wire.stop_sequences or ()),
         extra=extra,
-    )
-
-
-def _tool(wire: _ToolDefinition, strict: bool | None) -> Tool:
-    function = wire.function
-    return Tool(
-        name=function.name, description=function.description, parameters=function.parameters or {}, strict=strict
     )
 
 
