@@ -38,7 +38,7 @@ def log(
     if options.json:
         return
     if id is not None:
-        _show_attempts(rows[0])
+        show_attempts(rows[0])
     elif not rows:
         note("No request has ended yet.")
 
@@ -51,7 +51,8 @@ def _cells(row: LogRow) -> list[object]:
     return [when, row.requested_model, row.endpoint or "-", outcome + fallback, *figures]
 
 
-def _show_attempts(row: LogRow) -> None:
+def show_attempts(row: LogRow) -> None:
+    """The attempts of a request, as a table."""
     columns = ("attempt", "endpoint", "road", "outcome", "status", "cost", "price of", "first content", "took")
     right = ("status", "cost", "first content", "took")
     print_table(columns, map(_attempt_cells, row.attempts), right=right)

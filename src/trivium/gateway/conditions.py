@@ -357,6 +357,13 @@ class Conditions:
                 health.shared = statistics
                 health.breaker.hinted = name in failing
 
+    def restore(self, measured: Mapping[str, Statistics]) -> None:
+        """Begin with what was measured before."""
+        for name, statistics in list(measured.items())[:ENDPOINTS_MAX]:
+            health = self.healths[name] = Health(self.now(), local=False)
+            health.shared = statistics
+            health.own.tau_s = statistics.tau_s
+
     def failing(self) -> list[str]:
         return [name for name, health in self.healths.items() if health.breaker.open_until_s]
 

@@ -15,10 +15,11 @@ from trivium.dialects.base import Addressed
 from trivium.dialects.cohere_v2.build import SAMPLING
 from trivium.dialects.cohere_v2.head import Count, peek
 from trivium.dialects.cohere_v2.wire import TOOL_PLAN, WireCitation, by_block, snippet
-from trivium.dialects.common import Json, check_size
+from trivium.dialects.common import Json, check_size, invalid
 from trivium.dialects.request import BodyReader, ToolDefinition, joined_results, split_data_url
 from trivium.types.message import File, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, ToolChoice
+from trivium.wire.json import BROKEN
 
 
 class _Text(msgspec.Struct, tag="text"):
@@ -113,7 +114,20 @@ class _Body(msgspec.Struct):
     logprobs: bool | None = None
 
 
+class _CitationOptions(msgspec.Struct):
+    mode: Literal["ENABLED", "DISABLED", "FAST", "ACCURATE", "OFF"] | None = None
+
+
+class _Own(msgspec.Struct):
+    """What only this wire knows, which is kept for it as it is."""
+
+    citation_options: _CitationOptions | None = None
+    priority: int | None = None
+    safety_mode: Literal["CONTEXTUAL", "STRICT", "OFF"] | None = None
+
+
 _read = BodyReader(_Body)
+_check_own = msgspec.json.Decoder(_Own).decode
 _CHOICES = {"REQUIRED": ToolChoice("required"), "NONE": ToolChoice("none")}
 
 
@@ -121,6 +135,11 @@ def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Reques
     """The canonical request. Raises InvalidRequest naming the field's path."""
     check_size(peek(body).messages)
     wire, extra = _read(body)
+    if extra:
+        try:
+            _check_own(body)
+        except BROKEN as error:
+            raise invalid(error) from None
     form = wire.response_format
     return Request(
         model=wire.model,
