@@ -72,6 +72,11 @@ class Head(Protocol):
         ...
 
     @property
+    def session(self) -> msgspec.Raw:
+        """By what the caller tells its conversations apart, as JSON; empty: it does not."""
+        ...
+
+    @property
     def trivium(self) -> Twin | None: ...
     @property
     def passes(self) -> bool:

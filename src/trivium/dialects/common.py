@@ -146,6 +146,12 @@ class CommonHead(msgspec.Struct, kw_only=True):
     models_sent: tuple[str, ...] | UnsetType | None = msgspec.field(default=UNSET, name="models")
     twin_sent: Twin | UnsetType | None = msgspec.field(default=UNSET, name="trivium")
     metadata: msgspec.Raw = msgspec.Raw()
+    session_id: msgspec.Raw = msgspec.Raw()
+    prompt_cache_key: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def session(self) -> msgspec.Raw:
+        return self.session_id or self.prompt_cache_key
 
     @property
     def stream(self) -> bool:

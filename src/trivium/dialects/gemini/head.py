@@ -71,6 +71,7 @@ class PathHead(msgspec.Struct, frozen=True, kw_only=True):
     wants_usage: bool = True
     passes: bool = True
     metadata: msgspec.Raw = msgspec.Raw()
+    session: msgspec.Raw = msgspec.Raw()
 
 
 class GenerateHead(PathHead, frozen=True, kw_only=True):
