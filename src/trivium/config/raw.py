@@ -12,14 +12,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from trivium.catalog.rows import AuthForm, Capability, DialectName, QuirkName
-from trivium.config.schema import Local
+from trivium.config.schema import FIGURE_MAX, Local
 from trivium.routing.route import Failure, Likeness, Rescue, Strategy
 from trivium.types.data import Access
 from trivium.types.request import Operation
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
-Price = Annotated[float, msgspec.Meta(ge=0)]
+Price = Annotated[float, msgspec.Meta(ge=0, le=FIGURE_MAX)]
 Duration = Annotated[str, msgspec.Meta(description="250ms, 3s, 10m, 1h")]
 Money = Annotated[str, msgspec.Meta(description="1 USD, 25 USD / month")]
 Size = Annotated[str, msgspec.Meta(description="512MiB, 1GiB")]

@@ -397,6 +397,11 @@ class Attempt(msgspec.Struct, eq=False):
         first, sent = self._first_content_at, self._sent_at
         return first - sent if self.stream and first else None, self.exchange.runtime.now() - sent
 
+    def read_cache(self) -> bool:
+        """Whether a part of its prompt was read from a cache."""
+        usage = self.relay.seen.usage if self.relay is not None else None
+        return usage is not None and usage.cache_read_tokens > 0
+
     # ---- the end
 
     def fail(self, error: TriviumError) -> None:

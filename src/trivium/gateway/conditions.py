@@ -37,6 +37,7 @@ from trivium.routing.ranking import (
 )
 from trivium.routing.route import Breaker
 from trivium.routing.statistics import Statistics, size_of
+from trivium.routing.sticky import Session, Sticky
 
 if TYPE_CHECKING:
     from trivium.gateway.attempt import Attempt
@@ -79,6 +80,7 @@ class Conditions:
         """Providers whose limits are known or whose credentials are benched; all others cost nothing to look at."""
         self.outputs: dict[str, float] = {}
         """Tokens that an answer of each route takes."""
+        self.sticky = Sticky()
         self.change = 0
         """Counts whatever moves an endpoint at once; a board of before is stale."""
         self._boards: dict[int, _Kept] = {}
@@ -88,15 +90,25 @@ class Conditions:
 
     # ---- the order of a plan
 
-    def ranked(self, plan: Plan, input_tokens: int, output_tokens_max: int | None, id_: str) -> Plan:
-        """The plan with its endpoints in the order in which this request asks them."""
+    def ranked(
+        self,
+        plan: Plan,
+        input_tokens: int,
+        output_tokens_max: int | None,
+        id_: str,
+        session: Session | None = None,
+    ) -> Plan:
+        """The plan with its endpoints in the order in which this request asks them; a session stays where it is."""
         now = self.now()
         kept = self.board(plan, now, input_tokens)
         made = kept.board
         places = made.plain
         if places is None:
             size = self.size(plan, input_tokens, output_tokens_max)
-            places = order(made, plan.route, size, seed_of(id_), now)
+            seed = seed_of(session.name if session is not None and session.named else id_)
+            places = order(made, plan.route, size, seed, now)
+            if session is not None and (at := self.sticky.find(session, now)) is not None:
+                places = staying(made, places, at)
         view = kept.views.get(places)
         if view is None:
             if len(kept.views) >= VIEWS_MAX:
@@ -291,8 +303,11 @@ class Conditions:
             self.change += 1
         health.breaker.succeeded()
         health.missing = None
-        if attempt.exchange.operation != "chat":
+        exchange = attempt.exchange
+        if exchange.operation != "chat":
             return
+        if exchange.session is not None:
+            self.sticky.answered(exchange.session, attempt.endpoint.id, now, cached=attempt.read_cache())
         ttft_s, took_s = attempt.times()
         itl_s = None
         if output_tokens > 1:
@@ -357,8 +372,22 @@ class Conditions:
                 health.shared = statistics
                 health.breaker.hinted = name in failing
 
+    def restore(self, measured: Mapping[str, Statistics]) -> None:
+        """Begin with what was measured before."""
+        for name, statistics in list(measured.items())[:ENDPOINTS_MAX]:
+            health = self.healths[name] = Health(self.now(), local=False)
+            health.shared = statistics
+            health.own.tau_s = statistics.tau_s
+
     def failing(self) -> list[str]:
         return [name for name, health in self.healths.items() if health.breaker.open_until_s]
+
+
+def staying(made: Board, places: tuple[int, ...], at: str) -> tuple[int, ...]:
+    """An order with an endpoint moved to its front, unless others are better off now: of its rank it stays."""
+    best = min(row.rank for row in made.rows)
+    place = next((row.index for row in made.rows if row.rank == best and row.name == seed_of(at)), None)
+    return places if place is None else (place, *(one for one in places if one != place))
 
 
 def reordered(plan: Plan, places: tuple[int, ...]) -> Plan:

@@ -17,6 +17,7 @@ from trivium.gateway.relay import Last
 from trivium.gateway.wish import Wish
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan
+from trivium.routing.sticky import Session
 from trivium.types.data import DataClass
 from trivium.types.event import Event
 from trivium.types.request import Operation
@@ -111,6 +112,8 @@ class Exchange(msgspec.Struct, eq=False):
     backoff: asyncio.TimerHandle | asyncio.Task[None] | None = None
     """What this exchange waits for between attempts: a delay, or an engine that starts."""
     fallback: str = ""
+    session: Session | None = None
+    """The conversation that stays where it is answered; None: it is nowhere better off than elsewhere."""
     losses: tuple[str, ...] = ()
     limits: bytes = b""
     """Header lines in which the upstream that answered says what it still allows."""

@@ -12,6 +12,7 @@ from trivium.gateway.snapshot import facts_of
 from trivium.routing.disposition import failure_of
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan, inserted
+from trivium.routing.sticky import NAME_MAX, Session, keeps_cache, likeness
 from trivium.routing.when import Occasion, chosen
 from trivium.wire.json import BROKEN
 
@@ -95,10 +96,27 @@ def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...], choi
 def _ranked(exchange: Exchange, found: Plan) -> Plan:
     """The plan in the order in which this request asks its endpoints; who goes round the first one is told why."""
     runtime, output = exchange.runtime, exchange.max_output_tokens
-    view = runtime.conditions.ranked(found, exchange.input_tokens, output, exchange.id)
+    session = exchange.session = None if found.route.strategy == "order" else _session(exchange, found)
+    view = runtime.conditions.ranked(found, exchange.input_tokens, output, exchange.id, session)
     if view is not found and found.route.strategy == "order" and view.endpoints[0] is not found.endpoints[0]:
         exchange.fallback = "" if found.route.weights else runtime.why_not(found.endpoints[0], exchange)
     return view
+
+
+def _session(exchange: Exchange, found: Plan) -> Session | None:
+    """The conversation of a request, where one of its endpoints keeps a cache of prompts."""
+    head, key = exchange.head, exchange.wish.key
+    if head is None or not keeps_cache(found.endpoints):
+        return None
+    name, named = exchange.wish.session, True
+    if told := bytes(head.session):
+        try:
+            name = msgspec.json.decode(told, type=str)[:NAME_MAX]
+        except BROKEN:
+            name = ""
+    if not name:
+        name, named = likeness(bytes(head.messages)), False
+    return Session(key.name if key else "", found.requested, name, named) if name else None
 
 
 def with_named(exchange: Exchange, made: Plan, error: TriviumError) -> Plan:

@@ -30,6 +30,7 @@ from trivium.errors import (
 )
 from trivium.gateway.budget import DAY_S, DailyBudget
 from trivium.gateway.conditions import BRIEF_S, Conditions, limited
+from trivium.gateway.probe import Probes
 from trivium.gateway.reasons import PASSED_OVER
 from trivium.gateway.snapshot import Leg, Snapshot
 from trivium.gateway.tokens import Tokens
@@ -38,6 +39,7 @@ from trivium.routing.disposition import RETRY_AFTER_S_MAX
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan, Rejected
 from trivium.routing.route import Breaker
+from trivium.routing.statistics import Statistics
 from trivium.telemetry.metrics import Metrics
 from trivium.transport.pool import Dial, Pool
 from trivium.types.ids import Ids
@@ -76,6 +78,15 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
 
 
+class Shared(Protocol):
+    """What all processes have measured, and which endpoints one of them finds failing."""
+
+    @property
+    def measured(self) -> dict[str, Statistics]: ...
+    @property
+    def failing(self) -> frozenset[str]: ...
+
+
 class Owner(Protocol):
     """The owner of the home, as its clients see it."""
 
@@ -85,6 +96,7 @@ class Owner(Protocol):
 
     async def touch(self, engines: list[str]) -> None: ...
     async def spent(self, since_ms: int, requested_model: str) -> int: ...
+    async def share(self, told: dict[str, Statistics], failing: list[str], known: list[str]) -> Shared: ...
     async def call(self, op: str, **arguments: object) -> Any:
         """Anything else that its handlers offer. Raises what it raises, or Unavailable."""
         ...
@@ -131,6 +143,7 @@ class Runtime:
         self._looked = -LOOK_S
         self._sweeping: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.probes = Probes(self)
         self._refreshed = -REFRESH_S
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -193,17 +206,22 @@ class Runtime:
         conditions = self.conditions
         if conditions.free(plan.endpoints[position]):
             return position
-        now = conditions.now()
-        for index in range(position, len(plan.endpoints)):
-            wait_s, reason, _ = conditions.put_off(plan.endpoints[index], now, input_tokens)
-            if not wait_s or (reason == "rate_limited" and wait_s <= BRIEF_S):
+        now, count = conditions.now(), len(plan.endpoints)
+        for index in range(position, count):
+            endpoint = plan.endpoints[index]
+            wait_s, reason, _ = conditions.put_off(endpoint, now, input_tokens)
+            if (not wait_s and (index + 1 == count or not self.probes.first(endpoint))) or (
+                reason == "rate_limited" and wait_s <= BRIEF_S
+            ):
                 return index
         return position
 
     def why_not(self, endpoint: Endpoint, exchange: Exchange) -> str:
         """Why an endpoint is passed over, for people: `openai is failing`."""
         _, why, _ = self.conditions.put_off(endpoint, self.conditions.now(), exchange.input_tokens)
-        return f"{endpoint.provider.id} {PASSED_OVER.get(why, 'is slow')}"
+        health = self.conditions.healths.get(endpoint.id)
+        otherwise = "is failing" if health is not None and health.breaker.open_until_s else "is slow"
+        return f"{endpoint.provider.id} {PASSED_OVER.get(why, otherwise)}"
 
     def limited_s(self, endpoint: Endpoint, exchange: Exchange) -> float:
         """For how long to wait before an endpoint whose limit is known to be reached is asked; 0: ask it now.
@@ -330,6 +348,8 @@ class Runtime:
             self.budget.settle(attempt.reserved_nanos, cost_nanos)
         plan = attempt.exchange.plan
         self.conditions.ended(attempt, error, output_tokens, plan.route.breaker if plan else Breaker())
+        if attempt.health is not None and attempt.health.breaker.open_until_s:
+            self.probes.later(endpoint, attempt.health)
         if error is not None and endpoint.engine is not None and isinstance(error, UpstreamUnreachable | UpstreamCut):
             self._engines.pop(endpoint.engine, None)
 
@@ -444,11 +464,13 @@ class Runtime:
         return self._refreshing
 
     async def refresh(self) -> None:
-        """Ask the owner what was spent today, and tell it which engines are in use."""
+        """Ask the owner what was spent today, and tell it which engines are in use and what was measured."""
         used, self._used = sorted(self._used), set()
         try:
             if used:
                 await self.owner.touch(used)
+            if self.conditions.healths:
+                await self.share()
             if self.budget.limit_nanos is not None:
                 now, before = time.time(), self.budget.since_nanos
                 day_ms = int(now // DAY_S) * DAY_S * 1000
@@ -456,6 +478,17 @@ class Runtime:
         except TriviumError:
             # The owner is changing; the figures of the last look hold until the next one.
             self._used.update(used)
+
+    async def share(self) -> None:
+        """Tell the owner what was measured here, and hear what all have measured. Raises what `Owner.share` does."""
+        conditions = self.conditions
+        shared = await self.owner.share(conditions.told(), conditions.failing(), list(conditions.healths))
+        conditions.hear_others(shared.measured, shared.failing)
+
+    async def last_words(self) -> None:
+        """Tell what was measured since the last look, if anything was."""
+        if any(health.own.attempts for health in self.conditions.healths.values()):
+            await self.share()
 
     def swap(self, snapshot: Snapshot) -> None:
         """Take over a new configuration; requests in flight keep the one they began with."""
@@ -474,6 +507,7 @@ class Runtime:
         """Let go of everything; requests in flight end as their callers see it: cut."""
         if self._sweeping is not None:
             self._sweeping.cancel()
+        self.probes.close()
         for task in list(self._tasks):
             task.cancel()
         self.tokens.close()

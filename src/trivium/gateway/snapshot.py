@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from trivium.access.bind import Binding, bind
-from trivium.catalog.parse import Catalog
+from trivium.catalog.catalog import Catalog
 from trivium.catalog.resolve import endpoint as resolve_endpoint
 from trivium.catalog.rows import Endpoint, Timeouts
 from trivium.config.schema import Config, TokenCommand
@@ -324,6 +324,10 @@ class Snapshot:
             found = self.bind(endpoint, credential, dialect)
             _remember(self._bindings, name, found)
         return found
+
+    def reached(self, endpoint: Endpoint) -> Binding | None:
+        """How an endpoint was reached before, if it was."""
+        return next((one for (name, _, _), one in self._bindings.items() if name == endpoint.id), None)
 
     def bind(self, endpoint: Endpoint, credential: Secret | None, dialect: Dialect, base_url: str = "") -> Binding:
         try:

@@ -14,6 +14,7 @@ from trivium.gateway import conditions as module
 from trivium.gateway.conditions import BRIEF_S, Conditions
 from trivium.routing.plan import Plan
 from trivium.routing.route import Breaker, Order, Route
+from trivium.routing.sticky import Session
 from trivium.testing.clock import Clock
 from trivium.types.data import DataClass
 
@@ -63,7 +64,7 @@ class Attempt:
         self, conditions: Conditions, clock: Clock, at: Endpoint, *, stream: bool = True, key: int = 0
     ) -> None:
         self.endpoint, self.stream, self.first, self.credential, self.health = at, stream, True, key, None
-        self.exchange = SimpleNamespace(plan=plan(at), input_tokens=100, operation="chat")
+        self.exchange = SimpleNamespace(plan=plan(at), input_tokens=100, operation="chat", session=None)
         self._conditions, self._clock, self._sent = conditions, clock, clock.now()
         self._first: float | None = None
         conditions.sent(cast("Any", self))
@@ -319,3 +320,25 @@ def test_the_same_request_is_asked_in_the_same_order(conditions: Conditions) -> 
     first = [order(conditions, made, id_) for id_ in ids]
     assert first == [order(conditions, made, id_) for id_ in ids]
     assert {found[0] for found in first} == {"a", "b", "c"}
+
+
+def test_a_session_stays_where_it_was_answered(conditions: Conditions, clock: Clock) -> None:
+    made = plan(A, B, C, strategy="price")
+    session = Session("", "r", "s-1", named=True)
+
+    def first(id_: str) -> str:
+        return conditions.ranked(made, 100, None, id_, session).endpoints[0].model
+
+    drawn = first("gen-1")
+    assert {first(f"gen-{number}") for number in range(50)} == {drawn}  # its own name is the seed
+    stays = "a" if drawn != "a" else "c"
+    conditions.sticky.answered(session, f"{stays}/{stays}", conditions.now(), cached=False)
+    assert first("gen-2") == stays
+    at = A if stays == "a" else C
+    fail(conditions, clock, at, errors.UpstreamTimeout("Slow."))
+    assert first("gen-3") != stays
+    clock.advance(RULE.cooldown_s + 1)
+    answer(conditions, clock, at, 0.1, 0.2)
+    assert first("gen-4") == stays
+    clock.advance(601)
+    assert first("gen-5") == drawn
