@@ -123,6 +123,8 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     stream_usage: bool = True
     """Whether usage may be asked for inside a stream (`stream_options.include_usage`)."""
     upstream_stream: Literal["never", "always"] = "never"
+    chooses: bool = True
+    """Of a routing service: it heeds a request's `provider`, so that what that says of others is left to it."""
     openrouter_slug: str | None = None
     prices_id: str | None = None
     """Its id in genai-prices."""
@@ -135,6 +137,11 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Where the row's facts were read."""
     checked: str = ""
     """When, as an ISO date."""
+
+    @property
+    def slug(self) -> str:
+        """What routing services' callers name it by."""
+        return self.openrouter_slug or self.id
 
     @property
     def places(self) -> list[str]:
@@ -160,6 +167,10 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Thinks without a sign of life, so that its first content may come late."""
     spellings: dict[str, str] = {}
     price: Price | None = None
+    quantization: str | None = None
+    """Of its weights, in OpenRouter's words (`fp8`, `int4`); None: unknown."""
+    retired: str | None = None
+    """It is not served any more: what to use instead."""
     note: str = ""
 
 
@@ -204,6 +215,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What it can be asked; empty: whatever its dialects can say."""
     weights: str | None = None
     family: str | None = None
+    quantization: str | None = None
     silent_thinker: bool = False
     engine: str | None = None
     """The id of the engine of ours that serves it, if one does."""
@@ -213,6 +225,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def access(self) -> Access:
         return self.provider.access
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it is a routing service that heeds a request's `provider` itself."""
+        return self.provider.access == "routed" and self.provider.chooses
 
     @property
     def dialects(self) -> tuple[str, ...]:

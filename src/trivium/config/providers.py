@@ -28,7 +28,7 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
 # What a model on an unknown server may be tried with; the server's own refusal is passed on.
 _USUAL: tuple[Capability, ...] = ("tools", "json_schema", "json_object", "logprobs", "n")
 _PLAIN = ("name", "access", "dialect", "dialects", "auth", "default_model", "region", "jurisdiction", "capabilities",
-          "headers", "quirks", "models_path", "key_check", "stream_usage", "upstream_stream")  # fmt: skip
+          "headers", "quirks", "models_path", "key_check", "stream_usage", "upstream_stream", "chooses")  # fmt: skip
 
 
 def bind(

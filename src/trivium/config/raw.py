@@ -92,6 +92,7 @@ class Provider(Table, frozen=True, kw_only=True):
     capabilities: tuple[Capability, ...] | None = None
     headers: dict[str, str] | None = None
     quirks: tuple[QuirkName, ...] | None = None
+    chooses: bool | None = None
     models_path: str | None = None
     key_check: str | None = None
     stream_usage: bool | None = None
@@ -173,6 +174,8 @@ class Model(Table, frozen=True, kw_only=True):
     operations: tuple[Operation, ...] = ()
     family: str | None = None
     weights: str | None = None
+    quantization: str | None = None
+    retired: str | None = None
 
 
 class Policy(Limits, frozen=True):

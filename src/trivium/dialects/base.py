@@ -67,6 +67,11 @@ class Head(Protocol):
         ...
 
     @property
+    def provider(self) -> msgspec.Raw:
+        """What is said of who may serve (OpenRouter's `provider`); empty: nothing."""
+        ...
+
+    @property
     def trivium(self) -> Twin | None: ...
     @property
     def passes(self) -> bool:
@@ -247,8 +252,6 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     failure_ends: bool = False
     """The event of a failure is the stream's own end (`response.failed`), so the body ends as HTTP has it: a client
     that reads on to that end would take a cut for the failure, and tell its user of the network."""
-    slugs: bool = False
-    """Whether a model's name may be the catalog's `author/slug`: all its endpoints."""
     by_url: bool = True
     """Whether a request may name images by URL; where not, they are fetched before it is built."""
     headers: Mapping[str, str] = {}

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from trivium.dialects.base import Addressed, AnswerContext, Built, PassedAnswer, Twin
-from trivium.dialects.common import Json, check_models, check_name, check_twin, invalid
+from trivium.dialects.common import UNSAID, Json, check_models, check_name, check_twin, invalid
 from trivium.dialects.gemini import DIALECT as CHAT
 from trivium.dialects.gemini.wire import as_list, in_camel_case
 from trivium.dialects.request import Losses, given
@@ -66,6 +66,7 @@ class EmbedHead(msgspec.Struct, frozen=True, kw_only=True):
     wants_usage: bool = True
     max_output_tokens: int | None = None
     needs: frozenset[str] = frozenset()
+    provider: msgspec.Raw = UNSAID
 
 
 class _Part(msgspec.Struct):

@@ -29,6 +29,7 @@ from trivium.errors import (
     UpstreamTimeout,
 )
 from trivium.gateway import limits
+from trivium.gateway.forward import forwarded
 from trivium.gateway.relay import (
     Events,
     Last,
@@ -93,6 +94,8 @@ class Attempt(msgspec.Struct, eq=False):
     _settled: bool = False
     _active: bool = False
     _went_by: int = 0
+    _generation: str = ""
+    """What a routing service calls it in its head."""
     _error_body: list[bytes] | None = None
     _error_fields: Fields = {}
     _sent_at: float = 0.0
@@ -136,6 +139,7 @@ class Attempt(msgspec.Struct, eq=False):
             ask = self.stream and row.stream_usage and not exchange.wants_usage
             stream = True if self.stream and not exchange.stream else None
             body = dialect.pass_request(exchange.body, head, self.endpoint.model, stream=stream, ask_usage=ask)
+            body = forwarded(body, exchange, self.endpoint)
             return self.binding.payload(body, exchange.wish.forwarded, stream=self.stream)
         request = msgspec.structs.replace(exchange.canonical(), model=self.endpoint.model)
         if isinstance(request, Request):
@@ -146,7 +150,7 @@ class Attempt(msgspec.Struct, eq=False):
         built = dialect.build_request(request)
         exchange.refuse_losses(built.losses)
         self._losses = built.losses
-        return self.binding.payload(built.body, stream=self.stream)
+        return self.binding.payload(forwarded(built.body, exchange, self.endpoint), stream=self.stream)
 
     def send(self) -> None:
         """Take a connection and send; the pool checks the data class again."""
@@ -180,6 +184,8 @@ class Attempt(msgspec.Struct, eq=False):
     def on_head(self, status: int, fields: Fields) -> None:
         self.status = status
         self.exchange.limits = limits.lines(status, fields)
+        if self.endpoint.access == "routed":
+            self._generation = fields.get(b"x-generation-id", b"")[:200].decode("latin-1")
         self._active = True
         if status != 200:
             self._error_body = []
@@ -255,7 +261,7 @@ class Attempt(msgspec.Struct, eq=False):
         exchange = self.exchange
         if exchange.dialect is None:
             return ObjectTarget(self) if exchange.stream else ResponseTarget(self, exchange.request)
-        tells = exchange.dialect.slugs and exchange.fallback  # its callers are told which model has served
+        tells = exchange.wish.service and exchange.fallback  # its callers are told which model has served
         context = AnswerContext(
             id=exchange.id,
             model=self.endpoint.id if tells else exchange.model,
@@ -410,7 +416,7 @@ class Attempt(msgspec.Struct, eq=False):
             told,
             int((first - sent) * 1e6) if first else -1,
             int((now - sent) * 1e6),
-            relay.seen.upstream_id if relay else "",
+            self._generation or (relay.seen.upstream_id if relay else ""),
         )
 
     def _told_nanos(self, usage: Usage) -> int | None:

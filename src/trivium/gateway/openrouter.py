@@ -80,7 +80,7 @@ def _endpoint(slug: str, endpoint: Endpoint) -> dict[str, Any]:
     row = endpoint.provider
     return {
         "name": f"{row.name or row.id} | {slug}",
-        "tag": row.openrouter_slug or row.id,
+        "tag": row.slug,
         "provider_name": row.name or row.id,
         "model_id": slug,
         "model_name": slug,

@@ -95,6 +95,8 @@ _OLLAMA = {
 }
 """Under `/api/`: what Ollama's clients ask of it beside answers."""
 
+SERVICE = b"/api/v1/"
+"""Where a routing service's clients find what they know of one."""
 DOUBLED = b"/v1/v1/"
 
 _PREFIXES = (
@@ -118,6 +120,8 @@ class Place(msgspec.Struct, frozen=True):
     addressed: Addressed | None = None
     detail: str = ""
     """What the path or its query names beside."""
+    service: bool = False
+    """It belongs to the contract of routing services: models go by `author/slug`, answers have a generation id."""
 
 
 Row = tuple[str, str, tuple[bytes, ...], str]
@@ -141,7 +145,7 @@ def table() -> dict[bytes, Row]:
 @cache
 def _always(path: bytes) -> Place:
     kind, name, methods, detail = table()[path]
-    return Place(kind, dialect_named(name), methods, detail=detail)
+    return Place(kind, dialect_named(name), methods, detail=detail, service=path.startswith(SERVICE))
 
 
 def find(path: bytes, query: bytes) -> Place | None:

@@ -23,6 +23,7 @@ from trivium.policy.key import Key
 from trivium.routing.names import AUTO, LOCAL
 from trivium.routing.names import parse as parse_name
 from trivium.routing.plan import Facts, Plan, Rejected, plan
+from trivium.routing.preferences import UNMEASURED, Measured, Preferences
 from trivium.routing.route import Route
 from trivium.types.data import DataClass
 from trivium.types.request import Operation
@@ -88,6 +89,7 @@ class Snapshot:
         self.found = found
         self.catalog = catalog
         self.local_models = local_models
+        self.measured: Measured = UNMEASURED
         self._endpoints: dict[str, Candidate] = {}
         self._bindings: dict[tuple[str, str], Binding] = {}
         self._plans: dict[tuple[Any, ...], Plan] = {}
@@ -122,6 +124,8 @@ class Snapshot:
             where = " or ".join(bound.row.key_env) or "its `api_key` or `token_command` in trivium.toml"
             return Rejected(name, "credential", f"no key: set {where}, or run `trivium login {named.provider}`")
         override = self.config.models.get(f"{named.provider}/{named.model}")
+        if override is not None and override.retired is not None:
+            return Rejected(name, "retired", override.retired or "it is not served any more")
         return resolve_endpoint(
             self.catalog, bound.row, named.model, override=override, trusted_origin=bound.trusted_origin
         )
@@ -224,13 +228,17 @@ class Snapshot:
         operation: Operation = "chat",
         *,
         slugs: bool = False,
+        preferences: Preferences | None = None,
+        parameters: frozenset[str] = frozenset(),
     ) -> Plan:
         """The plan for every request of this kind whose size it `holds`. Raises NotFound for an unknown model."""
-        kind = (model, more, data_class, needs, key, operation, slugs)
+        kind = (model, more, data_class, needs, key, operation, slugs, preferences, parameters)
         found = self._plans.get(kind)
         if found is None:
-            found = self.plan(facts_of(model, data_class, needs, key, operation=operation, slugs=slugs), more)
-            _remember(self._plans, kind, found)
+            wishes: dict[str, Any] = {"slugs": slugs, "preferences": preferences, "parameters": parameters}
+            found = self.plan(facts_of(model, data_class, needs, key, operation=operation, **wishes), more)
+            if preferences is None or not preferences.live:
+                _remember(self._plans, kind, found)
         return found
 
     def plan(self, facts: Facts, more: tuple[str, ...] = ()) -> Plan:
@@ -240,7 +248,8 @@ class Snapshot:
         """
         routes: list[Route] = []
         candidates: dict[tuple[str, str | None], Candidate] = {}
-        for name in (facts.model, *more):
+        models: dict[str, int] = {}
+        for number, name in enumerate((facts.model, *more)):
             base, road = self._without_road(name)
             routes.append(self.route(base, slugs=facts.slugs))
             if routes[-1].name == AUTO and facts.operation in _ASKED:
@@ -254,9 +263,12 @@ class Snapshot:
             for target in routes[-1].targets:
                 if (target, road) not in candidates:
                     own = (allowed and (not alone or target == routes[-1].name)) or target in facts.models
-                    candidates[target, road] = self._candidate(target, road, own)
+                    found = candidates[target, road] = self._candidate(target, road, own)
+                    if facts.preferences is not None and isinstance(found, Endpoint):
+                        models.setdefault(found.id, number)
         data_class = max(facts.data_class, *(route.data_class for route in routes))
-        return plan(msgspec.structs.replace(facts, data_class=data_class), routes[0], list(candidates.values()))
+        facts = msgspec.structs.replace(facts, data_class=data_class)
+        return plan(facts, routes[0], list(candidates.values()), models, self.measured)
 
     def _without_road(self, name: str) -> tuple[str, str | None]:
         """A model id without the suffix that asks for a road, and that road."""
@@ -369,6 +381,8 @@ def facts_of(
     *,
     operation: Operation = "chat",
     slugs: bool = False,
+    preferences: Preferences | None = None,
+    parameters: frozenset[str] = frozenset(),
 ) -> Facts:
     """What a plan needs to know of a request with a caller's key."""
     return Facts(
@@ -381,6 +395,8 @@ def facts_of(
         max_output_tokens=max_output_tokens,
         models=key.models if key else (),
         roads=key.roads if key else (),
+        preferences=preferences,
+        parameters=parameters,
     )
 
 

@@ -104,7 +104,7 @@ def _told(
     match place.kind:
         case "models":
             rows = model_rows(snapshot, key)
-            rows = openrouter.priced(snapshot, rows) if dialect.slugs else rows
+            rows = openrouter.priced(snapshot, rows) if place.service else rows
             return _models_dialect(place, fields).models_answer(rows)
         case "model":
             return one_of(_models_dialect(place, fields).models_answer([model_row(snapshot, key, place.detail)]))

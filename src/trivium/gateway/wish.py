@@ -8,6 +8,7 @@ import msgspec
 
 from trivium.dialects.base import Addressed
 from trivium.errors import InvalidRequest, UnsupportedMediaType
+from trivium.gateway import metadata
 from trivium.gateway.paths import Place
 from trivium.policy.key import Key
 from trivium.transport.server import Fields
@@ -29,6 +30,10 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     forwarded: bytes = b""
     """Header lines of the caller that go on to an upstream of the same dialect."""
     addressed: Addressed | None = None
+    service: bool = False
+    """Asked as a routing service is; see `Place`."""
+    metadata: bool = False
+    """The answer says how it was routed."""
 
 
 def wish_of(fields: Fields, place: Place, key: Key | None) -> Wish:
@@ -48,6 +53,8 @@ def wish_of(fields: Fields, place: Place, key: Key | None) -> Wish:
         timeout_s=None if timeout is None else timeout_of(timeout),
         forwarded=b"".join(b"%b: %b\r\n" % (name, fields[name]) for name in place.dialect.forwarded if name in fields),
         addressed=place.addressed,
+        service=place.service,
+        metadata=metadata.asked(fields),
     )
 
 

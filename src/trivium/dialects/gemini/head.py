@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from trivium.dialects.base import Addressed, Twin
-from trivium.dialects.common import MAX_TOKENS, Json, check_models, check_name, check_twin, invalid, not_empty
+from trivium.dialects.common import MAX_TOKENS, UNSAID, Json, check_models, check_name, check_twin, invalid, not_empty
 from trivium.dialects.gemini.wire import camel_keys
 from trivium.errors import InvalidRequest
 from trivium.wire.json import BROKEN, NULL, join, members
@@ -72,6 +72,7 @@ class GenerateHead(msgspec.Struct, frozen=True, kw_only=True):
     """It has members that no upstream may see."""
     wants_usage: bool = True
     passes: bool = True
+    provider: msgspec.Raw = UNSAID
 
     @property
     def max_output_tokens(self) -> int | None:

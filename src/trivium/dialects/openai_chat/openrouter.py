@@ -12,13 +12,14 @@ import msgspec
 
 from trivium.dialects.base import Addressed, AnswerContext, Built
 from trivium.dialects.common import HeadDecoder, ModelName
+from trivium.dialects.error_types import error_type, told
 from trivium.dialects.openai_chat import DIALECT as CHAT
 from trivium.dialects.openai_chat.answer import completion
 from trivium.dialects.openai_chat.head import ChatHead
 from trivium.dialects.openai_chat.stream import ChatEncoder
 from trivium.dialects.openai_chat.usage import usage_object
 from trivium.dialects.request import Losses, given
-from trivium.errors import TriviumError, UpstreamError
+from trivium.errors import TriviumError
 from trivium.types import event as ev
 from trivium.types.event import Event
 from trivium.types.message import Reasoning
@@ -26,23 +27,6 @@ from trivium.types.request import Request
 from trivium.types.response import Response
 from trivium.types.usage import Usage
 from trivium.wire.json import join, members
-
-_TYPES = {
-    400: "invalid_request",
-    401: "authentication",
-    402: "payment_required",
-    403: "permission_denied",
-    404: "not_found",
-    408: "timeout",
-    413: "payload_too_large",
-    415: "unprocessable",
-    429: "rate_limit_exceeded",
-    502: "provider_unavailable",
-    503: "provider_overloaded",
-    504: "timeout",
-}
-_SAME = frozenset({"context_length_exceeded", "content_policy_violation"})
-"""Kinds of ours that are its error types."""
 
 
 class _Head(ChatHead, kw_only=True):
@@ -136,19 +120,8 @@ class _Encoder(ChatEncoder):
 
 
 def _error(error: TriviumError) -> dict[str, Any]:
-    kind = error.kind if error.kind in _SAME else _TYPES.get(error.status, "server")
-    metadata: dict[str, Any] = {"error_type": kind, "kind": error.kind}
-    if isinstance(error, UpstreamError):
-        metadata |= given(provider_name=error.endpoint.partition("/")[0] or None, provider_code=error.provider_code)
-    return {
-        "code": error.status,
-        "message": str(error),
-        "type": kind,
-        "param": error.param,
-        "error_type": kind,
-        "http_status": error.status,
-        "metadata": metadata,
-    }
+    kind = error_type(error)
+    return {"code": error.status, "message": str(error), "type": kind, "param": error.param, **told(error)}
 
 
 def _encode_error(error: TriviumError, request_id: str) -> bytes:
@@ -194,7 +167,6 @@ def model_object(row: dict[str, Any]) -> dict[str, Any]:
 DIALECT = msgspec.structs.replace(
     CHAT,
     name="openrouter",
-    slugs=True,
     keep_alive=b": OPENROUTER PROCESSING\n\n",
     peek=_peek,
     parse_request=_parse_request,
