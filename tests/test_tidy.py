@@ -47,7 +47,6 @@ PROVIDERS_NAMED: dict[str, dict[str, str]] = {
     "dialects/openai_responses": {"openai": "the format of its signatures carries its vendor's name"},
     "dialects/__init__.py": {"openrouter": "the profile of a dialect that its callers speak"},
     "dialects/openai_chat/openrouter.py": dict.fromkeys(("openrouter", "OPENROUTER"), "its callers' profile"),
-    "gateway/openrouter.py": {"openrouter": "what its callers look up"},
     "gateway/availability.py": {"openrouter": "the page that explains its codes"},
     "gateway/metadata.py": {"openrouter": "its callers' header, and the member that answers it"},
     "gateway/paths.py": dict.fromkeys(

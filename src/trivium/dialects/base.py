@@ -98,6 +98,8 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
     """What is answered, where an encoder may have to know."""
     provider: str = ""
     """Who answers, by the name that its row has for people."""
+    bill: Callable[[Usage], int | None] | None = None
+    """What a usage costs, in nano-dollars; None where nobody can tell its parts."""
     passed: tuple[str, int] = ("", 0)
     """Of a stream that an upstream began and the encoder goes on with: its id, and how many events it had."""
     elapsed_ns: Callable[[], int] | None = None

@@ -271,6 +271,7 @@ class Attempt(msgspec.Struct, eq=False):
             request=exchange.request,
             elapsed_ns=exchange.elapsed_ns,
             provider=self.endpoint.provider.name or self.endpoint.provider.id,
+            bill=self.bill if self.endpoint.access != "routed" else None,
         )
         if exchange.stream:
             target = StreamTarget(self, exchange.dialect, context, self.bill)

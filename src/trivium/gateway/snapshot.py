@@ -6,6 +6,7 @@ Pure look-ups with bounded caches. A new configuration is a new snapshot, swappe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -181,6 +182,14 @@ class Snapshot:
         if parse_name(slug, self.config.providers) is None:
             return tuple(f"{service}/{slug}" for service in services if service in usable)
         return ()
+
+    @cached_property
+    def slugs(self) -> frozenset[str]:
+        """The catalog's models that can be asked by the name that they have at routing services."""
+        services = [name for name, bound in self.config.providers.items() if bound.row.access == "routed"]
+        usable = {name for name, bound in self.config.providers.items() if bound.has_key or name in self.found}
+        models = [model.spellings for model in self.catalog.models.values() if usable & model.spellings.keys()]
+        return frozenset(named[service] for named in models for service in services if service in named)
 
     def _known(self, name: str) -> bool:
         """Whether a name is the id of an endpoint in the catalog, whatever else it is a slug of."""

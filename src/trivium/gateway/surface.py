@@ -98,18 +98,26 @@ def _told(
     runtime: Runtime, place: Place, fields: Fields, body: bytes, key: Key | None
 ) -> bytes | Coroutine[Any, Any, Any]:
     """What there is to tell at a place where no model is asked: at once, or after its owner was asked."""
-    from trivium.gateway import ollama, openrouter
+    from trivium.gateway import listing, ollama, openrouter
 
     snapshot, dialect = runtime.snapshot, place.dialect
     match place.kind:
         case "models":
-            rows = model_rows(snapshot, key)
-            rows = openrouter.priced(snapshot, rows) if place.service else rows
-            return _models_dialect(place, fields).models_answer(rows)
+            if place.service:
+                return listing.models(snapshot, key, place.detail)
+            return _models_dialect(place, fields).models_answer(model_rows(snapshot, key))
         case "model":
             return one_of(_models_dialect(place, fields).models_answer([model_row(snapshot, key, place.detail)]))
+        case "embedders":
+            return listing.models(snapshot, key, place.detail, "embed")
+        case "counted":
+            return msgspec.json.encode(listing.count(snapshot, key, place.detail))
+        case "providers":
+            return msgspec.json.encode(listing.providers(snapshot))
+        case "zdr":
+            return msgspec.json.encode(listing.zero_retention(snapshot, key))
         case "endpoints":
-            return msgspec.json.encode(openrouter.endpoints(snapshot, key, place.detail))
+            return msgspec.json.encode(listing.endpoints(snapshot, key, place.detail))
         case "generation":
             return openrouter.generation(runtime, key, place.detail)
         case "key":
