@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from trivium.dialects.base import Addressed, Twin
-from trivium.dialects.error_types import ERROR_TYPES, error_type
+from trivium.dialects.error_types import ERROR_TYPES, availability_of, error_type
 from trivium.errors import (
     InvalidRequest,
     UpstreamAuthError,
@@ -292,6 +292,13 @@ def error_words(body: bytes) -> tuple[str, str, str]:
     text, a page of HTML.
     """
     return said_words(error_in(body))
+
+
+def with_availability(error: UpstreamError, body: bytes) -> UpstreamError:
+    """An error with what a routing service says of why nobody served."""
+    if b'"availability"' in body:
+        error.availability = availability_of(error_in(body))
+    return error
 
 
 def error_in(body: bytes) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from trivium.dialects.common import Json, error_in, error_words, said_words, upstream_error
+from trivium.dialects.common import Json, error_words, said_words, upstream_error, with_availability
 from trivium.dialects.error_types import availability_of, error_type, told
 from trivium.errors import TriviumError, UpstreamError
 
@@ -21,10 +21,7 @@ _TYPES = {
 
 def decode_error(status: int, body: bytes) -> UpstreamError:
     """An upstream's answer other than 2xx."""
-    error = upstream_error(status, *error_words(body))
-    if b'"availability"' in body:
-        error.availability = availability_of(error_in(body))
-    return error
+    return with_availability(upstream_error(status, *error_words(body)), body)
 
 
 def error_in_band(error: Any) -> UpstreamError:

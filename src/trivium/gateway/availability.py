@@ -12,7 +12,10 @@ from trivium.errors import (
     Availability,
     Constraint,
     InvalidRequest,
+    NoEndpoint,
     NotFound,
+    PermissionDenied,
+    RateLimited,
     TriviumError,
     Unavailable,
     UpstreamError,
@@ -73,16 +76,25 @@ def told(exchange: Exchange, error: TriviumError) -> TriviumError:
     code = _code(exchange, error, failures)
     if not code:
         return error
+    theirs = error.availability
     if exchange.wish.service and error.status != STATUSES[code]:
         error = _under(STATUSES[code], error)
-    error.availability = _availability(exchange, error, code)
+    error.availability = _availability(exchange, error, code, theirs)
     return error
+
+
+_KINDS: dict[int, type[TriviumError]] = {
+    400: InvalidRequest,
+    403: PermissionDenied,
+    404: NoEndpoint,
+    429: RateLimited,
+    503: Unavailable,
+}
 
 
 def _under(status: int, error: TriviumError) -> TriviumError:
     """An error under the status that this contract has for it, and of a kind that goes with that."""
-    kinds: dict[int, type[TriviumError]] = {400: InvalidRequest, 503: Unavailable}
-    made = kinds.get(status, type(error))(error.message, remedy=error.remedy, param=error.param)
+    made = _KINDS.get(status, type(error))(error.message, remedy=error.remedy, param=error.param)
     made.status, made.previous, made.retry_after_s = status, error.previous, error.retry_after_s
     return made
 
@@ -123,10 +135,10 @@ def _unplanned(plan: Plan, error: TriviumError) -> str:
     return "constraint_filtered" if reasons & EXCLUDED_BY.keys() else "no_endpoints"
 
 
-def _availability(exchange: Exchange, error: TriviumError, code: str) -> Availability:
+def _availability(exchange: Exchange, error: TriviumError, code: str, told: Availability | None) -> Availability:
     plan, head = exchange.plan, exchange.head
     models = (exchange.model, *(head.models if head is not None else ()))
-    told, rejected = error.availability, plan.rejected if plan is not None and not plan.endpoints else ()
+    rejected = plan.rejected if plan is not None and not plan.endpoints else ()
     waits = [failure.retry_after_s for _, failure in exchange.failures if failure.retry_after_s is not None]
     wait = error.retry_after_s = min(waits, default=error.retry_after_s)
     providers = dict.fromkeys(endpoint.provider.id for endpoint, _ in exchange.failures)

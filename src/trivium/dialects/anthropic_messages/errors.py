@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from trivium.dialects.common import error_words, excerpt, upstream_error
+from trivium.dialects.common import error_words, excerpt, upstream_error, with_availability
 from trivium.dialects.error_types import ERROR_TYPES, error_type, told
 from trivium.errors import TriviumError, UpstreamContextLength, UpstreamError, UpstreamRefused
 
@@ -39,7 +39,7 @@ class WireError(msgspec.Struct, frozen=True):
 def decode_error(status: int, body: bytes) -> UpstreamError:
     """An upstream's failed answer as one of our errors; a body in no known shape leaves the status to decide."""
     message, _, kind = error_words(body)
-    return classify(status, WireError(kind, message))
+    return with_availability(classify(status, WireError(kind, message)), body)
 
 
 def classify(status: int, wire: WireError) -> UpstreamError:
