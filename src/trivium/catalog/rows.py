@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -41,6 +41,29 @@ class Figures(msgspec.Struct, frozen=True):
     request: int = 0
 
 
+Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+UTC_DAYS: tuple[Day, ...] = get_args(Day)
+
+
+class Override(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Other figures of a price where all its conditions hold; see `catalog.overrides`. None: as in the price."""
+
+    min_prompt_tokens: int | None = None
+    """It holds above that."""
+    utc_start: int | None = None
+    """HHMM as a number, included; `utc_end` is not, and may lie before it, past midnight."""
+    utc_end: int | None = None
+    utc_days: tuple[Day, ...] = ()
+    input: int | None = None
+    output: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    input_audio: int | None = None
+    output_audio: int | None = None
+    request: int | None = None
+
+
 class Price(Figures, frozen=True, omit_defaults=True, kw_only=True):
     """What attempts are charged by.
 
@@ -49,6 +72,14 @@ class Price(Figures, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     version: str = ""
+    discount_ppm: int = 0
+    """What is taken off all figures, in millionths."""
+    overrides: tuple[Override, ...] = ()
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is the same for every request; else `catalog.overrides` says what it is."""
+        return not self.overrides and not self.discount_ppm
 
     def cost(self, usage: Usage) -> int | None:
         """Nano-dollars for one attempt, rounded half up once; None where the price is unknown."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from trivium.catalog.rows import AuthForm, Capability, DialectName, QuirkName
+from trivium.catalog.rows import AuthForm, Capability, Day, DialectName, QuirkName
 from trivium.config.schema import Local
 from trivium.routing.route import Likeness, Rescue, Strategy
 from trivium.types.data import Access
@@ -151,6 +151,24 @@ class Key(Limits, frozen=True, kw_only=True):
     soft: Any = None
 
 
+Clock = Annotated[int, msgspec.Meta(ge=0, le=2400, description="HHMM: 1030 is half past ten")]
+
+
+class PriceOverride(Table, frozen=True, kw_only=True):
+    min_prompt_tokens: Natural | None = None
+    utc_start: Clock | None = None
+    utc_end: Clock | None = None
+    utc_days: tuple[Day, ...] = ()
+    input: Price | None = None
+    output: Price | None = None
+    cache_read: Price | None = None
+    cache_write: Price | None = None
+    cache_write_1h: Price | None = None
+    input_audio: Price | None = None
+    output_audio: Price | None = None
+    request: Price | None = None
+
+
 class ModelPrice(Table, frozen=True):
     """USD per million tokens; `request` is USD a request."""
 
@@ -162,6 +180,8 @@ class ModelPrice(Table, frozen=True):
     input_audio: Price | None = None
     output_audio: Price | None = None
     request: Price = 0.0
+    discount: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    overrides: tuple[PriceOverride, ...] = ()
 
 
 class Model(Table, frozen=True, kw_only=True):

@@ -48,7 +48,7 @@ def given(**fields: Any) -> Json:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-_HEADS = ("models", "provider", "trivium")
+_HEADS = ("models", "fallbacks", "provider", "trivium")
 """What is read from a request's head, and seen to there."""
 
 
@@ -116,7 +116,7 @@ def split_data_url(url: str, where: str) -> tuple[str | None, str]:
     return found["type"] or None, found["data"]
 
 
-_OURS = ("trivium", "models")
+_OURS = ("trivium", "models", "fallbacks")
 """Fields for Trivium alone, which strict upstreams refuse; `provider` is seen to before."""
 
 

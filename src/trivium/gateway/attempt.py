@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trivium.access.bind import Binding
+from trivium.catalog.overrides import effective
 from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import AnswerContext
 from trivium.errors import (
@@ -429,7 +430,11 @@ class Attempt(msgspec.Struct, eq=False):
     def cost_of(self, usage: Usage) -> int | None:
         """What `usage` costs, in nano-dollars; None where neither a price nor the service's word is known."""
         told, price = self._told_nanos(usage), self.endpoint.price
-        return told if told is not None else None if price is None else price.cost(usage)
+        if told is not None or price is None:
+            return told
+        if not price.flat:
+            price = effective(price, usage.prompt_tokens, self.exchange.time_ms / 1000)
+        return price.cost(usage)
 
     def bill(self, usage: Usage) -> int | None:
         """What the caller's request costs once this attempt ends with `usage`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from trivium.catalog.overrides import dearest
 from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import AnswerContext, Dialect, Head, Media, StreamEncoder
 from trivium.errors import InternalError, InvalidRequest, TriviumError
@@ -214,7 +215,7 @@ class Exchange(msgspec.Struct, eq=False):
             return None
         output = self.max_output_tokens or endpoint.max_output or OUTPUT_TOKENS_ASSUMED
         output = output if self.operation == "chat" else 0
-        return endpoint.price.upper_bound(self.input_tokens, output)
+        return dearest(endpoint.price).upper_bound(self.input_tokens, output)
 
     def deliver(self) -> None:
         """Send the last of the answer, or the error; the ledger has the request by now."""

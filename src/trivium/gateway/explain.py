@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from trivium.catalog.overrides import dearest
 from trivium.gateway.needs import needs_of, text_tokens
 from trivium.gateway.snapshot import Snapshot, facts_of
 from trivium.gateway.wish import Wish
@@ -56,7 +57,7 @@ def view(snapshot: Snapshot, request: AnyRequest, wish: Wish, more: tuple[str, .
             endpoint=endpoint.id,
             model=endpoint.model,
             access=endpoint.access,
-            expected_cost_usd=_usd(endpoint.price.upper_bound(tokens, output) if endpoint.price else None),
+            expected_cost_usd=_usd(dearest(endpoint.price).upper_bound(tokens, output) if endpoint.price else None),
             expected_ttft_ms=None,
             notes=() if endpoint.price else ("price unknown",),
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from trivium.catalog.rows import Endpoint, Price, Provider
+from trivium.catalog.rows import Endpoint, Override, Price, Provider
 from trivium.errors import InvalidRequest, NotFound
 from trivium.gateway.models import askable, model_rows
 from trivium.gateway.snapshot import Snapshot
@@ -43,13 +43,27 @@ Listed = tuple[dict[str, Any], tuple[Endpoint, ...]]
 """A model as it is listed, and its endpoints."""
 
 
-def pricing(price: Price | None) -> dict[str, str]:
-    """USD a token, as texts; -1 where that is unknown."""
+def pricing(price: Price | None) -> dict[str, Any]:
+    """USD a token, as texts, before the discount; -1 where that is unknown."""
     if price is None or price.input is None or price.output is None:
-        return _UNKNOWN
+        return dict(_UNKNOWN)
+    wire: dict[str, Any] = _figures(price)
+    if price.discount_ppm:
+        wire["discount"] = price.discount_ppm / 1e6
+    if price.overrides:
+        wire["overrides"] = [_conditions(one) | _figures(one) for one in price.overrides]
+    return wire
+
+
+def _figures(price: Price | Override) -> dict[str, str]:
     named = {name: getattr(price, figure) for name, figure in _FIGURES.items()}
     wire = {name: _usd(nanos) for name, nanos in named.items() if nanos is not None}
-    return wire | {"request": _plain(f"{price.request / 1e9:.9f}")}
+    return wire if price.request is None else {**wire, "request": _plain(f"{price.request / 1e9:.9f}")}
+
+
+def _conditions(one: Override) -> dict[str, Any]:
+    named = {name: getattr(one, name) for name in ("min_prompt_tokens", "utc_start", "utc_end", "utc_days")}
+    return {name: value for name, value in named.items() if value is not None and value != ()}
 
 
 def _usd(nanos_per_million: int) -> str:

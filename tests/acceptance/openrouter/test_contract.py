@@ -18,6 +18,7 @@ import openrouter
 import pytest
 
 from acceptance.world import World, world
+from trivium.catalog.rows import UTC_DAYS
 
 ASK: Any = [{"role": "user", "content": "What is the capital of France?"}]
 CATALOGUE = """
@@ -36,6 +37,13 @@ context = 100
 [[models]]
 id = "oai/int4"
 quantization = "int4"
+[[models]]
+id = "oai/tiered"
+[models.price]
+input = 1.0
+output = 10.0
+discount = 0.5
+overrides = [{{ min_prompt_tokens = 0, utc_days = {days}, input = 4.0 }}]
 [[providers]]
 id = "quiet"
 base_url = "{origin}/v1"
@@ -58,7 +66,7 @@ ROUTES: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def at(model_home: Path) -> Iterator[World]:
-    with world(model_home, CATALOGUE.format(origin="http://127.0.0.1:9"), ROUTES) as made:
+    with world(model_home, CATALOGUE.format(origin="http://127.0.0.1:9", days=list(UTC_DAYS)), ROUTES) as made:
         yield made
 
 
@@ -288,6 +296,18 @@ def test_9_an_error_has_them_beside_it(at: World, path: str) -> None:
     assert [one["selected"] for one in failed["endpoints"]["available"]] == [False, False]
 
 
+# ---- 10: prices that change
+
+
+def test_10_an_override_and_a_discount_are_billed_and_listed(at: World) -> None:
+    used = post(at, model="oai/tiered").json()["usage"]
+    nanos = 2000 * used["prompt_tokens"] + 5000 * used["completion_tokens"]
+    assert round(used["cost"] * 1e9) == nanos
+    shown = httpx.get(f"{at.served.origin}/api/v1/model/oai/tiered", timeout=30).json()["data"]["pricing"]
+    assert (shown["prompt"], shown["discount"]) == ("0.000001", 0.5)
+    assert shown["overrides"] == [{"min_prompt_tokens": 0, "utc_days": list(UTC_DAYS), "prompt": "0.000004"}]
+
+
 # ---- 11: what is not known is no reason to refuse
 
 
@@ -296,6 +316,19 @@ def test_11_unknown_fields_are_no_reason_to_refuse(at: World) -> None:
     for path in PATHS[:2]:
         assert post(at, path, model="ant/ok", **more).status_code == 200
     assert post(at, model="oai/ok", provider={"new": {"x": 1}, "sort": None}, **more).status_code == 200
+
+
+def test_11_but_what_contradicts_itself_is_refused(at: World) -> None:
+    both = {"fallbacks": [{"model": "ant/ok"}], "models": ["ant/ok"]}
+    refused = post(at, "/api/v1/messages", model="oai/ok", **both)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "fallbacks")
+    refused = post(at, "/api/v1/messages", model="oai/ok", fallbacks=[{"model": "ant/ok", "max_tokens": 1}])
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "fallbacks[0]")
+    refused = post(at, model="oai/ok", reasoning={"effort": "low"}, reasoning_effort="high")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "reasoning_effort")
+    done = post(at, "/api/v1/messages", model="oai/503", fallbacks=[{"model": "ant/ok"}])
+    assert (done.status_code, done.headers["x-trivium-endpoint"]) == (200, "ant/ok")
+    assert "fallbacks" not in at.last("ok").json
 
 
 # ---- the catalogue
@@ -312,7 +345,7 @@ def test_the_catalogue_is_filtered_sorted_and_paged(at: World) -> None:
     assert whole["total_count"] == len(whole["data"])
     assert whole["links"]["next"] is None
     assert ids(q="PRICED") == ["priced", "oai/priced", "ant/priced", "coh/priced"]
-    assert ids(providers="oai", max_price=1, min_price=1) == ["oai/priced"]
+    assert ids(providers="oai", max_price=1, min_price=1) == ["oai/priced", "oai/tiered"]
     assert ids(min_output_price=11) == []
     assert ids(context=101, q="small") == []
     assert "ant/priced" not in ids(supported_parameters="seed")
