@@ -71,6 +71,8 @@ _REGION = "unsupported_country_region_territory"
 
 def told(exchange: Exchange, error: TriviumError) -> TriviumError:
     """The error that ends a request with what is known of why; another one where the contract has it so."""
+    if error is exchange.runtime.ending:
+        return error  # it is that of all requests
     failures = tuple(failure for _, failure in exchange.failures)
     error.previous = failures[:-1] if failures and failures[-1] is error else failures
     code = _code(exchange, error, failures)

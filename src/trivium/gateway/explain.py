@@ -8,6 +8,7 @@ from trivium.catalog.overrides import dearest
 from trivium.gateway.needs import needs_of, text_tokens
 from trivium.gateway.snapshot import Snapshot, facts_of
 from trivium.gateway.wish import Wish
+from trivium.routing.preferences import Preferences
 from trivium.types.request import Request
 from trivium.types.retrieval import AnyRequest
 
@@ -43,13 +44,20 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
     rejected: tuple[RejectedEndpoint, ...]
 
 
-def view(snapshot: Snapshot, request: AnyRequest, wish: Wish, more: tuple[str, ...] = ()) -> PlanView:
+def view(
+    snapshot: Snapshot,
+    request: AnyRequest,
+    wish: Wish,
+    more: tuple[str, ...] = (),
+    preferences: Preferences | None = None,
+) -> PlanView:
     """Plan a request without running it; `more` are further model ids. Raises NotFound for an unknown model."""
     tokens = text_tokens(request)
     data_class = max(wish.data_class, snapshot.config.policy.data_class)
     chat = request if isinstance(request, Request) else None
     size = (tokens, chat.max_output_tokens) if chat else (0, None)
-    facts = facts_of(request.model, data_class, needs_of(request), wish.key, *size, operation=request.operation)
+    needs, operation = needs_of(request), request.operation
+    facts = facts_of(request.model, data_class, needs, wish.key, *size, operation=operation, preferences=preferences)
     plan = snapshot.plan(facts, more)
     output = chat.max_output_tokens or OUTPUT_TOKENS_EXPECTED if chat else 0
     planned = [

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -180,11 +179,19 @@ def plan(exchange: Exchange) -> None:
 
 def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...]) -> Plan:
     snapshot, key, output = exchange.snapshot, exchange.wish.key, exchange.max_output_tokens
-    operation = exchange.operation
-    wishes: dict[str, Any] = {"slugs": exchange.wish.service}
-    if exchange.preferences is not None:
-        wishes |= {"preferences": exchange.preferences, "parameters": exchange.parameters}
-    usual = snapshot.usual_plan(exchange.model, more, exchange.data_class, needs, key, operation, **wishes)
+    operation, slugs = exchange.operation, exchange.wish.service
+    wish, sent = exchange.preferences, exchange.parameters
+    usual = snapshot.usual_plan(
+        exchange.model,
+        more,
+        exchange.data_class,
+        needs,
+        key,
+        operation,
+        slugs=slugs,
+        preferences=wish,
+        parameters=sent,
+    )
     if operation != "chat":
         return usual  # a window holds each of the texts, not all of them
     if not usual.holds(exchange.input_tokens, output):
@@ -192,7 +199,10 @@ def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...]) -> P
     if usual.holds(exchange.input_tokens, output):
         return usual
     size = exchange.input_tokens, output
-    return snapshot.plan(facts_of(exchange.model, exchange.data_class, needs, key, *size, **wishes), more)
+    facts = facts_of(
+        exchange.model, exchange.data_class, needs, key, *size, slugs=slugs, preferences=wish, parameters=sent
+    )
+    return snapshot.plan(facts, more)
 
 
 # ---- attempt

@@ -10,6 +10,7 @@ import msgspec
 
 from trivium.dialects import get as dialect_named
 from trivium.dialects.base import Dialect
+from trivium.dialects.common import UNSAID
 from trivium.errors import InternalError, TriviumError
 from trivium.gateway import paths, pipeline
 from trivium.gateway.count import estimate
@@ -21,6 +22,7 @@ from trivium.gateway.runtime import Runtime
 from trivium.gateway.sink import JSON, Connection, HttpSink, refuse
 from trivium.gateway.wish import Wish, wish_of
 from trivium.policy.key import Key
+from trivium.routing.preferences import parse as preferences_of
 from trivium.transport.server import Fields
 
 _TELLING = (
@@ -129,8 +131,9 @@ def _told(
         case "ollama":
             return msgspec.json.encode(ollama.told(runtime, key, place.detail, body))
         case _:
-            wish, more = wish_of(fields, place, key), dialect.peek(body).models
-            return msgspec.json.encode(view(snapshot, dialect.parse_request(body), wish, more))
+            wish, head = wish_of(fields, place, key), dialect.peek(body)
+            preferences = None if head.provider is UNSAID else preferences_of(head.provider)
+            return msgspec.json.encode(view(snapshot, dialect.parse_request(body), wish, head.models, preferences))
 
 
 def _models_dialect(place: Place, fields: Fields) -> Dialect:

@@ -7,6 +7,7 @@ and each member's figures (2) in `tests/unit/routing/test_preferences.py`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -379,3 +380,23 @@ def test_an_answer_has_its_generation_id_under_its_base(at: World, path: str, st
     assert done.headers.get("x-generation-id") == expected
     found = httpx.get(f"{at.served.origin}/api/v1/generation", params={"id": done.headers["x-request-id"]}, timeout=30)
     assert found.json()["data"]["id"] == done.headers["x-request-id"]
+
+
+# ---- the page
+
+
+def routes_of_the_page() -> list[tuple[str, str, str]]:
+    page = (Path(__file__).parents[3] / "docs" / "openrouter.md").read_text(encoding="utf-8")
+    table = page.partition("## Routes")[2].partition("##")[0]
+    return re.findall(r"^\| `(\w+) (/\S+)` \| (\w)", table, re.MULTILINE)
+
+
+@pytest.mark.parametrize("base", ["/api/v1", "/v1"])
+def test_the_page_says_which_routes_there_are(at: World, base: str) -> None:
+    routes = routes_of_the_page()
+    assert len(routes) > 20
+    for method, path, level in routes:
+        at_path = base + path.replace("{author}", "oai").replace("{slug}", "priced")
+        answer = httpx.request(method, at.served.origin + at_path, json={} if method == "POST" else None, timeout=30)
+        missing = answer.status_code == 404 and f"There is no `{at_path}`" in answer.text
+        assert missing is (level == "N"), (method, at_path, answer.text)
