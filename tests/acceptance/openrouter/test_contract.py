@@ -351,6 +351,8 @@ def test_the_catalogue_is_filtered_sorted_and_paged(at: World) -> None:
     assert ids(context=101, q="small") == []
     assert "ant/priced" not in ids(supported_parameters="seed")
     assert ids(sort="pricing-low-to-high")[:3] == ["oai/priced", "ant/priced", "coh/priced"]
+    contexts = [row["context_length"] or 0 for row in listed(sort="context-high-to-low")["data"]]
+    assert contexts == sorted(contexts, reverse=True) != sorted(contexts)
     page = listed(limit=2, offset=1)
     assert (len(page["data"]), page["total_count"]) == (2, whole["total_count"])
     assert "offset=3" in page["links"]["next"]

@@ -119,7 +119,9 @@ def test_an_unknown_model_has_the_status_of_the_callers_contract(world: World) -
 
 
 def test_what_is_told_of_one_request_is_not_told_to_another(world: World) -> None:
-    world.begin("both", SERVICE)
+    exchange, _ = world.begin("both", SERVICE)
+    assert exchange.plan is not None
+    exchange.failures = ((exchange.plan.endpoints[0], errors.UpstreamCut("before")),)
     world.runtime.cut_all()
     world.settle()
     ending = world.runtime.ending
