@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from trivium.dialects.base import Addressed, Twin
+from trivium.dialects.error_types import ERROR_TYPES, availability_of, error_type
 from trivium.errors import (
     InvalidRequest,
     UpstreamAuthError,
@@ -137,6 +138,10 @@ class ModelName(str):
     __slots__ = ()
 
 
+UNSAID = msgspec.Raw()
+"""The `provider` of a body without one."""
+
+
 class CommonHead(msgspec.Struct, kw_only=True):
     """What a head has in every dialect; `…_sent` is the field as the caller wrote it, or UNSET."""
 
@@ -145,13 +150,14 @@ class CommonHead(msgspec.Struct, kw_only=True):
     stream_sent: bool | UnsetType | None = msgspec.field(default=UNSET, name="stream")
     models_sent: tuple[str, ...] | UnsetType | None = msgspec.field(default=UNSET, name="models")
     twin_sent: Twin | UnsetType | None = msgspec.field(default=UNSET, name="trivium")
-    metadata: msgspec.Raw = msgspec.Raw()
-    session_id: msgspec.Raw = msgspec.Raw()
-    prompt_cache_key: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = UNSAID
+    session_id: msgspec.Raw = UNSAID
+    prompt_cache_key: msgspec.Raw = UNSAID
+    provider: msgspec.Raw = UNSAID
 
     @property
     def session(self) -> msgspec.Raw:
-        return self.session_id or self.prompt_cache_key
+        return self.prompt_cache_key if self.session_id is UNSAID else self.session_id
 
     @property
     def stream(self) -> bool:
@@ -328,11 +334,23 @@ def error_words(body: bytes) -> tuple[str, str, str]:
     Bodies vary: an envelope `{"error": {…}}`, `{"error": "text"}`, `{"detail": …}`, a bare `{"message": …}`, plain
     text, a page of HTML.
     """
+    return said_words(error_in(body))
+
+
+def with_availability(error: UpstreamError, body: bytes) -> UpstreamError:
+    """An error with what a routing service says of why nobody served."""
+    if b'"availability"' in body:
+        error.availability = availability_of(error_in(body))
+    return error
+
+
+def error_in(body: bytes) -> Any:
+    """The error of an upstream's failed answer, decoded: the member `error`, else all of it."""
     try:
         said: Any = msgspec.json.decode(body)
     except BROKEN:
-        said = body.decode("utf-8", "replace")
-    return said_words(cast("Json", said).get("error", said) if isinstance(said, dict) else said)
+        return body.decode("utf-8", "replace")
+    return cast("Json", said).get("error", said) if isinstance(said, dict) else said
 
 
 def said_words(said: Any) -> tuple[str, str, str]:
@@ -341,9 +359,16 @@ def said_words(said: Any) -> tuple[str, str, str]:
         return said if isinstance(said, str) else "", "", ""
     fields = cast("Json", said)
     message = next((fields[name] for name in ("message", "detail", "error") if isinstance(fields.get(name), str)), "")
-    code, kind = fields.get("code"), fields.get("type")
+    code, kind = fields.get("code"), _typed(fields) or fields.get("type")
     code = str(code) if isinstance(code, str | int) and not isinstance(code, bool) else ""
     return message, code, kind if isinstance(kind, str) else ""
+
+
+def _typed(fields: Json) -> Any:
+    """The type of a routing service's error, which says more than its other words."""
+    inner: Any = fields.get("metadata")
+    named = cast("Json", inner).get("error_type") if isinstance(inner, dict) else fields.get("error_type")
+    return named if isinstance(named, str) and named in ERROR_TYPES else None
 
 
 def upstream_error(status: int, message: str, code: str = "", kind: str = "") -> UpstreamError:
@@ -365,7 +390,11 @@ def upstream_error(status: int, message: str, code: str = "", kind: str = "") ->
         )
     else:
         text, remedy = said or f"The upstream answered {given}{' with an error' if given == 200 else ''}.", ""
-    return error(text, remedy=remedy, upstream_status=status, provider_code=excerpt(code or kind) or None)
+    code = kind if kind in ERROR_TYPES else code
+    made = error(text, remedy=remedy, upstream_status=status, provider_code=excerpt(code or kind) or None)
+    if error is UpstreamRejected:
+        made.status = ERROR_TYPES[error_type(made)].status
+    return made
 
 
 def _leaf(status: int, words: str, message: str) -> type[UpstreamError]:

@@ -55,6 +55,10 @@ def own_extra(extra: Json, own: frozenset[str], losses: Losses) -> Json:
     return {name: value for name, value in extra.items() if name in own}
 
 
+_HEADS = ("models", "fallbacks", "provider", "trivium")
+"""What is read from a request's head, and seen to there."""
+
+
 class BodyReader(Generic[B]):
     """Decodes whole bodies; `__call__` gives the struct, and the members without a home in it, null ones aside."""
 
@@ -62,7 +66,7 @@ class BodyReader(Generic[B]):
         self._decode = msgspec.json.Decoder(wire).decode
         strict = cast("type[B]", msgspec.defstruct(wire.__name__, [], bases=(wire,), forbid_unknown_fields=True))
         self._decode_known = msgspec.json.Decoder(strict).decode
-        self._known = {*wire.__struct_encode_fields__, "models", "trivium"}  # the last two are the gateway's own
+        self._known = {*wire.__struct_encode_fields__, *_HEADS}
 
     def __call__(self, body: bytes) -> tuple[B, Json]:
         """Raises InvalidRequest."""
@@ -136,8 +140,8 @@ def split_data_url(url: str, where: str) -> tuple[str | None, str]:
     return found["type"] or None, found["data"]
 
 
-_OURS = ("trivium", "models")
-"""Fields for Trivium alone, which strict upstreams refuse."""
+_OURS = ("trivium", "models", "fallbacks")
+"""Fields for Trivium alone, which strict upstreams refuse; `provider` is seen to before."""
 
 
 def pass_request(

@@ -47,7 +47,6 @@ _ROUTED_FIELDS = OWN_FIELDS | {
     "deferred_tools",
     "image_config",
     "plugins",
-    "provider",
     "route",
     "session_id",
     "stop_server_tools_when",

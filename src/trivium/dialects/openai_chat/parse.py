@@ -109,6 +109,10 @@ def _reasoning_options(wire: Body) -> ReasoningOptions | None:
         if wire.reasoning_effort is None and not exclude:
             return None
         return ReasoningOptions(effort=wire.reasoning_effort, exclude=exclude)
+    if options.effort and wire.reasoning_effort and options.effort != wire.reasoning_effort:
+        raise InvalidRequest(
+            "`reasoning_effort` and `reasoning.effort` differ.", remedy="Send one of them.", param="reasoning_effort"
+        )
     effort = options.effort or wire.reasoning_effort
     if effort is None and options.max_tokens is None and options.enabled is not None:
         effort = "medium" if options.enabled else "none"
