@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from connects import LOG_VARIABLE
 from engines_help import ROWS
@@ -17,6 +18,10 @@ from trivium.transport.platform import PORTABLE
 if PORTABLE:
     # The twin stands for platforms that lack it; `testing/site` does the same in child processes.
     sys.modules["uvloop"] = None  # type: ignore[assignment]
+
+# No test is timed.
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 pytest_plugins = ["pytest_connects"]  # no test leaves this machine
 MODEL = "smollm2-135m"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "trivium"
 
-TOTAL_LINES = 39_500
+TOTAL_LINES = 41_500
 """ADR 0010: the goal is 25,000; six dialects, retrieval and the clients of others are found to need this."""
 FILE_LINES = 600
 FUNCTION_LINES = 100
@@ -60,6 +60,7 @@ PROVIDERS_NAMED: dict[str, dict[str, str]] = {
         ("openai", "OpenAI", "anthropic", "Anthropic", "cohere", "google"), "vendors' packages carry their names"
     ),
     "gateway/limits.py": {"anthropic": "the start of names of header fields that say limits"},
+    "routing/allowance.py": {"anthropic": "the same names, read"},
     "engines/hub.py": {"huggingface": "the hub that `hf:` means, a place of models rather than a provider of answers"},
 }
 """Start of a path under `src/trivium` → a text that may name a provider there → why."""

@@ -209,6 +209,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The id of the engine of ours that serves it, if one does."""
     trusted_origin: bool = False
     """The operator named this origin in a trusted file: loopback and private addresses are meant."""
+    keys: int = 1
+    """How many credentials share what it is asked."""
 
     @property
     def access(self) -> Access:

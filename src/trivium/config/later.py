@@ -36,10 +36,10 @@ def refuse(document: Document, file: raw.File) -> None:
 def refuse_route(document: Document, index: int, route: raw.Route) -> None:
     """Raises ConfigError for what a route asks and this version does not do."""
     path: Path = ("routes", index)
-    _refuse_set(document, path, route, (*_LIMITS, "when", "weight", "on_refusal", "max_wait"))
+    _refuse_set(document, path, route, _LIMITS)
     _refuse_set(document, (*path, "timeouts"), route.timeouts, ("headers",))
-    if route.strategy != "order":
-        _refuse(document, (*path, "strategy"), f'`strategy = "{route.strategy}"`', 'Write `strategy = "order"`.')
+    if route.strategy == "smart":
+        _refuse(document, (*path, "strategy"), '`strategy = "smart"`', 'Write `strategy = "balanced"`.')
     if route.rescue not in ("terminate", "auto"):
         _refuse(document, (*path, "rescue"), f'`rescue = "{route.rescue}"`', 'Write "terminate" or "auto".')
     if route.rescue_other_model:

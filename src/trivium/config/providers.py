@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]*", re.ASCII)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
+_OURS = {"host", "content-length", "transfer-encoding"}
+"""Header fields that each request has already: a second one would make two requests of it."""
 # What a model on an unknown server may be tried with; the server's own refusal is passed on.
 _USUAL: tuple[Capability, ...] = ("tools", "json_schema", "json_object", "logprobs", "n")
 _PLAIN = ("name", "access", "dialect", "dialects", "auth", "default_model", "region", "jurisdiction", "capabilities",
@@ -37,16 +39,16 @@ def bind(
     """Every provider that can be named, catalog rows first and in their order. Raises ConfigError."""
     bound = {row.id: _shipped(row, env) for row in catalog.providers.values()}
     homes = {id_: provider.row.base_url for id_, provider in bound.items()}
-    explicit: dict[str, Secret] = {}
+    explicit: dict[str, tuple[Secret, ...]] = {}
     if document is not None:
         for index, row in enumerate(rows):
             bound[row.id] = _configured(document, index, row, bound.get(row.id))
             if row.api_key is not None:
-                explicit[row.id] = Secret(credentials.normalise(row.api_key))
+                explicit[row.id] = tuple(Secret(credentials.normalise(key)) for key in _keys(row))
         _refuse_twins(document, rows)
     kept = credentials.kept(home)
     return {
-        id_: _with_credential(provider, homes.get(id_, ""), env, home if id_ in kept else None, explicit.get(id_))
+        id_: _with_credential(provider, homes.get(id_, ""), env, home if id_ in kept else None, explicit.get(id_, ()))
         for id_, provider in bound.items()
     }
 
@@ -145,13 +147,19 @@ def _data(given: raw.Provider, known: Provider, changes: dict[str, Any]) -> Data
     return msgspec.structs.replace(base, **stated)
 
 
+def _keys(given: raw.Provider) -> tuple[str, ...]:
+    """The keys that a row names: none, one, or several that share its requests."""
+    return given.api_key if isinstance(given.api_key, tuple) else () if given.api_key is None else (given.api_key,)
+
+
 def _check_key_and_headers(document: Document, path: Path, given: raw.Provider) -> None:
-    if given.api_key is not None:
-        key = credentials.normalise(given.api_key)
-        if not key or not _HEADER_VALUE.fullmatch(key):
-            raise document.error((*path, "api_key"), "the `api_key` is empty or has unprintable characters")
+    keys = [credentials.normalise(key) for key in _keys(given)]
+    if not all(key and _HEADER_VALUE.fullmatch(key) for key in keys):
+        raise document.error((*path, "api_key"), "the `api_key` is empty or has unprintable characters")
+    if len(set(keys)) < len(keys):
+        raise document.error((*path, "api_key"), "the `api_key` has a key twice, which has no more to give than once")
     for name, value in (given.headers or {}).items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS or not _HEADER_VALUE.fullmatch(value):
             raise document.error((*path, "headers", name), f"`{name}` is no header that can be sent")
 
 
@@ -165,22 +173,26 @@ def _refuse_twins(document: Document, rows: tuple[raw.Provider, ...]) -> None:
 
 
 def _with_credential(
-    provider: BoundProvider, shipped: str, env: Mapping[str, str], home: FilePath | None, explicit: Secret | None
+    provider: BoundProvider, shipped: str, env: Mapping[str, str], home: FilePath | None, explicit: tuple[Secret, ...]
 ) -> BoundProvider:
     """In this order: the file's `api_key` or `token_command`, the environment, `trivium login`; each only for the
     origin it belongs to.
 
     A key from the environment belongs to the catalog's origin (`shipped` is that base URL); elsewhere the file must
-    name it (`api_key = "${…}"`). `home` is None where nothing was kept for the provider.
+    name it (`api_key = "${…}"`). `home` is None where nothing was kept for the provider. Raises ConfigError.
     """
     row = provider.row
-    if explicit is not None:
-        return msgspec.structs.replace(provider, credential=explicit, credential_from="trivium.toml")
+    if explicit:
+        first, *more = explicit
+        return msgspec.structs.replace(provider, credential=first, more=tuple(more), credential_from="trivium.toml")
     if provider.token is not None:
         return msgspec.structs.replace(provider, credential_from="token_command")
     if shipped and origin_of(shipped) == origin_of(row.base_url):
         for name in row.key_env:
             if key := credentials.normalise(env.get(name, "")):
+                if not _HEADER_VALUE.fullmatch(key):
+                    remedy = "Copy it again from the provider's site, or unset it."
+                    raise ConfigError(f"${name} has characters that no header can carry.", remedy=remedy, key=name)
                 return msgspec.structs.replace(provider, credential=Secret(key), credential_from=name)
     if home is not None and (kept := credentials.load(home, row.id, origin_of(row.base_url))):
         return msgspec.structs.replace(provider, credential=kept, credential_from="trivium login")

@@ -12,14 +12,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from trivium.catalog.rows import AuthForm, Capability, DialectName, QuirkName
-from trivium.config.schema import Local
-from trivium.routing.route import Likeness, Rescue, Strategy
+from trivium.config.schema import FIGURE_MAX, Local
+from trivium.routing.route import Failure, Likeness, Rescue, Strategy
 from trivium.types.data import Access
 from trivium.types.request import Operation
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
-Price = Annotated[float, msgspec.Meta(ge=0)]
+Price = Annotated[float, msgspec.Meta(ge=0, le=FIGURE_MAX)]
 Duration = Annotated[str, msgspec.Meta(description="250ms, 3s, 10m, 1h")]
 Money = Annotated[str, msgspec.Meta(description="1 USD, 25 USD / month")]
 Size = Annotated[str, msgspec.Meta(description="512MiB, 1GiB")]
@@ -82,7 +82,7 @@ class Provider(Table, frozen=True, kw_only=True):
     dialects: tuple[DialectName, ...] | None = None
     base_url: str | None = None
     auth: AuthForm | None = None
-    api_key: str | None = None
+    api_key: str | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
     token_command: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
     token_ttl: Duration | None = None
     default_model: str | None = None
@@ -119,6 +119,18 @@ class Breaker(Table, frozen=True):
     cooldown: Duration = "15s"
 
 
+class When(Table, frozen=True):
+    """Conditions on a request, all of which must hold; names may end in `*`."""
+
+    models: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
+    tokens_min: Count | None = None
+    tokens_max: Count | None = None
+    tools: bool | None = None
+    images: bool | None = None
+
+
 class Route(Limits, frozen=True, kw_only=True):
     name: str
     targets: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
@@ -133,9 +145,10 @@ class Route(Limits, frozen=True, kw_only=True):
     upstream_stream: UpstreamStream | None = None
     max_wait: Duration | None = None
     cache: Literal["off", "exact"] = "off"
-    when: Any = None
-    weight: Any = None
-    on_refusal: Any = None
+    when: When | None = None
+    weight: dict[str, Annotated[float, msgspec.Meta(gt=0)]] = {}
+    on_refusal: Literal["pass", "next"] = "pass"
+    fallbacks: dict[Failure, tuple[str, ...]] = {}
 
 
 class Key(Limits, frozen=True, kw_only=True):

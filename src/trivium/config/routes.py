@@ -10,7 +10,7 @@ from trivium.config import raw
 from trivium.config.convert import resolved
 from trivium.config.times import duration, timeouts
 from trivium.config.toml import Document, Path, dotted
-from trivium.routing.route import Breaker, Route
+from trivium.routing.route import Breaker, Route, When
 from trivium.types.data import DATA_CLASSES, DataClass
 
 
@@ -62,39 +62,80 @@ def resolve_aliases(document: Document, names: Names) -> dict[str, str]:
     return found
 
 
-def resolve_routes(document: Document, routes: tuple[raw.Route, ...], names: Names) -> dict[str, Route]:
-    """The routes by name. Raises ConfigError."""
+class Routes(msgspec.Struct, frozen=True):
+    """`usual` by name, and those that are for some requests only, in the order in which they are looked at."""
+
+    usual: dict[str, Route]
+    conditional: tuple[Route, ...]
+
+
+def resolve_routes(document: Document, routes: tuple[raw.Route, ...], names: Names) -> Routes:
+    """The routes, of which several may have a name where all but one have conditions. Raises ConfigError."""
     found: dict[str, Route] = {}
+    conditional: list[Route] = []
     for index, route in enumerate(routes):
         path: Path = ("routes", index)
         if not route.name.strip():
             raise document.error((*path, "name"), "a route needs a name")
+        made = resolve_route(document, index, route, names)
+        if made.when is not None:
+            conditional.append(made)
+            continue
         if route.name in found:
             first = found[route.name].line
-            raise document.error((*path, "name"), f"the route `{route.name}` stands in line {first} already")
-        found[route.name] = resolve_route(document, index, route, names)
-    return found
+            remedy = "Give one of them conditions: `when = { … }`."
+            message = f"the route `{route.name}` stands in line {first} already"
+            raise document.error((*path, "name"), message, remedy=remedy)
+        found[route.name] = made
+    return Routes(found, tuple(conditional))
 
 
 def resolve_route(document: Document, index: int, route: raw.Route, names: Names) -> Route:
     path: Path = ("routes", index)
+    targets = tuple(
+        _target(document, (*path, "targets", at), route, text, names) for at, text in enumerate(route.targets)
+    )
     return resolved(
         Route,
         route,
-        targets=tuple(_target(document, path, route, index, names) for index in range(len(route.targets))),
+        targets=targets,
+        weights=_weights(document, path, route, targets, names),
+        when=None if route.when is None else resolved(When, route.when),
         data_class=data_class(route),
         timeouts=timeouts(document, (*path, "timeouts"), route.timeouts),
         breaker=Breaker(
             failures=route.breaker.failures,
             cooldown_s=duration(document, (*path, "breaker", "cooldown"), route.breaker.cooldown),
         ),
+        max_wait_s=None if route.max_wait is None else duration(document, (*path, "max_wait"), route.max_wait),
+        fallbacks={
+            failure: _targets(document, (*path, "fallbacks", failure), route, more, names)
+            for failure, more in route.fallbacks.items()
+        },
         line=document.line((*path, "name")),
     )
 
 
-def _target(document: Document, path: Path, route: raw.Route, index: int, names: Names) -> str:
-    place = (*path, "targets", index)
-    target = names.target(document, place, route.targets[index])
+def _weights(
+    document: Document, path: Path, route: raw.Route, targets: tuple[str, ...], names: Names
+) -> dict[str, float]:
+    """The weights by what the targets stand for. Raises ConfigError for what is no target of the route."""
+    found: dict[str, float] = {}
+    for text, weight in route.weight.items():
+        place = (*path, "weight", text)
+        target = _target(document, place, route, text, names)
+        if target not in targets:
+            raise document.error(place, f"`{text}` is no target of the route", wrong=text, valid=route.targets)
+        found[target] = weight
+    return found
+
+
+def _targets(document: Document, path: Path, route: raw.Route, given: tuple[str, ...], names: Names) -> tuple[str, ...]:
+    return tuple(_target(document, (*path, at), route, text, names) for at, text in enumerate(given))
+
+
+def _target(document: Document, place: Path, route: raw.Route, text: str, names: Names) -> str:
+    target = names.target(document, place, text)
     if target == route.name:
         raise document.error(place, f"the route `{target}` targets itself")
     if target in names.routes:

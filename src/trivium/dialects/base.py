@@ -67,6 +67,11 @@ class Head(Protocol):
         ...
 
     @property
+    def metadata(self) -> msgspec.Raw:
+        """What the caller says of a request for its own sake; empty: nothing."""
+        ...
+
+    @property
     def trivium(self) -> Twin | None: ...
     @property
     def passes(self) -> bool:
@@ -133,15 +138,12 @@ class StreamEncoder(Protocol):
 
 
 @runtime_checkable
-class TextSource(Protocol):
+class TextSource(StreamDecoder, Protocol):
     """A decoder of a stream whose plainest frames need not be decoded."""
 
-    malformed: int
     place: tuple[int, int] | None
     """Choice and block of the text that the next bytes may continue; None: they must be decoded."""
 
-    def feed(self, data: bytes) -> list[Event]: ...
-    def close(self) -> list[Event]: ...
     def texts(self, data: bytes) -> list[bytes]:
         """The insides of the JSON strings by which `data` continues that text; none if it says anything else."""
         ...

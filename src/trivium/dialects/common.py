@@ -24,7 +24,9 @@ from trivium.errors import (
     UpstreamServerError,
     UpstreamTimeout,
 )
-from trivium.wire.json import BROKEN
+from trivium.wire.json import BROKEN, members
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 MAX_EXCERPT_BYTES = 512
 """How much of an upstream's own words goes on: enough for a reason, too little for a leak."""
@@ -65,9 +67,19 @@ def invalid(error: Exception, where: str = "") -> InvalidRequest:
     if missing := _MISSING.match(what):
         path = f"{path}.{missing['field']}" if path else missing["field"]
         return InvalidRequest(f"`{path}` is missing.", remedy="Add the field.", param=path)
+    if len(what) > MAX_EXCERPT_BYTES:
+        what = f"{what[:MAX_EXCERPT_BYTES]}…"  # it quotes a value that may be as long as the body
     if not path:
         return InvalidRequest(f"The body is not what it should be: {what}.", remedy=_JSON_REMEDY)
     return InvalidRequest(f"`{path}`: {what}.", remedy="Correct the value or leave the field out.", param=path)
+
+
+def converted(value: Any, shape: type[S], where: str) -> S:
+    """A decoded value as a struct; `where` is its place in the body. Raises InvalidRequest."""
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise invalid(error, where) from None
 
 
 class _Logprob(msgspec.Struct):
@@ -133,10 +145,15 @@ class CommonHead(msgspec.Struct, kw_only=True):
     stream_sent: bool | UnsetType | None = msgspec.field(default=UNSET, name="stream")
     models_sent: tuple[str, ...] | UnsetType | None = msgspec.field(default=UNSET, name="models")
     twin_sent: Twin | UnsetType | None = msgspec.field(default=UNSET, name="trivium")
+    metadata: msgspec.Raw = msgspec.Raw()
 
     @property
     def stream(self) -> bool:
         return self.stream_sent is True
+
+    @property
+    def wants_usage(self) -> bool:
+        return True
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -160,19 +177,35 @@ class CommonHead(msgspec.Struct, kw_only=True):
             )
 
 
+class _Wish:
+    """The type of a `trivium` whose occurrences are counted."""
+
+
+class _Wishing(msgspec.Struct):
+    trivium: _Wish
+
+
 def check_twin(body: bytes) -> None:
-    """Refuse a `trivium`, or a member of it, that is there twice: of two wishes for privacy the weaker could count."""
+    """Refuse a `trivium`, or a member of it, that is there twice: of two wishes for privacy the weaker could count.
+
+    The rest of the body, which may be long, is only stepped over.
+    """
+    wishes: list[Any] = []
+
+    def count(_kind: type[Any], value: Any) -> _Wish:
+        wishes.append(value)
+        return _Wish()
+
     try:
-        top: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list)
+        msgspec.json.decode(body, type=_Wishing, dec_hook=count)
+        said: Any = json.loads(bytes(members(body)["trivium"]), object_pairs_hook=list)
     except (ValueError, RecursionError) as error:
         raise invalid(error) from None
-    twins = [value for name, value in top if name == "trivium"]
-    names = [name for name, _ in twins[0] or ()]
-    if len(twins) != 1 or len(set(names)) != len(names):
+    names = [name for name, _ in said] if isinstance(wishes[-1], dict) else []
+    if len(wishes) != 1 or len(set(names)) != len(names):
         raise InvalidRequest("`trivium` says something twice.", remedy="Send each key once.", param="trivium")
 
 
-S = TypeVar("S", bound=msgspec.Struct)
 H = TypeVar("H", bound=CommonHead)
 Json = dict[str, Any]
 
@@ -293,6 +326,9 @@ _IN_BAND_STATUS = (
 """The HTTP status that an error inside a 200 amounts to, by a word in its code or type; else 500."""
 
 
+_STATUS = re.compile(r"[45]\d\d", re.ASCII)
+
+
 def error_words(body: bytes) -> tuple[str, str, str]:
     """Message, code and kind of an upstream's failed answer.
 
@@ -326,7 +362,7 @@ def upstream_error(status: int, message: str, code: str = "", kind: str = "") ->
     words, given = f"{code} {kind}", status
     if status < 400:
         meant = next((status for word, status in _IN_BAND_STATUS if word in words.lower()), 500)
-        status = int(code) if code.isdigit() and 400 <= int(code) <= 599 else meant
+        status = int(code) if _STATUS.fullmatch(code) else meant
     error = _leaf(status, words, message)
     said = excerpt(message)
     if error is UpstreamAuthError:
@@ -336,7 +372,7 @@ def upstream_error(status: int, message: str, code: str = "", kind: str = "") ->
         )
     else:
         text, remedy = said or f"The upstream answered {given}{' with an error' if given == 200 else ''}.", ""
-    return error(text, remedy=remedy, upstream_status=status, provider_code=code or kind or None)
+    return error(text, remedy=remedy, upstream_status=status, provider_code=excerpt(code or kind) or None)
 
 
 def _leaf(status: int, words: str, message: str) -> type[UpstreamError]:

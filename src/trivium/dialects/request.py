@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Iterable, Mapping
 from itertools import groupby
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 from msgspec.structs import astuple, force_setattr
@@ -24,7 +24,7 @@ from trivium.dialects.common import (
 )
 from trivium.errors import InvalidRequest
 from trivium.types.message import File, Message, Part, Text, ToolResult
-from trivium.types.request import Request, Sampling, ToolChoice
+from trivium.types.request import Request, Sampling, Tool, ToolChoice
 from trivium.wire.json import BROKEN, is_null, is_utf8, join, members, raw
 from trivium.wire.splice import splice_model
 
@@ -57,6 +57,13 @@ class Losses(dict[str, None]):
 def given(**fields: Any) -> Json:
     """The members that have a value: None stands for what was left out."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def own_extra(extra: Json, own: frozenset[str], losses: Losses) -> Json:
+    """The members of `extra` that are this dialect's own; all others are losses."""
+    for name in extra:
+        losses.add(name, when=name not in own)
+    return {name: value for name, value in extra.items() if name in own}
 
 
 class BodyReader(Generic[B]):
@@ -129,6 +136,23 @@ def sampling_members(sampling: Sampling, places: Mapping[str, str], losses: Loss
         else:
             losses.add(name, when=value != _NEUTRAL.get(name))
     return wire
+
+
+class _Function(msgspec.Struct):
+    name: str
+    description: str | None = None
+    parameters: Json | None = None
+
+
+class ToolDefinition(msgspec.Struct):
+    """A function as a caller offers it, on the wires that took OpenAI's shape over."""
+
+    function: _Function
+    type: Literal["function"] = "function"
+
+    def tool(self, strict: bool | None = None) -> Tool:
+        wire = self.function
+        return Tool(name=wire.name, description=wire.description, parameters=wire.parameters or {}, strict=strict)
 
 
 def tool_options(request: Request, tools: object, losses: Losses) -> tuple[ToolChoice | None, bool | None]:
@@ -231,6 +255,14 @@ def file_text(file: File) -> str | None:
         return base64.b64decode(file.data or "", validate=True).decode()
     except ValueError:
         return None
+
+
+def arguments_of(value: msgspec.Raw, where: str) -> str:
+    """The arguments of a caller's call, where they are an object; none are an empty one. Raises InvalidRequest."""
+    text = "{}" if is_null(value) else bytes(value).decode()
+    if not text.startswith("{"):
+        raise InvalidRequest(f"`{where}` is not an object.", remedy="Send the call's arguments.", param=where)
+    return text
 
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])

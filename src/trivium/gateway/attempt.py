@@ -46,6 +46,7 @@ from trivium.gateway.relay import (
 )
 from trivium.gateway.snapshot import Leg
 from trivium.ledger.record import Outcome, Reserved, Settled
+from trivium.routing.health import Health
 from trivium.routing.retry_after import retry_after_s
 from trivium.transport.http1 import UpstreamConnection
 from trivium.transport.upstream import Fields
@@ -76,6 +77,10 @@ class Attempt(msgspec.Struct, eq=False):
     endpoint: Endpoint
     binding: Binding
     number: int
+    credential: int
+    """Which of its provider's keys it uses."""
+    first: bool
+    """The first of its request at its endpoint."""
     stream: bool
     """What the upstream is asked for."""
     succeeded: Succeeded
@@ -85,12 +90,13 @@ class Attempt(msgspec.Struct, eq=False):
     connection: UpstreamConnection | None = None
     status: int = 0
     reserved_nanos: int = 0
+    health: Health | None = None
     _opening: asyncio.Task[None] | None = None
     _fresh: bool = False
     _passed: bool = False
     """The caller's own bytes were sent."""
     _losses: tuple[str, ...] = ()
-    _written: bool = False
+    written: bool = False
     _settled: bool = False
     _active: bool = False
     _went_by: int = 0
@@ -162,7 +168,7 @@ class Attempt(msgspec.Struct, eq=False):
             return
         if isinstance(taken, UpstreamConnection):
             self.connection = taken
-            self._written = True
+            self.written = True
         else:
             self._opening = taken
 
@@ -171,7 +177,7 @@ class Attempt(msgspec.Struct, eq=False):
     def on_connected(self, connection: UpstreamConnection) -> None:
         self._opening = None
         self.connection = connection
-        self._written = True
+        self.written = True
         self._sent_at = self._seen_at = self.exchange.runtime.now()
 
     def on_unreachable(self, error: UpstreamError) -> None:
@@ -180,7 +186,9 @@ class Attempt(msgspec.Struct, eq=False):
 
     def on_head(self, status: int, fields: Fields) -> None:
         self.status = status
-        self.exchange.limits = limits.lines(status, fields)
+        self.exchange.limits = told = limits.lines(status, fields)
+        if told:
+            self.exchange.runtime.conditions.heard(self, fields)
         self._active = True
         if status != 200:
             self._error_body = []
@@ -302,6 +310,8 @@ class Attempt(msgspec.Struct, eq=False):
 
     def release(self, first: bytes) -> None:
         self._first_content_at = self.exchange.runtime.now()
+        if self.health is not None:
+            self.health.waiting.pop(self, None)
         self.exchange.release(first)
 
     @property
@@ -334,6 +344,11 @@ class Attempt(msgspec.Struct, eq=False):
         figures = self._settle("ok", None)
         self.relay = None  # the relay knows its attempt: without the circle both go at once, not at a collection
         self.succeeded(exchange, self, figures, last)
+
+    def times(self) -> tuple[float | None, float]:
+        """Seconds from its sending to the first content, where its answer is a stream, and to now."""
+        first, sent = self._first_content_at, self._sent_at
+        return first - sent if self.stream and first else None, self.exchange.runtime.now() - sent
 
     # ---- the end
 
@@ -450,7 +465,7 @@ class Attempt(msgspec.Struct, eq=False):
 
     def _unbilled(self) -> bool:
         """Whether a failure certainly cost nothing: an error status, or a request that was never sent."""
-        return self.status not in (0, 200) or not self._written
+        return self.status not in (0, 200) or not self.written
 
     def expire(self, now: float) -> None:
         """Look at the deadlines; called by the sweep, a few times a second."""
@@ -477,7 +492,10 @@ class Attempt(msgspec.Struct, eq=False):
             self.fail(UpstreamTimeout(f"`{self.endpoint.id}` fell silent for {self.leg.limits.idle_s:g} s."))
 
 
-def begun(exchange: Exchange, leg: Leg, binding: Binding, succeeded: Succeeded, failed: Failed) -> Attempt:
+def begun(
+    exchange: Exchange, leg: Leg, binding: Binding, credential: int, succeeded: Succeeded, failed: Failed
+) -> Attempt:
     """The next attempt, at the endpoint of `leg`; exactly one of the two is called at its end."""
     stream = exchange.stream or leg.streams
-    return Attempt(exchange, leg, leg.endpoint, binding, exchange.attempts + 1, stream, succeeded, failed)
+    number, first = exchange.attempts + 1, exchange.tries == 0
+    return Attempt(exchange, leg, leg.endpoint, binding, number, credential, first, stream, succeeded, failed)

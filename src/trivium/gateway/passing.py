@@ -93,11 +93,23 @@ def _enter(exchange: Exchange, call: Call) -> None:
     if leg.binding is None:
         raise NoEndpoint(f"`{endpoint.id}` cannot be passed what is no chat.", remedy="Choose a provider with a key.")
     exchange.deadline = exchange.started + min(leg.limits.total_s, exchange.timeout_s or leg.limits.total_s)
-    made = _Attempt(exchange, leg, endpoint, leg.binding, 1, stream=False, succeeded=succeed, failed=recover, call=call)
+    made = _Attempt(
+        exchange,
+        leg,
+        endpoint,
+        leg.binding,
+        1,
+        0,
+        first=True,
+        stream=False,
+        succeeded=succeed,
+        failed=recover,
+        call=call,
+    )
     made.reserve()
     exchange.attempt = made
     exchange.tries = exchange.attempts = 1
-    runtime.sent(endpoint)
+    runtime.conditions.sent(made)
 
 
 def _model(call: Call) -> str:

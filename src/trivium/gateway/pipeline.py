@@ -16,25 +16,26 @@ from trivium.dialects.common import check_name
 from trivium.errors import (
     ClientGone,
     InternalError,
-    InvalidRequest,
     NoEndpoint,
     PaymentRequired,
     TriviumError,
+    UpstreamContextLength,
     UpstreamCut,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
 from trivium.gateway.attempt import Attempt, Figures, Last, begun
 from trivium.gateway.exchange import Exchange, ObjectSink, WireSink, opened
-from trivium.gateway.needs import image_urls, measure, needs_of, text_tokens
+from trivium.gateway.needs import image_urls, text_tokens
+from trivium.gateway.planning import plan, with_named
 from trivium.gateway.reasons import no_endpoint, reason
 from trivium.gateway.runtime import Runtime
-from trivium.gateway.snapshot import Leg, facts_of
+from trivium.gateway.snapshot import Leg
 from trivium.gateway.wish import Wish, data_class_of, timeout_of
 from trivium.ledger.record import Answered, Closed, Told
 from trivium.routing.disposition import after_failure
 from trivium.routing.names import AUTO
-from trivium.routing.plan import Plan
+from trivium.routing.plan import Plan, larger_window
 from trivium.types.request import Request
 from trivium.types.retrieval import AnyRequest
 
@@ -127,30 +128,12 @@ def learnt(exchange: Exchange) -> None:
         take(exchange, planned)
 
 
-def planned(exchange: Exchange) -> None:
-    plan(exchange)
-    attempt(exchange)
-
-
 # ---- plan
 
 
-def plan(exchange: Exchange) -> None:
-    """Find the endpoints that may serve. Raises NotFound, NoEndpoint and its kin when there is none."""
-    head, request = exchange.head, exchange.request
-    if head is not None:
-        needs, more = head.needs, head.models
-    elif request is not None:
-        needs, more = needs_of(request), ()
-    else:
-        raise InvalidRequest("The request has no body.")
-    found = _plan(exchange, needs, more)
-    exchange.data_class = found.data_class
-    if found.differs_in_media and (media := measure(exchange).kinds):
-        found = _plan(exchange, needs | media, more)
-    if found.route.name == AUTO:
-        measure(exchange)
-        found = exchange.runtime.within_budget(found, exchange)
+def planned(exchange: Exchange) -> None:
+    """Find the endpoints that may serve, and ask the first. Raises NotFound, NoEndpoint and its kin."""
+    found = plan(exchange)
     exchange.plan = found
     if not found.endpoints:
         raise no_endpoint(found)
@@ -159,21 +142,7 @@ def plan(exchange: Exchange) -> None:
     exchange.deadline = exchange.started + (total_s if asked_s is None else min(total_s, asked_s))
     if found.passed_over is not None:
         exchange.fallback = f"{found.passed_over.endpoint}: {found.passed_over.detail}"
-
-
-def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...]) -> Plan:
-    snapshot, key, output = exchange.snapshot, exchange.wish.key, exchange.max_output_tokens
-    slugs = exchange.dialect is not None and exchange.dialect.slugs
-    operation = exchange.operation
-    usual = snapshot.usual_plan(exchange.model, more, exchange.data_class, needs, key, operation, slugs=slugs)
-    if operation != "chat":
-        return usual  # a window holds each of the texts, not all of them
-    if not usual.holds(exchange.input_tokens, output):
-        measure(exchange)  # media are no text: without them it may fit
-    if usual.holds(exchange.input_tokens, output):
-        return usual
-    size = exchange.input_tokens, output
-    return snapshot.plan(facts_of(exchange.model, exchange.data_class, needs, key, *size, slugs=slugs), more)
+    attempt(exchange)
 
 
 # ---- attempt
@@ -184,26 +153,30 @@ def attempt(exchange: Exchange) -> None:
     chosen, leg, runtime = exchange.plan, exchange.leg, exchange.runtime
     if chosen is None or leg is None:
         raise NoEndpoint("There is no plan.")
-    position = runtime.allowed(chosen, exchange.position)
+    position = runtime.allowed(chosen, exchange.position, exchange.input_tokens)
     if position != exchange.position:
-        exchange.fallback = exchange.fallback or f"{leg.endpoint.provider.id} is failing"
+        exchange.fallback = exchange.fallback or runtime.why_not(leg.endpoint, exchange)
         leg = go_to(exchange, chosen, position)
     if exchange.attempts and exchange.auto and (too_much := runtime.too_much(leg.endpoint, exchange)):
         step_on(exchange, PaymentRequired(f"`{leg.endpoint.id}` is not asked again: {too_much}."))
         return
-    binding = leg.binding or runtime.binding(leg, exchange.snapshot)
+    if wait_s := runtime.limited_s(leg.endpoint, exchange):
+        exchange.backoff = runtime.later(wait_s, again, exchange)
+        return
+    number = runtime.conditions.credential(leg.endpoint, exchange.input_tokens) if leg.endpoint.keys > 1 else 0
+    binding = leg.binding or runtime.binding(leg, exchange.snapshot, number)
     if binding is None:
         exchange.backoff = runtime.prepare(leg.endpoint, exchange, ready)
         return
     if not binding.dialect.by_url and binding.dialect is not exchange.dialect and image_urls(exchange.canonical()):
         exchange.backoff = runtime.fetch_images(exchange.canonical(), exchange, ready)
         return
-    made = begun(exchange, leg, binding, succeed, recover)
+    made = begun(exchange, leg, binding, number, succeed, recover)
     made.reserve()
     exchange.attempt = made
     exchange.tries += 1
     exchange.attempts += 1
-    runtime.sent(leg.endpoint)
+    runtime.conditions.sent(made)
 
 
 def go_to(exchange: Exchange, chosen: Plan, position: int) -> Leg:
@@ -260,14 +233,23 @@ def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
     if failed.endpoint.engine is not None and gone and exchange.tries == 1:
         again(exchange)  # the engine was unloaded or moved since its address was learnt: ask its owner once more
         return
-    if exchange.tries == 1 and exchange.runtime.renews_token(failed, error):
+    if (exchange.tries == 1 and exchange.runtime.renews_token(failed, error)) or (
+        exchange.tries < failed.endpoint.keys and exchange.runtime.conditions.has_other_key(failed, error)
+    ):
         again(exchange)
         return
     retries = 0 if failed.endpoint.access == "local" else route.retries
-    step = after_failure(error, tries=exchange.tries, retries=retries, left_s=left, jitter=exchange.runtime.jitter())
+    step = after_failure(
+        error,
+        tries=exchange.tries,
+        retries=retries,
+        left_s=left,
+        jitter=exchange.runtime.jitter(),
+        passes_refusals=route.on_refusal == "pass" and "refusal" not in route.fallbacks,
+    )
     if step.move == "stop":
         close(exchange, error)
-    elif step.move == "again":
+    elif step.move == "again" and exchange.runtime.conditions.may_repeat(failed):
         exchange.backoff = exchange.runtime.later(step.delay_s, again, exchange)
     else:
         step_on(exchange, error)
@@ -276,11 +258,18 @@ def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
 def step_on(exchange: Exchange, error: TriviumError) -> None:
     """Go to the next endpoint of the plan; without one the request ends with the error."""
     chosen = exchange.plan
-    if chosen is None or exchange.position + 1 >= len(chosen.endpoints):
+    if chosen is None:
+        close(exchange, error)
+        return
+    chosen = exchange.plan = with_named(exchange, chosen, error)
+    position = exchange.position + 1
+    if isinstance(error, UpstreamContextLength):
+        position = larger_window(chosen, exchange.position)
+    if position >= len(chosen.endpoints):
         close(exchange, error)
         return
     exchange.fallback = exchange.fallback or reason(chosen.endpoints[exchange.position].provider.id, error)
-    go_to(exchange, chosen, exchange.position + 1)
+    go_to(exchange, chosen, position)
     again(exchange)
 
 

@@ -53,6 +53,15 @@ PHRASES = {
 }
 
 
+PASSED_OVER = {
+    "breaker_open": "is failing",
+    "rate_limited": PHRASES["upstream_rate_limited"],
+    "credential": PHRASES["upstream_auth_error"],
+    "not_found": PHRASES["upstream_not_found"],
+}
+"""Why an endpoint is not even asked, by what is held against it."""
+
+
 def reason(provider: str, error: TriviumError) -> str:
     """Why the first choice did not answer, for people: `openai timed out`."""
     return f"{provider} {PHRASES.get(error.kind, 'failed')}"

@@ -26,18 +26,20 @@ from trivium.errors import (
     TriviumError,
     UpstreamAuthError,
     UpstreamCut,
-    UpstreamError,
-    UpstreamRateLimited,
     UpstreamUnreachable,
 )
 from trivium.gateway.budget import DAY_S, DailyBudget
+from trivium.gateway.conditions import BRIEF_S, Conditions, limited
+from trivium.gateway.probe import Probes
+from trivium.gateway.reasons import PASSED_OVER
 from trivium.gateway.snapshot import Leg, Snapshot
 from trivium.gateway.tokens import Tokens
 from trivium.ledger.record import Entry
-from trivium.routing.breaker import BreakerState
+from trivium.routing.disposition import RETRY_AFTER_S_MAX
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan, Rejected
 from trivium.routing.route import Breaker
+from trivium.routing.statistics import Statistics
 from trivium.telemetry.metrics import Metrics
 from trivium.transport.pool import Dial, Pool
 from trivium.types.ids import Ids
@@ -58,8 +60,6 @@ LEARN_S = 3.0
 """How long a first request for `auto` waits for what is not known: long enough for an owner to come up."""
 REFRESH_S = 5.0
 """How often the ledger is asked what was spent, and engines are told that they are in use."""
-BREAKERS_MAX = 4096
-"""Endpoints whose failures are counted; callers invent model ids, so it has a bound."""
 LOOK_S = 30.0
 """How often `auto` has this machine searched for servers."""
 
@@ -78,6 +78,15 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
 
 
+class Shared(Protocol):
+    """What all processes have measured, and which endpoints one of them finds failing."""
+
+    @property
+    def measured(self) -> dict[str, Statistics]: ...
+    @property
+    def failing(self) -> frozenset[str]: ...
+
+
 class Owner(Protocol):
     """The owner of the home, as its clients see it."""
 
@@ -87,6 +96,7 @@ class Owner(Protocol):
 
     async def touch(self, engines: list[str]) -> None: ...
     async def spent(self, since_ms: int, requested_model: str) -> int: ...
+    async def share(self, told: dict[str, Statistics], failing: list[str], known: list[str]) -> Shared: ...
     async def call(self, op: str, **arguments: object) -> Any:
         """Anything else that its handlers offer. Raises what it raises, or Unavailable."""
         ...
@@ -120,7 +130,7 @@ class Runtime:
         self.draining = False
         self.ending: TriviumError | None = None
         """Set once requests in flight may finish no more."""
-        self._breakers: dict[str, BreakerState] = {}
+        self.conditions = Conditions(self.now)
         self._engines: dict[str, dict[str, Binding]] = {}
         self._used: set[str] = set()
         self._sends: list[Attempt] = []
@@ -133,6 +143,7 @@ class Runtime:
         self._looked = -LOOK_S
         self._sweeping: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.probes = Probes(self)
         self._refreshed = -REFRESH_S
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -190,28 +201,52 @@ class Runtime:
 
     # ---- endpoints
 
-    def allowed(self, plan: Plan, position: int) -> int:
-        """The first position from `position` on whose breaker lets an attempt through; `position` if none does."""
-        if not self._breakers:
+    def allowed(self, plan: Plan, position: int, input_tokens: int) -> int:
+        """The first position from `position` on that may be asked now or soon; `position` if none may."""
+        conditions = self.conditions
+        if conditions.free(plan.endpoints[position]):
             return position
-        now = self.now()
-        for index in range(position, len(plan.endpoints)):
-            state = self._breakers.get(plan.endpoints[index].id)
-            if state is None or state.allows(now):
+        now, count = conditions.now(), len(plan.endpoints)
+        for index in range(position, count):
+            endpoint = plan.endpoints[index]
+            wait_s, reason, _ = conditions.put_off(endpoint, now, input_tokens)
+            if (not wait_s and (index + 1 == count or not self.probes.first(endpoint))) or (
+                reason == "rate_limited" and wait_s <= BRIEF_S
+            ):
                 return index
         return position
 
-    def sent(self, endpoint: Endpoint) -> None:
-        state = self._breakers.get(endpoint.id)
-        if state is not None:
-            state.sent(self.now())
+    def why_not(self, endpoint: Endpoint, exchange: Exchange) -> str:
+        """Why an endpoint is passed over, for people: `openai is failing`."""
+        _, why, _ = self.conditions.put_off(endpoint, self.conditions.now(), exchange.input_tokens)
+        health = self.conditions.healths.get(endpoint.id)
+        otherwise = "is failing" if health is not None and health.breaker.open_until_s else "is slow"
+        return f"{endpoint.provider.id} {PASSED_OVER.get(why, otherwise)}"
 
-    def binding(self, leg: Leg, snapshot: Snapshot) -> Binding | None:
-        """How to reach an engine, or a provider whose key is a token; None: `prepare` it."""
+    def limited_s(self, endpoint: Endpoint, exchange: Exchange) -> float:
+        """For how long to wait before an endpoint whose limit is known to be reached is asked; 0: ask it now.
+
+        Raises UpstreamRateLimited where its provider has said that it would take too long.
+        """
+        conditions = self.conditions
+        if endpoint.provider.id not in conditions.limited:
+            return 0.0
+        wait_s, reason, why = conditions.put_off(endpoint, conditions.now(), exchange.input_tokens)
+        if reason != "rate_limited" or not conditions.is_told(endpoint):
+            return 0.0
+        left_s = exchange.deadline - self.now()
+        if wait_s <= RETRY_AFTER_S_MAX and wait_s < left_s:
+            return wait_s
+        raise limited(endpoint, wait_s, why)
+
+    def binding(self, leg: Leg, snapshot: Snapshot, number: int) -> Binding | None:
+        """How to reach an engine, or a provider with the key of a `number` or with a token; None: `prepare` it."""
         endpoint, dialect = leg.endpoint, leg.dialect
         if endpoint.engine is not None:
             self._used.add(endpoint.engine)
             return self._engines.get(endpoint.engine, {}).get(dialect.name)
+        if endpoint.keys > 1:
+            return snapshot.binding(endpoint, dialect, number=number)
         command = snapshot.token_command(endpoint)
         token = None if command is None else self.tokens.current(endpoint.provider.id, command)
         return None if token is None else snapshot.binding(endpoint, dialect, token)
@@ -221,7 +256,10 @@ class Runtime:
         command = attempt.exchange.snapshot.token_command(attempt.endpoint)
         if command is None or not isinstance(error, UpstreamAuthError) or error.upstream_status != 401:
             return False
-        return self.tokens.refused(attempt.endpoint.provider.id, command, attempt.binding.credential)
+        renewed = self.tokens.refused(attempt.endpoint.provider.id, command, attempt.binding.credential)
+        if renewed:
+            self.conditions.credentials.pop((attempt.endpoint.provider.id, attempt.credential), None)
+        return renewed
 
     def before_auto(self, *, rests_on_found: bool) -> asyncio.Task[None] | None:
         """What a request for `auto` waits for where this process has never found it out: what was spent today, and, if
@@ -308,29 +346,12 @@ class Runtime:
         self.metrics.attempt(endpoint, outcome, input_tokens, output_tokens, cost_nanos)
         if attempt.reserved_nanos:
             self.budget.settle(attempt.reserved_nanos, cost_nanos)
-        if error is None:
-            if endpoint.id in self._breakers:
-                self._breakers[endpoint.id].succeeded()
-            return
-        if endpoint.engine is not None and isinstance(error, UpstreamUnreachable | UpstreamCut):
-            self._engines.pop(endpoint.engine, None)
-        self._blame(attempt, error)
-
-    def _blame(self, attempt: Attempt, error: TriviumError) -> None:
-        """Count a failure against its endpoint if it is the endpoint's fault and says something about the next one."""
-        endpoint = attempt.endpoint
-        state = self._breakers.get(endpoint.id)
-        if not isinstance(error, UpstreamError) or not error.retryable or isinstance(error, UpstreamRateLimited):
-            if state is not None:
-                state.abandoned()
-            return
-        if state is None:
-            if len(self._breakers) >= BREAKERS_MAX:
-                open_ones = {name: one for name, one in self._breakers.items() if one.open_until_s}
-                self._breakers = open_ones if len(open_ones) < BREAKERS_MAX else {}
-            state = self._breakers[endpoint.id] = BreakerState()
         plan = attempt.exchange.plan
-        state.failed(self.now(), plan.route.breaker if plan else Breaker())
+        self.conditions.ended(attempt, error, output_tokens, plan.route.breaker if plan else Breaker())
+        if attempt.health is not None and attempt.health.breaker.open_until_s:
+            self.probes.later(endpoint, attempt.health)
+        if error is not None and endpoint.engine is not None and isinstance(error, UpstreamUnreachable | UpstreamCut):
+            self._engines.pop(endpoint.engine, None)
 
     # ---- the turn of the loop
 
@@ -443,11 +464,13 @@ class Runtime:
         return self._refreshing
 
     async def refresh(self) -> None:
-        """Ask the owner what was spent today, and tell it which engines are in use."""
+        """Ask the owner what was spent today, and tell it which engines are in use and what was measured."""
         used, self._used = sorted(self._used), set()
         try:
             if used:
                 await self.owner.touch(used)
+            if self.conditions.healths:
+                await self.share()
             if self.budget.limit_nanos is not None:
                 now, before = time.time(), self.budget.since_nanos
                 day_ms = int(now // DAY_S) * DAY_S * 1000
@@ -455,6 +478,17 @@ class Runtime:
         except TriviumError:
             # The owner is changing; the figures of the last look hold until the next one.
             self._used.update(used)
+
+    async def share(self) -> None:
+        """Tell the owner what was measured here, and hear what all have measured. Raises what `Owner.share` does."""
+        conditions = self.conditions
+        shared = await self.owner.share(conditions.told(), conditions.failing(), list(conditions.healths))
+        conditions.hear_others(shared.measured, shared.failing)
+
+    async def last_words(self) -> None:
+        """Tell what was measured since the last look, if anything was."""
+        if any(health.own.attempts for health in self.conditions.healths.values()):
+            await self.share()
 
     def swap(self, snapshot: Snapshot) -> None:
         """Take over a new configuration; requests in flight keep the one they began with."""
@@ -473,6 +507,7 @@ class Runtime:
         """Let go of everything; requests in flight end as their callers see it: cut."""
         if self._sweeping is not None:
             self._sweeping.cancel()
+        self.probes.close()
         for task in list(self._tasks):
             task.cancel()
         self.tokens.close()

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from trivium.access.bind import Binding, bind
-from trivium.catalog.parse import Catalog
+from trivium.catalog.catalog import Catalog
 from trivium.catalog.resolve import endpoint as resolve_endpoint
 from trivium.catalog.rows import Endpoint, Timeouts
 from trivium.config.schema import Config, TokenCommand
@@ -20,7 +20,7 @@ from trivium.dialects.base import Dialect
 from trivium.errors import ConfigError, InvalidRequest, NoEndpoint, NotFound
 from trivium.ledger.record import Place, packed
 from trivium.policy.key import Key
-from trivium.routing.names import AUTO, LOCAL
+from trivium.routing.names import AUTO, LOCAL, Suffixed, suffixed
 from trivium.routing.names import parse as parse_name
 from trivium.routing.plan import Facts, Plan, Rejected, plan
 from trivium.routing.route import Route
@@ -89,7 +89,7 @@ class Snapshot:
         self.catalog = catalog
         self.local_models = local_models
         self._endpoints: dict[str, Candidate] = {}
-        self._bindings: dict[tuple[str, str], Binding] = {}
+        self._bindings: dict[tuple[str, str, int], Binding] = {}
         self._plans: dict[tuple[Any, ...], Plan] = {}
         self._legs: dict[tuple[str, str, bool, str], Leg] = {}
 
@@ -122,9 +122,10 @@ class Snapshot:
             where = " or ".join(bound.row.key_env) or "its `api_key` or `token_command` in trivium.toml"
             return Rejected(name, "credential", f"no key: set {where}, or run `trivium login {named.provider}`")
         override = self.config.models.get(f"{named.provider}/{named.model}")
-        return resolve_endpoint(
+        found = resolve_endpoint(
             self.catalog, bound.row, named.model, override=override, trusted_origin=bound.trusted_origin
         )
+        return msgspec.structs.replace(found, keys=len(bound.credentials)) if bound.more else found
 
     def _local(self, model: str) -> Candidate:
         """An engine of ours: one that is configured, or any model of the store."""
@@ -164,7 +165,14 @@ class Snapshot:
             return found
         if name == AUTO:
             return self._auto()
-        return Route(name=name, targets=(slugs and self._of_slug(name)) or (name,))
+        if any(route.name == name for route in self.config.conditional):
+            raise NotFound(
+                f"No route `{name}` is for this request.",
+                remedy="Add one without `when`, which then is for all others.",
+                param="model",
+            )
+        found = slugs and self._of_slug(name)
+        return Route(name=name, targets=found, strategy="price") if found else Route(name=name, targets=(name,))
 
     def _of_slug(self, slug: str) -> tuple[str, ...]:
         """The endpoints of a model by the name that it has at routing services; none where nobody has it so."""
@@ -224,12 +232,14 @@ class Snapshot:
         operation: Operation = "chat",
         *,
         slugs: bool = False,
+        choice: int | None = None,
     ) -> Plan:
         """The plan for every request of this kind whose size it `holds`. Raises NotFound for an unknown model."""
-        kind = (model, more, data_class, needs, key, operation, slugs)
+        kind = (model, more, data_class, needs, key, operation, slugs, choice)
         found = self._plans.get(kind)
         if found is None:
-            found = self.plan(facts_of(model, data_class, needs, key, operation=operation, slugs=slugs), more)
+            facts = facts_of(model, data_class, needs, key, operation=operation, slugs=slugs, choice=choice)
+            found = self.plan(facts, more)
             _remember(self._plans, kind, found)
         return found
 
@@ -239,37 +249,53 @@ class Snapshot:
         Raises NotFound for an unknown model.
         """
         routes: list[Route] = []
-        candidates: dict[tuple[str, str | None], Candidate] = {}
-        for name in (facts.model, *more):
-            base, road = self._without_road(name)
-            routes.append(self.route(base, slugs=facts.slugs))
+        candidates: dict[tuple[str, str | None], tuple[Candidate, int]] = {}
+        for group, name in enumerate((facts.model, *more)):
+            asked = self._suffixed(name)
+            routes.append(self._routed(asked, facts, first=not group))
             if routes[-1].name == AUTO and facts.operation in _ASKED:
                 raise InvalidRequest(
                     "`auto` is for chats only: what two models make of the same texts cannot be compared.",
                     remedy="Name a model, for example `local/minilm`.",
                     param="model",
                 )
-            allowed = not facts.models or name in facts.models or base in facts.models
+            allowed = not facts.models or name in facts.models or asked.name in facts.models
             alone = facts.slugs and self._known(routes[-1].name) and facts.models  # such a key names just an endpoint
             for target in routes[-1].targets:
-                if (target, road) not in candidates:
+                if (target, asked.road) not in candidates:
                     own = (allowed and (not alone or target == routes[-1].name)) or target in facts.models
-                    candidates[target, road] = self._candidate(target, road, own)
+                    candidates[target, asked.road] = self._candidate(target, asked.road, own), group
         data_class = max(facts.data_class, *(route.data_class for route in routes))
-        return plan(msgspec.structs.replace(facts, data_class=data_class), routes[0], list(candidates.values()))
+        facts = msgspec.structs.replace(facts, data_class=data_class)
+        found = list(candidates.values())
+        return plan(facts, routes[0], [candidate for candidate, _ in found], [group for _, group in found])
 
-    def _without_road(self, name: str) -> tuple[str, str | None]:
-        """A model id without the suffix that asks for a road, and that road."""
-        named = parse_name(name, self.config.providers)
-        road = named.road if named is not None else None
-        return (name.rpartition(":")[0], road) if road else (name, None)
+    def further(
+        self, made: Plan, targets: tuple[str, ...], needs: frozenset[str], key: Key | None
+    ) -> tuple[Endpoint, ...]:
+        """Which of some more targets could serve a request that a plan was made for."""
+        facts = facts_of(made.requested, made.data_class, needs, key)
+        free = not facts.models or made.requested in facts.models
+        candidates = [self._candidate(target, None, free or target in facts.models) for target in targets]
+        return plan(facts, msgspec.structs.replace(made.route, fallback="any"), candidates).endpoints
+
+    def _routed(self, asked: Suffixed, facts: Facts, *, first: bool) -> Route:
+        """The route of a name; one with a suffix that sorts is asked in that order, whatever its own is."""
+        chosen = facts.choice if first else None
+        route = self.route(asked.name, slugs=facts.slugs) if chosen is None else self.config.conditional[chosen]
+        return route if asked.sort is None else msgspec.structs.replace(route, strategy=asked.sort, weights={})
+
+    def _suffixed(self, name: str) -> Suffixed:
+        """A name with our suffixes taken off, unless it is itself the name of something."""
+        config = self.config
+        return Suffixed(name) if name in config.routes or name in config.aliases else suffixed(name)
 
     def _candidate(self, target: str, road: str | None, allowed: bool) -> Candidate:
         if not allowed:
             return Rejected(target, "allowed_models", "the key does not allow this model")
-        target, own = self._without_road(self.config.aliases.get(target, target))
-        found = self.endpoint(target)
-        wanted = {asked for asked in (road, own) if asked}
+        own = self._suffixed(self.config.aliases.get(target, target))
+        found = self.endpoint(own.name)
+        wanted = {asked for asked in (road, own.road) if asked}
         if isinstance(found, Endpoint) and wanted - {found.access}:
             asked = " and the ".join(sorted(wanted))
             return Rejected(
@@ -283,18 +309,22 @@ class Snapshot:
         """What says the credential of a provider, where that is no constant."""
         return self.config.providers[endpoint.provider.id].token
 
-    def binding(self, endpoint: Endpoint, dialect: Dialect, token: Secret | None = None) -> Binding:
-        """How to reach an endpoint whose address is configured, with its key or with the `token` of now.
+    def binding(self, endpoint: Endpoint, dialect: Dialect, token: Secret | None = None, number: int = 0) -> Binding:
+        """How to reach an endpoint whose address is configured, with its key of a `number` or with the `token` of now.
 
         Raises ConfigError for one that cannot be used.
         """
-        name = (endpoint.id, dialect.name)
+        name = (endpoint.id, dialect.name, number)
         found = self._bindings.get(name)
         if found is None or (token is not None and found.credential is not token):
-            credential = token or self.config.providers[endpoint.provider.id].credential
+            credential = token or self.config.providers[endpoint.provider.id].credentials[number]
             found = self.bind(endpoint, credential, dialect)
             _remember(self._bindings, name, found)
         return found
+
+    def reached(self, endpoint: Endpoint) -> Binding | None:
+        """How an endpoint was reached before, if it was."""
+        return next((one for (name, _, _), one in self._bindings.items() if name == endpoint.id), None)
 
     def bind(self, endpoint: Endpoint, credential: Secret | None, dialect: Dialect, base_url: str = "") -> Binding:
         try:
@@ -327,12 +357,16 @@ class Snapshot:
                 place=(at := _place(endpoint)),
                 packed_place=packed(at),
                 dialect=dialect,
-                binding=None if endpoint.engine or self.token_command(endpoint) else self.binding(endpoint, dialect),
+                binding=self.binding(endpoint, dialect) if self._is_constant(endpoint) else None,
                 limits=self._limits(plan.route, endpoint, alone=alone),
                 streams=upstream_stream == "always" and dialect.operation == "chat",
             )
             _remember(self._legs, place, found)
         return found
+
+    def _is_constant(self, endpoint: Endpoint) -> bool:
+        """Whether an endpoint is always reached in the same way: not an engine, and with one key that stays."""
+        return endpoint.engine is None and endpoint.keys == 1 and self.token_command(endpoint) is None
 
     def _limits(self, route: Route, endpoint: Endpoint, *, alone: bool) -> Limits:
         """The deadlines of an attempt; `alone`: nobody else could answer, so it may take longer."""
@@ -369,11 +403,13 @@ def facts_of(
     *,
     operation: Operation = "chat",
     slugs: bool = False,
+    choice: int | None = None,
 ) -> Facts:
     """What a plan needs to know of a request with a caller's key."""
     return Facts(
         model=model,
         slugs=slugs,
+        choice=choice,
         operation=operation,
         data_class=data_class,
         needs=needs,

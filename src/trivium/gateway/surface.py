@@ -122,7 +122,8 @@ def _told(
             return msgspec.json.encode(ollama.told(runtime, key, place.detail, body))
         case _:
             wish, more = wish_of(fields, place, key), dialect.peek(body).models
-            return msgspec.json.encode(view(snapshot, dialect.parse_request(body), wish, more))
+            request, id_ = dialect.parse_request(body), runtime.new_id()
+            return msgspec.json.encode(view(snapshot, runtime.conditions, request, wish, more, id_))
 
 
 def _models_dialect(place: Place, fields: Fields) -> Dialect:

@@ -19,7 +19,9 @@ from trivium.errors import (
     UpstreamRefused,
     UpstreamRejected,
     UpstreamServerError,
+    UpstreamTimeout,
 )
+from trivium.routing.route import Failure
 
 RETRY_AFTER_S_MAX = 10.0
 """A longer wait is not waited for: the next endpoint answers sooner."""
@@ -39,12 +41,33 @@ AT_ONCE = Step("next")
 STOP = Step("stop")
 
 
-def after_failure(error: TriviumError, *, tries: int, retries: int, left_s: float, jitter: float) -> Step:
+_FAILURES: tuple[tuple[type[TriviumError], Failure], ...] = (
+    (UpstreamContextLength, "context_length"),
+    (UpstreamRefused, "refusal"),
+    (UpstreamRateLimited, "rate_limit"),
+    (UpstreamTimeout, "timeout"),
+)
+
+
+def failure_of(error: TriviumError) -> Failure:
+    """What a route calls a failure that it names further targets for."""
+    for kind, failure in _FAILURES:
+        if isinstance(error, kind):
+            return failure
+    return "error"
+
+
+def after_failure(
+    error: TriviumError, *, tries: int, retries: int, left_s: float, jitter: float, passes_refusals: bool = True
+) -> Step:
     """Decide the step after a failed attempt.
 
-    `tries` counts attempts at this endpoint so far, `retries` how many more than one it may have; `left_s` is what is
-    left of the request's total deadline; `jitter` is in [0, 1).
+    A refusal ends the request unless its route does not pass refusals on. `tries` counts attempts at this endpoint so
+    far, `retries` how many more than one it may have; `left_s` is what is left of the request's total deadline;
+    `jitter` is in [0, 1).
     """
+    if isinstance(error, UpstreamRefused) and not passes_refusals:
+        return AT_ONCE
     if not isinstance(error, UpstreamError) or isinstance(error, UpstreamRefused | UpstreamRejected):
         return STOP  # we or the request itself are at fault, or it must not be routed around
     if isinstance(error, UpstreamContextLength):

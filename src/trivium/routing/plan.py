@@ -18,6 +18,8 @@ from trivium.types.request import Operation
 
 CONTEXT_SLACK = 0.9
 """An estimated count of tokens is good to about 10 %: reject only what cannot fit even then."""
+GROUPS_MAX = 200
+"""Models beyond this many count as one."""
 MEDIA = frozenset(("images", "audio", "files"))
 """Capabilities that only show when the messages are read."""
 
@@ -37,6 +39,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller's key may name; empty: anything."""
     roads: tuple[str, ...] = ()
     """Which roads the caller's key may take; empty: all."""
+    choice: int | None = None
+    """Which route with conditions it is for; None: none of them."""
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -62,8 +66,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The smallest window of the endpoints, in tokens; None where none is known."""
     max_output: int | None = None
     """The least that one of them can answer with, in tokens."""
+    groups: tuple[int, ...] = ()
+    """Which of the models that the caller named each endpoint serves, in its order; empty: it named one."""
     differs_in_media: bool = False
     """Not every endpoint takes every kind of media, so that it matters which ones the request carries."""
+
+    def group(self, index: int) -> int:
+        """The place of an endpoint's model among those that the caller named."""
+        return min(GROUPS_MAX, self.groups[index]) if self.groups else 0
 
     def holds(self, input_tokens: int, max_output_tokens: int | None) -> bool:
         """Whether it stays the plan for a request of this size, whatever size it was made for."""
@@ -72,20 +82,27 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return not max_output_tokens or self.max_output is None or max_output_tokens <= self.max_output
 
 
-def plan(facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected]) -> Plan:
-    """Order the eligible candidates by the route's strategy and reject the others with their reasons."""
+def plan(
+    facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected], groups: Sequence[int] | None = None
+) -> Plan:
+    """The eligible candidates as listed, and the others with their reasons; `routing.ranking` puts them in order.
+
+    `groups` says for each candidate which of the models that the caller named it serves.
+    """
     eligible: list[Endpoint] = []
+    places: list[int] = []
     rejected: list[Rejected] = []
     first = next((c for c in candidates if isinstance(c, Endpoint) and _offers(c, facts.operation)), None)
     if facts.operation == "embed":
         route = msgspec.structs.replace(route, fallback="same-weights")  # vectors of two models cannot be compared
-    for candidate in candidates:
+    for place, candidate in enumerate(candidates):
         if isinstance(candidate, Rejected):
             rejected.append(candidate)
             continue
         refusal = _refusal(facts, route, candidate, first)
         if refusal is None:
             eligible.append(candidate)
+            places.append(groups[place] if groups else 0)
         else:
             rejected.append(Rejected(candidate.id, *refusal))
     return Plan(
@@ -97,8 +114,34 @@ def plan(facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected]) 
         data_class=facts.data_class,
         context=min((e.context for e in eligible if e.context is not None), default=None),
         max_output=min((e.max_output for e in eligible if e.max_output), default=None),
+        groups=tuple(places) if any(places) else (),
         differs_in_media=_differ_in_media(eligible),
     )
+
+
+def inserted(made: Plan, position: int, more: Sequence[Endpoint]) -> Plan:
+    """A plan with further endpoints from a position on."""
+    if not more:
+        return made
+    endpoints = (*made.endpoints[:position], *more, *made.endpoints[position:])
+    group = made.group(position - 1)
+    groups = (*made.groups[:position], *[group] * len(more), *made.groups[position:]) if made.groups else ()
+    return msgspec.structs.replace(made, endpoints=endpoints, groups=groups)
+
+
+def larger_window(made: Plan, position: int) -> int:
+    """The next place whose endpoint may hold what was too long for that at `position`; the plan's end if none may.
+
+    Never the same weights again, nor a window that is known to be no larger; one that is unknown may be tried.
+    """
+    failed = made.endpoints[position]
+    for place in range(position + 1, len(made.endpoints)):
+        endpoint = made.endpoints[place]
+        same = endpoint.weights is not None and endpoint.weights == failed.weights and endpoint.context is None
+        known = endpoint.context is not None and failed.context is not None and endpoint.context <= failed.context
+        if not same and not known:
+            return place
+    return len(made.endpoints)
 
 
 def _differ_in_media(endpoints: Sequence[Endpoint]) -> bool:

@@ -216,14 +216,14 @@ strategy = "cheepest"
     ),
     case(
         4,
-        '`strategy = "cheapest"` is valid, but this version does not enforce it yet',
-        'Write `strategy = "order"`.',
+        '`strategy = "smart"` is valid, but this version does not enforce it yet',
+        'Write `strategy = "balanced"`.',
         "routes[0].strategy",
         r"""
 [[routes]]
 name = "a"
 targets = ["openai/x"]
-strategy = "cheapest"
+strategy = "smart"
 """,
     ),
     case(
@@ -253,7 +253,7 @@ cache = "exact"
     case(
         5,
         "the route `a` stands in line 2 already",
-        "",
+        "Give one of them conditions: `when = { … }`.",
         "routes[1].name",
         r"""
 [[routes]]
@@ -262,6 +262,53 @@ targets = ["openai/x"]
 [[routes]]
 name = "a"
 targets = ["openai/x"]
+""",
+    ),
+    case(
+        4,
+        "`openai/z` is no target of the route",
+        "Did you mean `openai/x`?",
+        "routes[0].weight.openai/z",
+        r"""
+[[routes]]
+name = "a"
+targets = ["openai/x"]
+weight = { "openai/z" = 2 }
+""",
+    ),
+    case(
+        4,
+        "`routes[0].fallbacks.context_length[0]`: there is no provider `opnai` for the model `opnai/x`",
+        "Did you mean `openai`?",
+        "routes[0].fallbacks.context_length[0]",
+        r"""
+[[routes]]
+name = "a"
+targets = ["openai/x"]
+fallbacks = { context_length = ["opnai/x"] }
+""",
+    ),
+    case(
+        4,
+        "unknown key `model` in `routes[0].when`",
+        "Did you mean `models`?",
+        "routes[0].when.model",
+        r"""
+[[routes]]
+name = "a"
+targets = ["openai/x"]
+when = { model = "gpt-*" }
+""",
+    ),
+    case(
+        3,
+        "the `api_key` has a key twice, which has no more to give than once",
+        "",
+        "providers[0].api_key",
+        r"""
+[[providers]]
+id = "openai"
+api_key = ["sk-a", "sk-a"]
 """,
     ),
     case(
@@ -400,6 +447,39 @@ base_url = "http://x/v1"
 [[providers]]
 id = "lab"
 base_url = "http://y/v1"
+""",
+    ),
+    case(
+        4,
+        "`Content-Length` is no header that can be sent",
+        "",
+        "providers[0].headers.Content-Length",
+        r"""
+[[providers]]
+id = "lab"
+base_url = "http://x/v1"
+headers = { Content-Length = "5" }
+""",
+    ),
+    case(
+        3,
+        "`models[0].price.input`: expected a number <= 1000000000.0",
+        "",
+        "models[0].price.input",
+        r"""
+[[models]]
+id = "openai/x"
+price = { input = inf, output = 1 }
+""",
+    ),
+    case(
+        2,
+        "`local.watts`: expected a number <= 1000000000.0",
+        "",
+        "local.watts",
+        r"""
+[local]
+watts = inf
 """,
     ),
     case(
@@ -667,13 +747,13 @@ model = "x"
     ),
     case(
         3,
-        "`routes[0].max_wait` is valid, but this version does not enforce it yet",
+        "`routes[0].rpm` is valid, but this version does not enforce it yet",
         "Remove it, or use a version that does.",
-        "routes[0].max_wait",
+        "routes[0].rpm",
         r"""
 [[routes]]
 name = "a"
-max_wait = "500ms"
+rpm = 6
 targets = ["openai/x"]
 """,
     ),

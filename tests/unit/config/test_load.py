@@ -13,6 +13,7 @@ from trivium.config.secret import derive, root_secret
 from trivium.config.trust import trust
 from trivium.errors import ConfigError
 from trivium.policy.key import digest_of
+from trivium.routing.route import When
 from trivium.types.data import DataClass, DataPolicy
 
 FULL = """
@@ -237,3 +238,39 @@ def test_without_a_file_nothing_is_imported_that_reads_one(tmp_path: Path):
 def test_unknown_data_policies_stay_unknown(tmp_path: Path):
     config = load(env={"HOME": str(tmp_path)}, cwd=tmp_path)
     assert config.providers["ollama"].row.data == DataPolicy()
+
+
+def test_everything_about_routing(tmp_path: Path) -> None:
+    file = tmp_path / "trivium.toml"
+    file.write_text("""
+[aliases]
+quick = "openai/gpt-5-mini"
+
+[[providers]]
+id = "openai"
+api_key = ["${FIRST}", "${SECOND}"]
+
+[[routes]]
+name = "a"
+targets = ["quick", "groq/x"]
+strategy = "balanced"
+weight = { quick = 3 }
+on_refusal = "next"
+max_wait = "1.5s"
+fallbacks = { context_length = ["google/gemini-2.5-pro"] }
+
+[[routes]]
+name = "a"
+targets = ["groq/x"]
+when = { models = ["gpt-*"], keys = ["ci"], metadata = { tier = "x" }, tokens_min = 9, tools = true, images = false }
+""")
+    config = load(file=file, env={"FIRST": "sk-1", "SECOND": "sk-2"}, cwd=tmp_path, home=tmp_path / "home")
+    bound = config.providers["openai"]
+    assert [key.reveal() for key in bound.credentials if key] == ["sk-1", "sk-2"]
+    route = config.routes["a"]
+    assert (route.strategy, route.weights, route.on_refusal) == ("balanced", {"openai/gpt-5-mini": 3}, "next")
+    assert (route.max_wait_s, route.fallbacks) == (1.5, {"context_length": ("google/gemini-2.5-pro",)})
+    (other,) = config.conditional
+    assert other.when == When(
+        models=("gpt-*",), keys=("ci",), metadata={"tier": "x"}, tokens_min=9, tools=True, images=False
+    )

@@ -61,7 +61,12 @@ targets = ["openai/gpt-5"]
 [[routes]]
 name = "later"
 targets = ["openai/gpt-5"]
-strategy = "cheapest"
+strategy = "smart"
+
+[[routes]]
+name = "takes-over"
+targets = ["openai/gpt-5"]
+when = { models = ["*"] }
 
 [defaults]
 model = "evil/x"
@@ -78,6 +83,7 @@ def test_a_hostile_file_gives_its_harmless_routes_and_nothing_else(tmp_path: Pat
     config = found(tmp_path, HOSTILE)
     assert not config.trusted
     assert list(config.routes) == ["plain"]
+    assert config.conditional == ()
     assert config.server.listen == "127.0.0.1:3333"
     assert config.providers["openai"].row.base_url == "https://api.openai.com/v1"
     assert not config.providers["openai"].trusted_origin
@@ -94,7 +100,9 @@ def test_the_notes_say_what_was_ignored_and_how_to_allow_it(tmp_path: Path):
     assert notes[1] == "ignored in it: server, providers, engines, aliases, models"
     ignored = " ".join(notes[2:])
     assert [
-        name for name in ("assistant", "to-evil", "auto", "local/smollm2-135m", "later") if f"`{name}`" not in ignored
+        name
+        for name in ("assistant", "to-evil", "auto", "local/smollm2-135m", "later", "takes-over")
+        if f"`{name}`" not in ignored
     ] == []
     assert "ignored `defaults.model`" in ignored
     assert "sk-env" not in " ".join(notes)
@@ -118,3 +126,15 @@ def test_no_reference_is_expanded(tmp_path: Path):
 def test_no_state_is_written(tmp_path: Path):
     found(tmp_path, HOSTILE)
     assert not (tmp_path / "user").exists()
+
+
+def test_a_default_that_is_an_ignored_route_is_ignored_with_it(tmp_path: Path):
+    route = '[[routes]]\nname = "later"\ntargets = ["openai/x"]\nstrategy = "smart"\n'
+    config = found(tmp_path, f'{route}[defaults]\nmodel = "later"\n')
+    assert (config.routes, config.defaults.model) == ({}, None)
+    assert "ignored `defaults.model`" in " ".join(config.notes)
+
+
+def test_a_budget_that_is_none_is_still_an_error_with_its_line(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"trivium.toml:3: .*budget"):
+        found(tmp_path, '[defaults]\nmodel = "evil/x"\nbudget = "much"\n')

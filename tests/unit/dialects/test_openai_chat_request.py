@@ -99,6 +99,11 @@ class TestModels:
             self.DIALECT.peek(json.dumps({"messages": HELLO} | more).encode())
         assert caught.value.param == "model"
 
+    @pytest.mark.parametrize("broken", [b'{"models":["a"]', b'{"models":["a"],"messages":5}', b'["models"]'])
+    def test_a_broken_list_is_refused(self, broken: bytes):
+        with pytest.raises(InvalidRequest):
+            self.DIALECT.parse_request(broken)
+
     def test_elsewhere_a_model_is_named(self):
         with pytest.raises(InvalidRequest):
             DIALECT.peek(json.dumps({"models": ["a/b"], "messages": HELLO}).encode())

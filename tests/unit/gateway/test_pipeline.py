@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from trivium import errors
+from trivium.catalog.rows import Model
 from trivium.gateway import images, pipeline, runtime
 from trivium.gateway import snapshot as snapshot_module
 from trivium.gateway.attempt import Attempt
@@ -20,12 +21,13 @@ from trivium.gateway.snapshot import Snapshot
 from trivium.gateway.wish import Wish
 from trivium.ledger.record import Closed, Record, Reserved, Settled
 from trivium.policy.key import Key
-from trivium.routing.route import Route
+from trivium.routing.route import Route, When
 from trivium.testing import FakeUpstream
 from trivium.types.data import DataClass
 from trivium.types.message import Image, Message, Text
 from trivium.types.request import Request
 from trivium.types.response import Response
+from trivium.types.secret import Secret
 from unit.gateway.world import CHAT, MESSAGES, Sink, World
 
 TEXT = """
@@ -485,7 +487,7 @@ def test_an_endpoint_that_keeps_failing_is_passed_over(world: World, up: FakeUps
     exchange, _ = world.ask(name)
     assert asked(up)[-1] == "ok"
     assert asked(up).count("529") == 5
-    assert (exchange.attempts, exchange.fallback, exchange.position) == (1, "oai is failing", 1)
+    assert (exchange.attempts, exchange.fallback, exchange.position) == (1, "oai is failing", 0)
 
 
 def test_an_engine_is_waited_for_or_gone_round(world: World, up: FakeUpstream) -> None:
@@ -499,6 +501,90 @@ def test_an_engine_is_waited_for_or_gone_round(world: World, up: FakeUpstream) -
     world.ask("local/tiny")
     assert world.owner.asked == 3  # its address is known now
     assert asked(up) == ["ok", "smollm2-135m", "smollm2-135m"]
+
+
+def test_what_is_too_long_goes_to_a_larger_window_only(world: World, up: FakeUpstream) -> None:
+    models = {
+        name: Model(id=name, context=context)
+        for name, context in (("oai/400-context", 8000), ("ant/small", 8000), ("ant/large", 9000))
+    }
+    world.config = msgspec.structs.replace(world.config, models=models)
+    exchange, sink = world.ask(route(world, "oai/400-context", "ant/small", "ant/large"))
+    assert sink.error is None
+    assert asked(up) == ["400-context", "large"]
+    exchange, sink = world.ask(route(world, "oai/400-context", "ant/small"))
+    assert isinstance(sink.error, errors.UpstreamContextLength)
+    assert exchange.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "models", "fails"),
+    [
+        ({}, ["400-filter"], True),
+        ({"on_refusal": "next"}, ["400-filter", "ok"], False),
+        ({"fallbacks": {"refusal": ("ant/other",)}}, ["400-filter", "other"], False),
+        ({"fallbacks": {"context_length": ("ant/other",)}}, ["400-filter"], True),
+    ],
+)
+def test_a_refusal_is_routed_around_only_where_a_route_says_so(
+    world: World, up: FakeUpstream, more: Any, models: list[str], fails: bool
+) -> None:
+    _, sink = world.ask(route(world, "oai/400-filter", "ant/ok", **more))
+    assert asked(up) == models
+    assert isinstance(sink.error, errors.UpstreamRefused) == fails
+
+
+def test_targets_that_a_route_names_for_a_failure_come_first(world: World, up: FakeUpstream) -> None:
+    name = route(world, "oai/529", "ant/ok", fallbacks={"error": ("ant/529", "oai/named")})
+    exchange, sink = world.ask(name)
+    assert sink.error is None
+    assert asked(up) == ["529", "529", "named"]
+    assert exchange.plan is not None
+    assert [one.id for one in exchange.plan.endpoints] == ["oai/529", "ant/529", "oai/named", "ant/ok"]
+
+
+def test_a_limit_is_kept_to_before_it_is_met(world: World, up: FakeUpstream) -> None:
+    name = route(world, "oai/429-retry-after-60", "ant/ok")
+    world.ask(name)
+    exchange, sink = world.ask(name)
+    assert sink.error is None
+    assert asked(up) == ["429-retry-after-60", "ok", "ok"]
+    assert exchange.fallback == "oai is rate limited"
+    _, sink = world.ask("oai/429-retry-after-60")
+    assert isinstance(sink.error, errors.UpstreamRateLimited)
+    assert 55 < (sink.error.retry_after_s or 0) <= 60
+    assert len(asked(up)) == 3
+
+
+def test_several_keys_share_what_is_asked(world: World, up: FakeUpstream) -> None:
+    bound = world.config.providers["oai"]
+    pooled = msgspec.structs.replace(bound, credential=Secret("sk-1"), more=(Secret("sk-2"),))
+    world.config = msgspec.structs.replace(world.config, providers=world.config.providers | {"oai": pooled})
+    name = route(world, "oai/429-retry-after-1")
+    world.ask(name)
+    _, sink = world.ask(name)
+    assert sink.error is None
+    sent = [seen.headers["authorization"] for seen in up.requests]
+    assert sent[0] == "Bearer sk-1"
+    assert set(sent[1:]) == {"Bearer sk-2"}
+
+
+def test_a_route_with_conditions_takes_what_it_is_for(world: World, up: FakeUpstream) -> None:
+    name = route(world, "oai/usual")
+    conditional = Route(name=name, targets=("oai/long",), when=When(tokens_min=50))
+    taking = Route(name="taker", targets=("oai/taken",), when=When(models=("ant/*",)))
+    world.config = msgspec.structs.replace(world.config, conditional=(conditional, taking))
+    world.runtime.swap(Snapshot(world.config, world.runtime.snapshot.catalog))
+    world.ask(name)
+    world.ask(name, text="word " * 100)
+    world.ask("ant/anything")
+    _, sink = world.ask("taker")
+    assert asked(up) == ["usual", "long", "taken", "taken"]
+    world.config = msgspec.structs.replace(world.config, routes={})
+    world.runtime.swap(Snapshot(world.config, world.runtime.snapshot.catalog))
+    _, sink = world.ask(name)
+    assert isinstance(sink.error, errors.NotFound)
+    assert "without `when`" in str(sink.error)
 
 
 @pytest.mark.parametrize("found", [True, False])

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trivium.routing.breaker import COOLDOWN_S_MAX, BreakerState
+from trivium.routing.breaker import COOLDOWN_S_MAX, EARLY_S, WINDOW_S, BreakerState
 from trivium.routing.route import Breaker
 from trivium.testing.clock import Clock
 
@@ -80,17 +80,80 @@ TestBreaker = BreakerMachine.TestCase
 TestBreaker.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
-def test_the_cool_down_doubles_up_to_its_bound() -> None:
+def opened() -> tuple[Clock, BreakerState]:
     clock, state = Clock(), BreakerState()
     for _ in range(RULE.failures):
         state.failed(clock.now(), RULE)
+    return clock, state
+
+
+def test_a_short_outage_is_probed_every_half_minute_and_a_long_one_less_and_less() -> None:
+    clock, state = opened()
     found: list[float] = []
-    for _ in range(7):
+    while len(found) < 16:
         found.append(state.open_until_s - clock.now())
         clock.advance(found[-1])
         state.sent(clock.now())
         state.failed(clock.now(), RULE)
-    assert found == [15.0, 30.0, 60.0, 120.0, 240.0, 300.0, 300.0]
+    early = [15.0, *[30.0] * 10]
+    assert sum(early) >= EARLY_S
+    assert found == [*early, 60.0, 120.0, 240.0, 300.0, 300.0]
+
+
+def test_a_cool_down_longer_than_half_a_minute_is_kept() -> None:
+    clock, state, rule = Clock(), BreakerState(), Breaker(failures=1, cooldown_s=60.0)
+    state.failed(clock.now(), rule)
+    clock.advance(60.0)
+    state.sent(clock.now())
+    state.failed(clock.now(), rule)
+    assert state.open_until_s - clock.now() == 60.0
+
+
+def test_half_of_a_minutes_attempts_open_it_too() -> None:
+    clock, state = Clock(), BreakerState()
+    for number in range(20):
+        assert state.allows(clock.now())
+        state.sent(clock.now())
+        clock.advance(1.0)
+        if number % 2:
+            state.failed(clock.now(), RULE)
+        else:
+            state.succeeded()
+    assert not state.allows(clock.now())
+
+
+def test_failures_are_counted_by_the_minute_in_which_they_were_sent() -> None:
+    clock, state = Clock(), BreakerState()
+    for number in range(60):
+        state.sent(clock.now())
+        clock.advance(WINDOW_S / 18)
+        if number % 2:
+            state.failed(clock.now(), RULE)
+        else:
+            state.succeeded()
+        assert state.allows(clock.now())
+
+
+def test_three_failures_in_a_row_or_a_hint_make_it_suspect() -> None:
+    clock, state = Clock(), BreakerState()
+    rule = Breaker(failures=5)
+    for _ in range(3):
+        assert state.state(clock.now()) == "closed"
+        state.failed(clock.now(), rule)
+    assert state.state(clock.now()) == "suspect"
+    state.succeeded()
+    state.hinted = True
+    assert state.state(clock.now()) == "suspect"
+    assert state.allows(clock.now())
+
+
+def test_a_free_probe_that_fails_costs_nobody_an_attempt() -> None:
+    clock, state = opened()
+    clock.advance(15.0)
+    assert state.state(clock.now()) == "half-open"
+    state.still_out(clock.now())
+    assert state.state(clock.now()) == "open"
+    assert state.open_until_s - clock.now() == 30.0
 
 
 def test_one_probe_at_a_time() -> None:

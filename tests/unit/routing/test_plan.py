@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivium.catalog.rows import Endpoint, Provider
-from trivium.routing.plan import MEDIA, Facts, Plan, Rejected, plan
+from trivium.routing.plan import MEDIA, Facts, Plan, Rejected, inserted, larger_window, plan
 from trivium.routing.route import Route
 from trivium.types.data import DataClass
 
@@ -192,3 +192,35 @@ def test_media_do_not_change_a_plan_that_says_so(given_facts: Facts, given_candi
     own = plan(msgspec.structs.replace(given_facts, needs=given_facts.needs | media), ROUTE, given_candidates)
     if not found.differs_in_media and len(found.endpoints) != 1:
         assert ids(own) == ids(found)
+
+
+class TestLaterEndpoints:
+    """What follows where a window was too small, or a route names targets for a failure."""
+
+    def made(self, *windows: tuple[str | None, int | None]) -> Plan:
+        endpoints = [
+            msgspec.structs.replace(endpoint(name=f"p/{place}", context=context), weights=weights)
+            for place, (weights, context) in enumerate(windows)
+        ]
+        return Plan(requested="r", route=Route(name="r", targets=()), endpoints=tuple(endpoints))
+
+    @pytest.mark.parametrize(
+        ("windows", "place"),
+        [
+            ([("a", 100), ("b", 100), ("c", 200)], 2),
+            ([("a", 100), ("b", 50), ("c", 99)], 3),
+            ([("a", 100), ("a", None), ("b", None)], 2),
+            ([("a", 100), ("a", 200)], 1),
+            ([(None, None), ("b", 10)], 1),
+            ([("a", 100)], 1),
+        ],
+    )
+    def test_a_larger_window(self, windows: list[tuple[str | None, int | None]], place: int) -> None:
+        assert larger_window(self.made(*windows), 0) == place
+
+    def test_further_endpoints_come_next(self) -> None:
+        made = msgspec.structs.replace(self.made(("a", 1), ("b", 1)), groups=(0, 1))
+        found = inserted(made, 1, [endpoint(name="p/new")])
+        assert [one.id for one in found.endpoints] == ["p/0", "p/new", "p/1"]
+        assert found.groups == (0, 0, 1)
+        assert inserted(made, 1, []) is made

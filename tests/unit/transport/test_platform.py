@@ -379,8 +379,10 @@ def test_end_of_standard_input_is_seen():
 @pytest.mark.skipif("_posix" not in TWINS, reason="POSIX only: signals that wait")
 def test_a_signal_that_is_held_waits_for_its_handler():
     program = """
-    import asyncio, os, subprocess, sys
+    import asyncio, os, signal, subprocess, sys
     from trivium.transport import _posix
+
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who started the suite may ignore it
 
     async def main():
         done = asyncio.Event()

@@ -64,8 +64,10 @@ _peek = HeadDecoder(_Head)
 
 
 def _parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Request:
-    if b'"models"' in body and "model" not in (fields := members(body)):
-        body = join({**fields, "model": _peek(body).model})
+    if b'"models"' in body:
+        head = _peek(body)
+        if "model" not in (fields := members(body)):
+            body = join({**fields, "model": head.model})
     return CHAT.parse_request(body)
 
 

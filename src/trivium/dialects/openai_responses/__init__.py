@@ -9,12 +9,9 @@ from trivium.dialects.openai_responses.answer import decode_answer, encode_answe
 from trivium.dialects.openai_responses.build import build_request
 from trivium.dialects.openai_responses.encode import ResponsesEncoder
 from trivium.dialects.openai_responses.head import peek
-from trivium.dialects.openai_responses.meter import ResponsesMeter
 from trivium.dialects.openai_responses.parse import ESSENTIAL, parse_request
-from trivium.dialects.openai_responses.stream import ResponsesDecoder
+from trivium.dialects.openai_responses.stream import ResponsesDecoder, ResponsesMeter
 from trivium.dialects.request import pass_request
-
-__all__ = ["DIALECT"]
 
 DIALECT = Dialect(
     name="openai_responses",

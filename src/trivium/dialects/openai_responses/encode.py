@@ -16,16 +16,15 @@ import msgspec
 from trivium.dialects.base import AnswerContext
 from trivium.dialects.calls import CallOrder
 from trivium.dialects.common import Json
+from trivium.dialects.encoder import Encoder
 from trivium.dialects.openai_responses.answer import call_status, outcome, response_object
 from trivium.dialects.openai_responses.items import message_item, reasoning_item
 from trivium.dialects.openai_responses.tools import call_item, stand_ins
 from trivium.dialects.openai_responses.wire import REASONING_FORMAT, status_of, wire_citation, wire_logprobs
-from trivium.dialects.request import Losses
 from trivium.errors import TriviumError
 from trivium.types import event as ev
 from trivium.types.event import Event
 from trivium.types.message import Reasoning, ToolCall
-from trivium.types.usage import Usage
 
 _json = msgspec.json.encode
 
@@ -57,14 +56,14 @@ _KINDS = {
 }
 
 
-class ResponsesEncoder:
+class ResponsesEncoder(Encoder):
     """Writes one stream. `End` is what sends the last event, since the usage may come after the finish."""
 
     def __init__(self, context: AnswerContext) -> None:
+        super().__init__(context)
         identity, self._sequence = context.passed
         self._response = response_object(context) | ({"id": identity} if identity else {})
         self._tools = stand_ins(context.request)
-        self._losses = Losses()
         self._out: list[bytes] = []
         self._started = False
         self._output: list[Json] = []
@@ -81,11 +80,6 @@ class ResponsesEncoder:
         self._format: str | None = None
         self._refused = False
         self._finish: ev.Finish | None = None
-        self._usage: Usage | None = None
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return tuple(self._losses)
 
     def encode(self, events: Iterable[Event]) -> bytes:
         """Frames for these events, in one piece."""

@@ -1,0 +1,386 @@
+"""Conditions: what this process knows of endpoints and credentials, and the order of a plan that follows from it.
+
+The thin shell around `routing`'s state machines: it gives them the time, hears of every attempt, and shares what it
+has measured with the other processes of the home through its owner. Every table has a bound, as callers invent
+model ids.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trivium.catalog.rows import Endpoint
+from trivium.errors import (
+    TriviumError,
+    UpstreamAuthError,
+    UpstreamError,
+    UpstreamQuotaExhausted,
+    UpstreamRateLimited,
+)
+from trivium.routing.allowance import Allowance, Bench, scope_of
+from trivium.routing.draw import seed_of
+from trivium.routing.health import Health
+from trivium.routing.plan import Plan
+from trivium.routing.ranking import (
+    PRIOR_ITL_S,
+    PRIOR_TTFT_S,
+    Board,
+    Condition,
+    Size,
+    board,
+    condition_of,
+    order,
+)
+from trivium.routing.route import Breaker
+from trivium.routing.statistics import Statistics, size_of
+
+if TYPE_CHECKING:
+    from trivium.gateway.attempt import Attempt
+
+ENDPOINTS_MAX = 4096
+BOARDS_MAX = 1024
+BOARD_S = 0.25
+"""How long means are good for; who waits and who is open is looked at for every request."""
+VIEWS_MAX = 64
+"""Orders of one plan that are kept as plans; more endpoints than four have more orders than that."""
+BRIEF_S = 2.0
+"""A limit that ends within this is waited for; else somebody else is asked."""
+OUTPUT_TOKENS_EXPECTED = 500.0
+"""What an answer takes where its route has given none yet."""
+OUTPUT_WEIGHT = 0.05
+BUFFERED_ITL_S = 0.0001
+"""Nobody generates faster: an answer that came so was buffered, and its speed shows from when it was asked only."""
+
+
+class _Kept(msgspec.Struct):
+    """A board with its plan, until when it is good, and the plans that its orders have made."""
+
+    plan: Plan
+    board: Board
+    until_s: float
+    change: int
+    views: dict[tuple[int, ...], Plan]
+
+
+class Conditions:
+    """One a process. Times are Unix seconds that only run forwards, so that processes can share figures."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.clock = now
+        self.offset_s = time.time() - now()
+        self.healths: dict[str, Health] = {}
+        self.allowances: dict[tuple[str, int, str], Allowance] = {}
+        self.credentials: dict[tuple[str, int], Bench] = {}
+        self.limited: set[str] = set()
+        """Providers whose limits are known or whose credentials are benched; all others cost nothing to look at."""
+        self.outputs: dict[str, float] = {}
+        """Tokens that an answer of each route takes."""
+        self.change = 0
+        """Counts whatever moves an endpoint at once; a board of before is stale."""
+        self._boards: dict[int, _Kept] = {}
+
+    def now(self) -> float:
+        return self.clock() + self.offset_s
+
+    # ---- the order of a plan
+
+    def ranked(self, plan: Plan, input_tokens: int, output_tokens_max: int | None, id_: str) -> Plan:
+        """The plan with its endpoints in the order in which this request asks them."""
+        now = self.now()
+        kept = self.board(plan, now, input_tokens)
+        made = kept.board
+        places = made.plain
+        if places is None:
+            size = self.size(plan, input_tokens, output_tokens_max)
+            places = order(made, plan.route, size, seed_of(id_), now)
+        view = kept.views.get(places)
+        if view is None:
+            if len(kept.views) >= VIEWS_MAX:
+                kept.views.clear()
+            view = kept.views[places] = reordered(plan, places)
+        return view
+
+    def size(self, plan: Plan, input_tokens: int, output_tokens_max: int | None) -> Size:
+        expected = self.outputs.get(plan.route.name, OUTPUT_TOKENS_EXPECTED)
+        return Size(input_tokens, min(expected, output_tokens_max) if output_tokens_max else expected)
+
+    def board(self, plan: Plan, now: float, input_tokens: int) -> _Kept:
+        """The plan's board, made anew when it is old or something has moved."""
+        kept = self._boards.get(id(plan))
+        if kept is not None and kept.change == self.change and now < kept.until_s and kept.plan is plan:
+            return kept
+        conditions, until_s = self._conditions(plan, now, input_tokens)
+        made = board(plan, conditions, [self.healths.get(endpoint.id) for endpoint in plan.endpoints])
+        if len(self._boards) >= BOARDS_MAX:
+            self._boards.clear()
+        views = kept.views if kept is not None and kept.plan is plan else {tuple(range(len(plan.endpoints))): plan}
+        kept = self._boards[id(plan)] = _Kept(plan, made, until_s, self.change, views)
+        return kept
+
+    def _conditions(self, plan: Plan, now: float, input_tokens: int) -> tuple[list[Condition], float]:
+        """How each endpoint is, drawn towards the pool's mean where little is known; and until when that holds."""
+        healths = [self.healths.get(endpoint.id) for endpoint in plan.endpoints]
+        known = [health.measured() for health in healths if health is not None]
+        ttft_s = _median([mean for one in known if (mean := one.mean_ttft_s) is not None], PRIOR_TTFT_S)
+        itl_s = _median([mean for one in known if (mean := one.mean_itl_s) is not None], PRIOR_ITL_S)
+        until_s, found = now + BOARD_S, list[Condition]()
+        for endpoint, health in zip(plan.endpoints, healths, strict=True):
+            condition = condition_of(health, now, ttft_s, itl_s)
+            wait_s, reason, why = self.put_off(endpoint, now, input_tokens)
+            if wait_s:
+                until_s = min(until_s, now + wait_s)
+                blocked_s = wait_s if reason != "rate_limited" or wait_s > BRIEF_S else 0.0
+                condition = msgspec.structs.replace(condition, wait_s=blocked_s, reason=reason, why=why)
+            if endpoint.provider.id in self.limited:
+                condition = msgspec.structs.replace(condition, headroom=self._headroom(endpoint))
+            found.append(condition)
+        return found, until_s
+
+    # ---- whether an endpoint may be asked
+
+    def put_off(self, endpoint: Endpoint, now: float, input_tokens: int) -> tuple[float, str, str]:
+        """For how long an endpoint is not to be asked, with the reason and its words; 0 if it may be."""
+        health = self.healths.get(endpoint.id)
+        if health is not None:
+            breaker = health.breaker
+            if breaker.open_until_s and not breaker.allows(now):
+                wait = max(0.001, breaker.open_until_s - now)
+                return wait, "breaker_open", f"its breaker is open after {breaker.failures} failures"
+            if health.missing is not None and now < health.missing.until_s:
+                return health.missing.until_s - now, "not_found", "its provider did not know the model"
+        if endpoint.provider.id in self.limited:
+            return self._limited(endpoint, now, input_tokens)
+        return 0.0, "", ""
+
+    def _limited(self, endpoint: Endpoint, now: float, input_tokens: int) -> tuple[float, str, str]:
+        wait, reason, told = min(self._blocked(endpoint, number, now, input_tokens) for number in range(endpoint.keys))
+        if not wait:
+            return 0.0, "", ""
+        what = "a rate limit is reached" if reason == "rate_limited" else "its key is refused"
+        return wait, reason, f"{what}, {'as its provider says, ' * told}for {wait:.3g} s more"
+
+    def _blocked(self, endpoint: Endpoint, number: int, now: float, input_tokens: int) -> tuple[float, str, bool]:
+        bench = self.credentials.get((endpoint.provider.id, number))
+        if bench is not None and now < bench.until_s:
+            return bench.until_s - now, bench.reason, bench.told
+        allowance = self.allowances.get((endpoint.provider.id, number, endpoint.model))
+        if allowance is None:
+            return 0.0, "", False
+        return allowance.blocked_s(now, input_tokens), "rate_limited", allowance.bench is None or allowance.bench.told
+
+    def free(self, endpoint: Endpoint) -> bool:
+        """Whether nothing at all is held against an endpoint, as nearly always."""
+        health = self.healths.get(endpoint.id)
+        clean = health is None or not (health.breaker.open_until_s or health.missing)
+        return clean and endpoint.provider.id not in self.limited
+
+    def _headroom(self, endpoint: Endpoint) -> float:
+        found = [
+            allowance.headroom()
+            for number in range(endpoint.keys)
+            if (allowance := self.allowances.get((endpoint.provider.id, number, endpoint.model))) is not None
+        ]
+        return max(found, default=1.0)
+
+    def is_told(self, endpoint: Endpoint) -> bool:
+        """Whether a provider itself has said that each of its keys has reached a limit of a model, and until when."""
+        found = [self.allowances.get((endpoint.provider.id, number, endpoint.model)) for number in range(endpoint.keys)]
+        return all(one is not None and (one.bench is None or one.bench.told) for one in found)
+
+    def credential(self, endpoint: Endpoint, input_tokens: int) -> int:
+        """Which of a provider's credentials to use: of those that may, the one with the most left, the least busy."""
+        if endpoint.keys == 1:
+            return 0
+        now = self.now()
+
+        def rank(number: int) -> tuple[float, float, int, int]:
+            allowance = self.allowances.get((endpoint.provider.id, number, endpoint.model))
+            wait, _, _ = self._blocked(endpoint, number, now, input_tokens)
+            if allowance is None:
+                return wait, -1.0, 0, number
+            return wait, -allowance.headroom(), allowance.in_flight, number
+
+        return min(range(endpoint.keys), key=rank)
+
+    # ---- what attempts tell
+
+    def health(self, endpoint: Endpoint) -> Health:
+        found = self.healths.get(endpoint.id)
+        if found is None:
+            if len(self.healths) >= ENDPOINTS_MAX:
+                self._forget()
+            found = self.healths[endpoint.id] = Health(self.now(), local=endpoint.access == "local")
+        return found
+
+    def _forget(self) -> None:
+        """Drop what was used least lately, except where it keeps callers from an endpoint that fails."""
+        kept = {name: one for name, one in self.healths.items() if one.breaker.open_until_s or one.in_flight}
+        if len(kept) > ENDPOINTS_MAX // 2:
+            kept.clear()
+        others = sorted(self.healths.items(), key=lambda pair: pair[1].touched_s)
+        self.healths = dict(others[-(ENDPOINTS_MAX // 2 - len(kept)) :]) | kept
+        self.change += 1
+
+    def sent(self, attempt: Attempt) -> None:
+        """An attempt leaves."""
+        endpoint, now = attempt.endpoint, self.now()
+        health = attempt.health = self.health(endpoint)
+        health.touched_s = now
+        health.in_flight += 1
+        if attempt.stream:
+            health.waiting[attempt] = now
+        health.breaker.sent(now)
+        health.own.send(now)
+        if attempt.first:
+            health.retries.deposit(now)
+        if endpoint.keys > 1 or endpoint.provider.id in self.limited:
+            self._allowance(endpoint, attempt.credential).sent(attempt.exchange.input_tokens)
+
+    def _allowance(self, endpoint: Endpoint, number: int) -> Allowance:
+        name = (endpoint.provider.id, number, endpoint.model)
+        found = self.allowances.get(name)
+        if found is None:
+            if len(self.allowances) >= ENDPOINTS_MAX:
+                self.allowances = {name: one for name, one in self.allowances.items() if one.in_flight}
+            found = self.allowances[name] = Allowance()
+        return found
+
+    def heard(self, attempt: Attempt, fields: Mapping[bytes, bytes]) -> None:
+        """An answer's head says something of limits."""
+        endpoint = attempt.endpoint
+        allowance = self._allowance(endpoint, attempt.credential)
+        if endpoint.provider.id not in self.limited:
+            self.limited.add(endpoint.provider.id)
+            allowance.in_flight = 1
+        had = allowance.requests
+        allowance.hear(fields, self.now())
+        if allowance.requests is not None and allowance.requests < 1 and had != allowance.requests:
+            self.change += 1
+
+    def ended(self, attempt: Attempt, error: TriviumError | None, output_tokens: int, rule: Breaker) -> None:
+        """An attempt is over: its figures, and whose fault it was if it failed."""
+        health = attempt.health
+        if health is None:
+            return  # it never left
+        now, endpoint = self.now(), attempt.endpoint
+        health.in_flight -= 1
+        health.waiting.pop(attempt, None)
+        if endpoint.keys > 1 or endpoint.provider.id in self.limited:
+            self._allowance(endpoint, attempt.credential).ended()
+        if error is None:
+            self._answered(attempt, health, now, output_tokens)
+        elif not isinstance(error, UpstreamError):
+            health.breaker.abandoned()  # its caller left, or we failed
+        elif (scope := self._put_off_by(attempt, error, now)) or not error.retryable:
+            health.breaker.abandoned()
+            if scope:
+                self.change += 1
+        else:
+            health.own.fail(now)
+            was_open = bool(health.breaker.open_until_s)
+            health.breaker.failed(now, rule)
+            if health.breaker.open_until_s and not was_open:
+                self.change += 1
+
+    def _answered(self, attempt: Attempt, health: Health, now: float, output_tokens: int) -> None:
+        if health.breaker.open_until_s:
+            self.change += 1
+        health.breaker.succeeded()
+        health.missing = None
+        if attempt.exchange.operation != "chat":
+            return
+        ttft_s, took_s = attempt.times()
+        itl_s = None
+        if output_tokens > 1:
+            itl_s = (took_s - (ttft_s or 0.0)) / (output_tokens - 1)
+            if ttft_s is None or itl_s < BUFFERED_ITL_S:
+                itl_s = took_s / output_tokens
+        health.own.answer(now, size_of(attempt.exchange.input_tokens), ttft_s, itl_s)
+        plan = attempt.exchange.plan
+        if plan is not None and output_tokens:
+            name = plan.route.name
+            before = self.outputs.get(name)
+            if before is None and len(self.outputs) >= ENDPOINTS_MAX:
+                self.outputs.clear()
+            self.outputs[name] = output_tokens if before is None else before + (output_tokens - before) * OUTPUT_WEIGHT
+        if attempt.endpoint.provider.id in self.limited:
+            self.credentials.pop((attempt.endpoint.provider.id, attempt.credential), None)
+            self._allowance(attempt.endpoint, attempt.credential).welcome()
+
+    def has_other_key(self, failed: Attempt, error: TriviumError) -> bool:
+        """Whether what a provider refused to one of its keys may be asked with another one at once."""
+        refused = isinstance(error, UpstreamRateLimited | UpstreamQuotaExhausted | UpstreamAuthError)
+        endpoint = failed.endpoint
+        return refused and not self.put_off(endpoint, self.now(), failed.exchange.input_tokens)[0]
+
+    def may_repeat(self, failed: Attempt) -> bool:
+        """Whether the same endpoint may be asked again by the same request: it is not suspect, and it can bear it."""
+        health, now = failed.health, self.now()
+        if health is None or not failed.written:
+            return True  # what has sent nothing costs nobody anything
+        return health.breaker.state(now) == "closed" and health.retries.take(now)
+
+    def _put_off_by(self, attempt: Attempt, error: UpstreamError, now: float) -> bool:
+        """Bench what a refusal is about, if it is not the endpoint's own condition."""
+        endpoint, number = attempt.endpoint, attempt.credential
+        bench = self.credentials.get((endpoint.provider.id, number))
+        scope = scope_of(error, bench.times if bench is not None else 0)
+        if scope is None:
+            return False
+        if scope.of == "endpoint":
+            if attempt.health is not None:
+                attempt.health.missing = Bench(now + scope.wait_s, scope.reason)
+            return True
+        self.limited.add(endpoint.provider.id)
+        if scope.of == "credential":
+            times = bench.times + 1 if bench is not None else 1
+            self.credentials[endpoint.provider.id, number] = Bench(now + scope.wait_s, scope.reason, times=times)
+        else:
+            self._allowance(endpoint, number).put_off(now, scope.wait_s, scope.reason, told=scope.told)
+        return True
+
+    # ---- what processes share
+
+    def told(self) -> dict[str, Statistics]:
+        """What was measured here since it was told last."""
+        return {name: health.share() for name, health in self.healths.items() if health.own.attempts}
+
+    def hear_others(self, measured: Mapping[str, Statistics], failing: frozenset[str]) -> None:
+        """Take over what all processes have measured; who is `failing` elsewhere is suspected here."""
+        for name, statistics in measured.items():
+            health = self.healths.get(name)
+            if health is not None:
+                health.shared = statistics
+                health.breaker.hinted = name in failing
+
+    def restore(self, measured: Mapping[str, Statistics]) -> None:
+        """Begin with what was measured before."""
+        for name, statistics in list(measured.items())[:ENDPOINTS_MAX]:
+            health = self.healths[name] = Health(self.now(), local=False)
+            health.shared = statistics
+            health.own.tau_s = statistics.tau_s
+
+    def failing(self) -> list[str]:
+        return [name for name, health in self.healths.items() if health.breaker.open_until_s]
+
+
+def reordered(plan: Plan, places: tuple[int, ...]) -> Plan:
+    """The plan with its endpoints in another order."""
+    groups = tuple(plan.groups[place] for place in places) if plan.groups else ()
+    return msgspec.structs.replace(plan, endpoints=tuple(plan.endpoints[place] for place in places), groups=groups)
+
+
+def _median(values: list[float], otherwise: float) -> float:
+    values.sort()
+    return values[len(values) // 2] if values else otherwise
+
+
+def limited(endpoint: Endpoint, wait_s: float, why: str) -> UpstreamRateLimited:
+    """What a caller is told instead of being sent where a limit is known to be reached."""
+    return UpstreamRateLimited(
+        f"`{endpoint.id}` is not asked: {why}.", remedy="Try again then.", retry_after_s=wait_s, endpoint=endpoint.id
+    )

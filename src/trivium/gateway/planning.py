@@ -1,0 +1,112 @@
+"""Planning: the plan of a request, from what it says and from what is known of its endpoints now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trivium.errors import InvalidRequest, TriviumError
+from trivium.gateway.needs import measure, needs_of
+from trivium.gateway.snapshot import facts_of
+from trivium.routing.disposition import failure_of
+from trivium.routing.names import AUTO
+from trivium.routing.plan import Plan, inserted
+from trivium.routing.when import Occasion, chosen
+from trivium.wire.json import BROKEN
+
+if TYPE_CHECKING:
+    from trivium.gateway.exchange import Exchange
+
+
+def plan(exchange: Exchange) -> Plan:
+    """The endpoints that may serve, in order. Raises NotFound, InvalidRequest."""
+    needs, more = _asked(exchange)
+    choice = _choice(exchange, needs) if exchange.snapshot.config.conditional else None
+    found = _plan(exchange, needs, more, choice)
+    exchange.data_class = found.data_class
+    if found.differs_in_media and (media := measure(exchange).kinds):
+        found = _plan(exchange, needs | media, more, choice)
+    if len(found.endpoints) > 1:
+        found = _ranked(exchange, found)
+    if found.route.name == AUTO:
+        measure(exchange)
+        found = exchange.runtime.within_budget(found, exchange)
+    return found
+
+
+def _asked(exchange: Exchange) -> tuple[frozenset[str], tuple[str, ...]]:
+    """What a request needs at first sight, and which further models it names."""
+    if exchange.head is not None:
+        return exchange.head.needs, exchange.head.models
+    if exchange.request is None:
+        raise InvalidRequest("The request has no body.")
+    return needs_of(exchange.request), ()
+
+
+def _choice(exchange: Exchange, needs: frozenset[str]) -> int | None:
+    """The route with conditions that is for a request; what costs time to find out is looked at where one asks."""
+    routes, key, head = exchange.snapshot.config.conditional, exchange.wish.key, exchange.head
+    conditions = [route.when for route in routes if route.when is not None]
+    looks = any(when.images is not None for when in conditions)
+    metadata: dict[str, str] = {}
+    if head is not None and any(when.metadata for when in conditions):
+        metadata = _texts(head.metadata)
+    return chosen(
+        routes,
+        Occasion(
+            exchange.model,
+            key.name if key else "",
+            metadata,
+            exchange.input_tokens,
+            "tools" in needs,
+            "images" in needs or (looks and "images" in measure(exchange).kinds),
+        ),
+    )
+
+
+def _texts(metadata: msgspec.Raw) -> dict[str, str]:
+    """The members of a request's metadata that are texts."""
+    try:
+        found = msgspec.json.decode(metadata, type=dict[str, object])
+    except BROKEN:
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...], choice: int | None) -> Plan:
+    snapshot, key, output = exchange.snapshot, exchange.wish.key, exchange.max_output_tokens
+    slugs = exchange.dialect is not None and exchange.dialect.slugs
+    operation = exchange.operation
+    usual = snapshot.usual_plan(
+        exchange.model, more, exchange.data_class, needs, key, operation, slugs=slugs, choice=choice
+    )
+    if operation != "chat":
+        return usual  # a window holds each of the texts, not all of them
+    if not usual.holds(exchange.input_tokens, output):
+        measure(exchange)  # media are no text: without them it may fit
+    if usual.holds(exchange.input_tokens, output):
+        return usual
+    size = exchange.input_tokens, output
+    facts = facts_of(exchange.model, exchange.data_class, needs, key, *size, slugs=slugs, choice=choice)
+    return snapshot.plan(facts, more)
+
+
+def _ranked(exchange: Exchange, found: Plan) -> Plan:
+    """The plan in the order in which this request asks its endpoints; who goes round the first one is told why."""
+    runtime, output = exchange.runtime, exchange.max_output_tokens
+    view = runtime.conditions.ranked(found, exchange.input_tokens, output, exchange.id)
+    if view is not found and found.route.strategy == "order" and view.endpoints[0] is not found.endpoints[0]:
+        exchange.fallback = "" if found.route.weights else runtime.why_not(found.endpoints[0], exchange)
+    return view
+
+
+def with_named(exchange: Exchange, made: Plan, error: TriviumError) -> Plan:
+    """The plan with the targets that its route names for such a failure, next in turn."""
+    named = made.route.fallbacks.get(failure_of(error))
+    if not named:
+        return made
+    needs, _ = _asked(exchange)
+    known = {endpoint.id for endpoint in made.endpoints}
+    more = exchange.snapshot.further(made, named, needs | measure(exchange).kinds, exchange.wish.key)
+    return inserted(made, exchange.position + 1, [endpoint for endpoint in more if endpoint.id not in known])

@@ -1,0 +1,60 @@
+"""The health of an endpoint: its breaker, its statistics, its retry budget, and who waits for it now."""
+
+from __future__ import annotations
+
+from trivium.routing.allowance import Bench
+from trivium.routing.breaker import BreakerState
+from trivium.routing.retry_budget import RetryBudget
+from trivium.routing.statistics import Statistics, fresh
+
+TIER_ATTEMPTS_MIN = 100
+"""Below this a share of successes says little."""
+TIERS = (0.95, 0.80)
+
+
+class Health:
+    """Mutable on purpose: one a process and endpoint, touched on the path of every attempt."""
+
+    __slots__ = ("breaker", "in_flight", "missing", "own", "retries", "shared", "touched_s", "waiting")
+
+    def __init__(self, now_s: float, *, local: bool) -> None:
+        self.breaker = BreakerState()
+        self.own = fresh(now_s, local=local)
+        """What this process has measured and not told the others yet."""
+        self.shared = fresh(now_s, local=local)
+        """What all processes had measured when they last told."""
+        self.retries = RetryBudget(now_s)
+        self.missing: Bench | None = None
+        """Its provider says that there is no such model."""
+        self.waiting: dict[object, float] = {}
+        """When each attempt was sent that has no content yet, the oldest first."""
+        self.in_flight = 0
+        self.touched_s = now_s
+
+    def measured(self) -> Statistics:
+        """Everything that is known, as one."""
+        both = fresh(self.shared.landmark_s, local=False)
+        both.tau_s = self.own.tau_s
+        both.add(self.shared)
+        both.add(self.own)
+        return both
+
+    def share(self) -> Statistics:
+        """What is to be told to the others; from here on it counts as shared."""
+        told = self.own
+        self.own = Statistics(told.tau_s, told.landmark_s)
+        self.shared.add(told)
+        return told
+
+    def oldest_s(self, now_s: float) -> float:
+        """For how long the oldest attempt has waited for content; 0 if none does."""
+        for sent_s in self.waiting.values():
+            return now_s - sent_s
+        return 0.0
+
+
+def tier_of(measured: Statistics) -> int:
+    """0 for an endpoint that answers, 1 for one that often fails, 2 for a last resort."""
+    if measured.attempts < TIER_ATTEMPTS_MIN:
+        return 0
+    return sum(measured.success < least for least in TIERS)
