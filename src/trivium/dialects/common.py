@@ -133,7 +133,7 @@ def too_long(where: str) -> InvalidRequest:
 
 
 class ModelName(str):
-    """The type of a head's `model` field; its decoding is counted, see `HeadDecoder`."""
+    """The type of a `model` whose decoding is counted, see `OnceDecoder`."""
 
     __slots__ = ()
 
@@ -222,8 +222,8 @@ H = TypeVar("H", bound=CommonHead)
 Json = dict[str, Any]
 
 
-class HeadDecoder(Generic[H]):
-    """Decodes a request's head and refuses what no upstream may see.
+class OnceDecoder(Generic[S]):
+    """Decodes a struct with a `ModelName`, and says how often the body names one.
 
     JSON decoders keep the last of two equal keys while a splice finds the first, so a second `model`
     would name another model upstream than the one that passed policy and price. A hook on the field's
@@ -231,13 +231,26 @@ class HeadDecoder(Generic[H]):
     second without a scan. Counter and decoder are used by one call at a time: `list.pop` is atomic.
     """
 
-    def __init__(self, head: type[H]) -> None:
-        self._head = head
-        self._idle: list[_Counting[H]] = []
+    def __init__(self, struct: type[S]) -> None:
+        self._struct = struct
+        self._idle: list[_Counting[S]] = []
+
+    def once(self, body: bytes) -> tuple[S, int]:
+        """Raises one of `BROKEN`."""
+        counting = self._idle.pop() if self._idle else _Counting(self._struct)
+        counting.models = 0
+        try:
+            return counting.decode(body), counting.models
+        finally:
+            self._idle.append(counting)
+
+
+class HeadDecoder(OnceDecoder[H]):
+    """Decodes a request's head and refuses what no upstream may see."""
 
     def __call__(self, body: bytes, _addressed: Addressed | None = None, /) -> H:
         """The head. Raises InvalidRequest with what is wrong, where, and what to do."""
-        counting = self._idle.pop() if self._idle else _Counting(self._head)
+        counting = self._idle.pop() if self._idle else _Counting(self._struct)  # as `once`, a call less a request
         try:
             if not body.isascii():
                 body.decode()
@@ -267,12 +280,12 @@ def check_models(more: tuple[str, ...]) -> None:
         check_name(name, f"models[{number}]")
 
 
-class _Counting(Generic[H]):
+class _Counting(Generic[S]):
     """One decoder and how often it met `model` in the body at hand."""
 
-    def __init__(self, head: type[H]) -> None:
+    def __init__(self, struct: type[S]) -> None:
         self.models = 0
-        self.decode = msgspec.json.Decoder(head, dec_hook=self._model).decode
+        self.decode = msgspec.json.Decoder(struct, dec_hook=self._model).decode
 
     def _model(self, wanted: type[Any], value: Any) -> Any:
         self.models += 1

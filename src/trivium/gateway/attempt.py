@@ -41,6 +41,7 @@ from trivium.gateway.relay import (
     ResponseTarget,
     StreamTarget,
     Target,
+    TranslatedAnswer,
     WholeSource,
     WholeTarget,
     translated,
@@ -264,7 +265,10 @@ class Attempt(msgspec.Struct, eq=False):
             if streamed:
                 return PassedStream(self, dialect, wants_usage=exchange.wants_usage, bill=self.bill)
             return PassedAnswer(self, dialect)
-        target, source = self._target(), dialect.decoder() if streamed else WholeSource(dialect)
+        target = self._target()
+        if not streamed and isinstance(target, ResponseTarget):
+            return TranslatedAnswer(dialect, target)
+        source = dialect.decoder() if streamed else WholeSource(dialect)
         return translated(self, source, target) if isinstance(target, StreamTarget) else Events(source, target)
 
     def _target(self) -> Target:
