@@ -30,7 +30,7 @@ _OURS = {"host", "content-length", "transfer-encoding"}
 # What a model on an unknown server may be tried with; the server's own refusal is passed on.
 _USUAL: tuple[Capability, ...] = ("tools", "json_schema", "json_object", "logprobs", "n")
 _PLAIN = ("name", "access", "dialect", "dialects", "auth", "default_model", "region", "jurisdiction", "capabilities",
-          "headers", "quirks", "models_path", "key_check", "stream_usage", "upstream_stream")  # fmt: skip
+          "headers", "quirks", "models_path", "key_check", "stream_usage", "upstream_stream", "chooses")  # fmt: skip
 
 
 def bind(

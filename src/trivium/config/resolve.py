@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from trivium.catalog.rows import Model, Price
+from trivium.catalog.rows import Figures, Model, Override, Price
 from trivium.config import listen, raw, shipped
 from trivium.config.convert import convert, resolved
 from trivium.config.keys import hash_keys
@@ -96,8 +96,14 @@ def _models(document: Document, given: tuple[raw.Model, ...], names: Names) -> d
 
 def _price(given: raw.ModelPrice, file: str) -> Price:
     """USD as written into nano-dollars; the version names the file, for the ledger."""
-    amounts = {name: nanos(value) for name, value in msgspec.structs.asdict(given).items() if value is not None}
-    return Price(**amounts, version=file)
+    overrides = tuple(resolved(Override, one, **_nanos(one)) for one in given.overrides)
+    return Price(**_nanos(given), version=file, discount_ppm=round(given.discount * 1_000_000), overrides=overrides)
+
+
+def _nanos(given: msgspec.Struct) -> dict[str, int]:
+    """Those figures of a price that a struct has."""
+    values = {name: getattr(given, name) for name in Figures.__struct_fields__}
+    return {name: nanos(value) for name, value in values.items() if value is not None}
 
 
 def _ledger(document: Document, given: raw.Ledger) -> Ledger:

@@ -77,6 +77,11 @@ class Head(Protocol):
         ...
 
     @property
+    def provider(self) -> msgspec.Raw:
+        """What is said of who may serve (OpenRouter's `provider`); empty: nothing."""
+        ...
+
+    @property
     def trivium(self) -> Twin | None: ...
     @property
     def passes(self) -> bool:
@@ -115,6 +120,8 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
     """What is answered, where an encoder may have to know."""
     provider: str = ""
     """Who answers, by the name that its row has for people."""
+    bill: Callable[[Usage], int | None] | None = None
+    """What a usage costs, in nano-dollars; None where nobody can tell its parts."""
     passed: Passed = NOTHING_PASSED
     """Of a stream that an upstream began and the encoder goes on with."""
     elapsed_ns: Callable[[], int] | None = None
@@ -278,8 +285,6 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     failure_ends: bool = False
     """The event of a failure is the stream's own end (`response.failed`), so the body ends as HTTP has it: a client
     that reads on to that end would take a cut for the failure, and tell its user of the network."""
-    slugs: bool = False
-    """Whether a model's name may be the catalog's `author/slug`: all its endpoints."""
     by_url: bool = True
     """Whether a request may name images by URL; where not, they are fetched before it is built."""
     headers: Mapping[str, str] = {}

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from trivium.dialects.base import Addressed, Twin
+from trivium.dialects.error_types import ERROR_TYPES, availability_of, error_type
 from trivium.errors import (
     InvalidRequest,
     UpstreamAuthError,
@@ -132,9 +133,13 @@ def too_long(where: str) -> InvalidRequest:
 
 
 class ModelName(str):
-    """The type of a head's `model` field; its decoding is counted, see `HeadDecoder`."""
+    """The type of a `model` whose decoding is counted, see `OnceDecoder`."""
 
     __slots__ = ()
+
+
+UNSAID = msgspec.Raw()
+"""The `provider` of a body without one."""
 
 
 class CommonHead(msgspec.Struct, kw_only=True):
@@ -145,13 +150,14 @@ class CommonHead(msgspec.Struct, kw_only=True):
     stream_sent: bool | UnsetType | None = msgspec.field(default=UNSET, name="stream")
     models_sent: tuple[str, ...] | UnsetType | None = msgspec.field(default=UNSET, name="models")
     twin_sent: Twin | UnsetType | None = msgspec.field(default=UNSET, name="trivium")
-    metadata: msgspec.Raw = msgspec.Raw()
-    session_id: msgspec.Raw = msgspec.Raw()
-    prompt_cache_key: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = UNSAID
+    session_id: msgspec.Raw = UNSAID
+    prompt_cache_key: msgspec.Raw = UNSAID
+    provider: msgspec.Raw = UNSAID
 
     @property
     def session(self) -> msgspec.Raw:
-        return self.session_id or self.prompt_cache_key
+        return self.prompt_cache_key if self.session_id is UNSAID else self.session_id
 
     @property
     def stream(self) -> bool:
@@ -216,8 +222,8 @@ H = TypeVar("H", bound=CommonHead)
 Json = dict[str, Any]
 
 
-class HeadDecoder(Generic[H]):
-    """Decodes a request's head and refuses what no upstream may see.
+class OnceDecoder(Generic[S]):
+    """Decodes a struct with a `ModelName`, and says how often the body names one.
 
     JSON decoders keep the last of two equal keys while a splice finds the first, so a second `model`
     would name another model upstream than the one that passed policy and price. A hook on the field's
@@ -225,13 +231,26 @@ class HeadDecoder(Generic[H]):
     second without a scan. Counter and decoder are used by one call at a time: `list.pop` is atomic.
     """
 
-    def __init__(self, head: type[H]) -> None:
-        self._head = head
-        self._idle: list[_Counting[H]] = []
+    def __init__(self, struct: type[S]) -> None:
+        self._struct = struct
+        self._idle: list[_Counting[S]] = []
+
+    def once(self, body: bytes) -> tuple[S, int]:
+        """Raises one of `BROKEN`."""
+        counting = self._idle.pop() if self._idle else _Counting(self._struct)
+        counting.models = 0
+        try:
+            return counting.decode(body), counting.models
+        finally:
+            self._idle.append(counting)
+
+
+class HeadDecoder(OnceDecoder[H]):
+    """Decodes a request's head and refuses what no upstream may see."""
 
     def __call__(self, body: bytes, _addressed: Addressed | None = None, /) -> H:
         """The head. Raises InvalidRequest with what is wrong, where, and what to do."""
-        counting = self._idle.pop() if self._idle else _Counting(self._head)
+        counting = self._idle.pop() if self._idle else _Counting(self._struct)  # as `once`, a call less a request
         try:
             if not body.isascii():
                 body.decode()
@@ -261,12 +280,12 @@ def check_models(more: tuple[str, ...]) -> None:
         check_name(name, f"models[{number}]")
 
 
-class _Counting(Generic[H]):
+class _Counting(Generic[S]):
     """One decoder and how often it met `model` in the body at hand."""
 
-    def __init__(self, head: type[H]) -> None:
+    def __init__(self, struct: type[S]) -> None:
         self.models = 0
-        self.decode = msgspec.json.Decoder(head, dec_hook=self._model).decode
+        self.decode = msgspec.json.Decoder(struct, dec_hook=self._model).decode
 
     def _model(self, wanted: type[Any], value: Any) -> Any:
         self.models += 1
@@ -328,11 +347,23 @@ def error_words(body: bytes) -> tuple[str, str, str]:
     Bodies vary: an envelope `{"error": {…}}`, `{"error": "text"}`, `{"detail": …}`, a bare `{"message": …}`, plain
     text, a page of HTML.
     """
+    return said_words(error_in(body))
+
+
+def with_availability(error: UpstreamError, body: bytes) -> UpstreamError:
+    """An error with what a routing service says of why nobody served."""
+    if b'"availability"' in body:
+        error.availability = availability_of(error_in(body))
+    return error
+
+
+def error_in(body: bytes) -> Any:
+    """The error of an upstream's failed answer, decoded: the member `error`, else all of it."""
     try:
         said: Any = msgspec.json.decode(body)
     except BROKEN:
-        said = body.decode("utf-8", "replace")
-    return said_words(cast("Json", said).get("error", said) if isinstance(said, dict) else said)
+        return body.decode("utf-8", "replace")
+    return cast("Json", said).get("error", said) if isinstance(said, dict) else said
 
 
 def said_words(said: Any) -> tuple[str, str, str]:
@@ -341,9 +372,16 @@ def said_words(said: Any) -> tuple[str, str, str]:
         return said if isinstance(said, str) else "", "", ""
     fields = cast("Json", said)
     message = next((fields[name] for name in ("message", "detail", "error") if isinstance(fields.get(name), str)), "")
-    code, kind = fields.get("code"), fields.get("type")
+    code, kind = fields.get("code"), _typed(fields) or fields.get("type")
     code = str(code) if isinstance(code, str | int) and not isinstance(code, bool) else ""
     return message, code, kind if isinstance(kind, str) else ""
+
+
+def _typed(fields: Json) -> Any:
+    """The type of a routing service's error, which says more than its other words."""
+    inner: Any = fields.get("metadata")
+    named = cast("Json", inner).get("error_type") if isinstance(inner, dict) else fields.get("error_type")
+    return named if isinstance(named, str) and named in ERROR_TYPES else None
 
 
 def upstream_error(status: int, message: str, code: str = "", kind: str = "") -> UpstreamError:
@@ -365,7 +403,11 @@ def upstream_error(status: int, message: str, code: str = "", kind: str = "") ->
         )
     else:
         text, remedy = said or f"The upstream answered {given}{' with an error' if given == 200 else ''}.", ""
-    return error(text, remedy=remedy, upstream_status=status, provider_code=excerpt(code or kind) or None)
+    code = kind if kind in ERROR_TYPES else code
+    made = error(text, remedy=remedy, upstream_status=status, provider_code=excerpt(code or kind) or None)
+    if error is UpstreamRejected:
+        made.status = ERROR_TYPES[error_type(made)].status
+    return made
 
 
 def _leaf(status: int, words: str, message: str) -> type[UpstreamError]:

@@ -24,7 +24,8 @@ from trivium.errors import (
 from trivium.routing.allowance import Allowance, Bench, scope_of
 from trivium.routing.draw import seed_of
 from trivium.routing.health import Health
-from trivium.routing.plan import Plan
+from trivium.routing.plan import Plan, Rejected
+from trivium.routing.preferences import Percentiles, Preferences, arranged
 from trivium.routing.ranking import (
     PRIOR_ITL_S,
     PRIOR_TTFT_S,
@@ -48,6 +49,8 @@ BOARD_S = 0.25
 """How long means are good for; who waits and who is open is looked at for every request."""
 VIEWS_MAX = 64
 """Orders of one plan that are kept as plans; more endpoints than four have more orders than that."""
+WINDOW_S = 300
+"""What callers prefer is measured over the last five minutes."""
 BRIEF_S = 2.0
 """A limit that ends within this is waited for; else somebody else is asked."""
 OUTPUT_TOKENS_EXPECTED = 500.0
@@ -115,6 +118,36 @@ class Conditions:
                 kept.views.clear()
             view = kept.views[places] = reordered(plan, places)
         return view
+
+    def preferred(self, view: Plan, wish: Preferences) -> Plan:
+        """A ranked plan as the caller prefers it; what is put off stays behind what may be asked."""
+        now = self.now()
+        models = {endpoint.id: view.group(place) for place, endpoint in enumerate(view.endpoints)}
+        listed = arranged(wish, view.endpoints, models, self)
+        listed.sort(key=lambda endpoint: bool(self.put_off(endpoint, now, 0)[0]))
+        rejected: tuple[Rejected, ...] = ()
+        if wish.allow_fallbacks is False and not wish.order:
+            why = f"`provider.allow_fallbacks` is false, and `{listed[0].id}` comes first"
+            rejected = tuple(Rejected(endpoint.id, "allowed_providers", why) for endpoint in listed[1:])
+            del listed[1:]
+        groups = tuple(models[endpoint.id] for endpoint in listed) if view.groups else ()
+        return msgspec.structs.replace(
+            view, endpoints=tuple(listed), groups=groups, rejected=(*view.rejected, *rejected)
+        )
+
+    # ---- routing.preferences.Measured
+
+    def throughput(self, endpoint: str) -> Percentiles | None:
+        health = self.healths.get(endpoint)
+        found = None if health is None else health.measured().throughput(self.now(), WINDOW_S)
+        return None if found is None else Percentiles(*found.values())
+
+    def latency(self, endpoint: str) -> Percentiles | None:
+        health = self.healths.get(endpoint)
+        found = None if health is None else health.measured().latency_s(self.now(), WINDOW_S)
+        return None if found is None else Percentiles(*found.values())
+
+    # ---- the size of a request
 
     def size(self, plan: Plan, input_tokens: int, output_tokens_max: int | None) -> Size:
         expected = self.outputs.get(plan.route.name, OUTPUT_TOKENS_EXPECTED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from trivium.catalog.overrides import dearest
 from trivium.catalog.rows import Endpoint
 from trivium.gateway.conditions import Conditions
 from trivium.gateway.needs import needs_of, text_tokens
@@ -11,6 +12,7 @@ from trivium.gateway.snapshot import Snapshot, facts_of
 from trivium.gateway.wish import Wish
 from trivium.routing.draw import seed_of
 from trivium.routing.plan import Plan
+from trivium.routing.preferences import Preferences
 from trivium.routing.ranking import Row, Size, candidate
 from trivium.routing.when import Occasion, chosen
 from trivium.types.request import Request
@@ -62,6 +64,7 @@ def view(
     more: tuple[str, ...] = (),
     id_: str = "",
     input_tokens: int | None = None,
+    preferences: Preferences | None = None,
 ) -> PlanView:
     """Plan a request without running it, as the one with the generation `id_` would be planned now.
 
@@ -89,9 +92,12 @@ def view(
         wanted,
         operation=request.operation,
         choice=chosen(snapshot.config.conditional, occasion),
+        preferences=preferences,
     )
     found = snapshot.plan(facts, more)
     size = conditions.size(found, tokens, wanted) if chat else Size(tokens, 0)
+    view = conditions.ranked(found, tokens, wanted, id_) if found.endpoints else found
+    view = view if preferences is None else conditions.preferred(view, preferences)
     return PlanView(
         requested=found.requested,
         route=found.route.name,
@@ -100,21 +106,20 @@ def view(
         input_tokens=tokens,
         output_tokens=round(size.output_tokens),
         seed=seed_of(id_),
-        endpoints=_planned(found, conditions, size, wanted, id_),
-        rejected=tuple(RejectedEndpoint(endpoint=r.endpoint, reason=r.reason, detail=r.detail) for r in found.rejected),
+        endpoints=_planned(found, view, conditions, size, wanted),
+        rejected=tuple(RejectedEndpoint(endpoint=r.endpoint, reason=r.reason, detail=r.detail) for r in view.rejected),
     )
 
 
 def _planned(
-    found: Plan, conditions: Conditions, size: Size, wanted: int | None, id_: str
+    found: Plan, view: Plan, conditions: Conditions, size: Size, wanted: int | None
 ) -> tuple[PlannedEndpoint, ...]:
     if not found.endpoints:
         return ()
     now = conditions.now()
     board = conditions.board(found, now, size.input_tokens).board
     rows = {row.index: row for row in board.rows}
-    ordered = conditions.ranked(found, size.input_tokens, wanted, id_).endpoints
-    places = [found.endpoints.index(endpoint) for endpoint in ordered]
+    places = [found.endpoints.index(endpoint) for endpoint in view.endpoints]
     return tuple(
         _endpoint(found.endpoints[place], rows[place], size, wanted, board.notes[place], now) for place in places
     )
@@ -127,7 +132,7 @@ def _endpoint(
     price, known = endpoint.price, row.input_price is not None
     measured = row.health.measured() if row.health is not None else None
     timed = measured is not None and measured.mean_ttft_s is not None
-    bound = price.upper_bound(size.input_tokens, wanted or round(size.output_tokens)) if price else None
+    bound = dearest(price).upper_bound(size.input_tokens, wanted or round(size.output_tokens)) if price else None
     return PlannedEndpoint(
         endpoint=endpoint.id,
         model=endpoint.model,

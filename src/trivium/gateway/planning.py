@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -77,10 +77,19 @@ def _texts(metadata: msgspec.Raw) -> dict[str, str]:
 
 def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...], choice: int | None) -> Plan:
     snapshot, key, output = exchange.snapshot, exchange.wish.key, exchange.max_output_tokens
-    slugs = exchange.dialect is not None and exchange.dialect.slugs
-    operation = exchange.operation
+    operation, slugs = exchange.operation, exchange.wish.service
+    wish, sent = exchange.preferences, exchange.parameters
     usual = snapshot.usual_plan(
-        exchange.model, more, exchange.data_class, needs, key, operation, slugs=slugs, choice=choice
+        exchange.model,
+        more,
+        exchange.data_class,
+        needs,
+        key,
+        operation,
+        slugs=slugs,
+        choice=choice,
+        preferences=wish,
+        parameters=sent,
     )
     if operation != "chat":
         return usual  # a window holds each of the texts, not all of them
@@ -89,7 +98,8 @@ def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...], choi
     if usual.holds(exchange.input_tokens, output):
         return usual
     size = exchange.input_tokens, output
-    facts = facts_of(exchange.model, exchange.data_class, needs, key, *size, slugs=slugs, choice=choice)
+    wishes: dict[str, Any] = {"slugs": slugs, "choice": choice, "preferences": wish, "parameters": sent}
+    facts = facts_of(exchange.model, exchange.data_class, needs, key, *size, **wishes)
     return snapshot.plan(facts, more)
 
 
@@ -98,6 +108,8 @@ def _ranked(exchange: Exchange, found: Plan) -> Plan:
     runtime, output = exchange.runtime, exchange.max_output_tokens
     session = exchange.session = None if found.route.strategy == "order" else _session(exchange, found)
     view = runtime.conditions.ranked(found, exchange.input_tokens, output, exchange.id, session)
+    if exchange.preferences is not None:
+        return runtime.conditions.preferred(view, exchange.preferences)
     if view is not found and found.route.strategy == "order" and view.endpoints[0] is not found.endpoints[0]:
         exchange.fallback = "" if found.route.weights else runtime.why_not(found.endpoints[0], exchange)
     return view

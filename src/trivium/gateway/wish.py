@@ -8,6 +8,7 @@ import msgspec
 
 from trivium.dialects.base import Addressed
 from trivium.errors import InvalidRequest, UnsupportedMediaType
+from trivium.gateway import metadata
 from trivium.gateway.paths import Place
 from trivium.policy.key import Key
 from trivium.routing.sticky import NAME_MAX
@@ -32,6 +33,10 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     addressed: Addressed | None = None
     session: str = ""
     """By what a header tells the caller's conversations apart."""
+    service: bool = False
+    """Asked as a routing service is; see `Place`."""
+    metadata: bool = False
+    """The answer says how it was routed."""
 
 
 def wish_of(fields: Fields, place: Place, key: Key | None) -> Wish:
@@ -52,6 +57,8 @@ def wish_of(fields: Fields, place: Place, key: Key | None) -> Wish:
         forwarded=b"".join(b"%b: %b\r\n" % (name, fields[name]) for name in place.dialect.forwarded if name in fields),
         addressed=place.addressed,
         session=fields.get(b"x-session-id", b"")[:NAME_MAX].decode("latin-1"),
+        service=place.service,
+        metadata=metadata.asked(fields),
     )
 
 

@@ -13,6 +13,7 @@ from trivium.catalog.rows import Endpoint, Price, Provider
 from trivium.gateway import conditions as module
 from trivium.gateway.conditions import BRIEF_S, Conditions
 from trivium.routing.plan import Plan
+from trivium.routing.preferences import Preferences
 from trivium.routing.route import Breaker, Order, Route
 from trivium.routing.sticky import Session
 from trivium.testing.clock import Clock
@@ -342,3 +343,29 @@ def test_a_session_stays_where_it_was_answered(conditions: Conditions, clock: Cl
     assert first("gen-4") == stays
     clock.advance(601)
     assert first("gen-5") == drawn
+
+
+def test_what_a_caller_prefers_decides_among_what_may_be_asked(conditions: Conditions, clock: Clock) -> None:
+    view = conditions.ranked(plan(A, B, C, strategy="price"), 100, None, "gen-1")
+
+    def ids(**wish: Any) -> list[str]:
+        return [one.model for one in conditions.preferred(view, Preferences(**wish)).endpoints]
+
+    assert ids(sort="price") == ["b", "c", "a"]
+    assert ids(order=("c", "a")) == ["c", "a", "b"]
+    answer(conditions, clock, A, 0.5, 0.6)
+    answer(conditions, clock, C, 0.1, 0.2)
+    assert ids(sort="latency") == ["c", "a", "b"]
+    assert ids(sort="price", preferred_max_latency=0.3)[0] == "c"
+    fail(conditions, clock, C, errors.UpstreamTimeout("Slow."))
+    assert ids(sort="latency") == ["a", "b", "c"]
+
+
+def test_no_fallbacks_is_the_first_alone(conditions: Conditions) -> None:
+    view = plan(A, B, C)
+    found = conditions.preferred(view, Preferences(allow_fallbacks=False, sort="price"))
+    assert [one.model for one in found.endpoints] == ["b"]
+    assert [(one.endpoint, one.reason) for one in found.rejected] == [
+        ("c/c", "allowed_providers"),
+        ("a/a", "allowed_providers"),
+    ]

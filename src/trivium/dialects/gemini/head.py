@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from trivium.dialects.base import Addressed, Twin
-from trivium.dialects.common import MAX_TOKENS, Json, check_models, check_name, check_twin, invalid, not_empty
+from trivium.dialects.common import MAX_TOKENS, UNSAID, Json, check_models, check_name, check_twin, invalid, not_empty
 from trivium.dialects.gemini.wire import camel_keys
 from trivium.errors import InvalidRequest
 from trivium.wire.json import BROKEN, NULL, join, members
@@ -70,8 +70,9 @@ class PathHead(msgspec.Struct, frozen=True, kw_only=True):
     needs: frozenset[str] = frozenset()
     wants_usage: bool = True
     passes: bool = True
-    metadata: msgspec.Raw = msgspec.Raw()
-    session: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = UNSAID
+    session: msgspec.Raw = UNSAID
+    provider: msgspec.Raw = UNSAID
 
 
 class GenerateHead(PathHead, frozen=True, kw_only=True):

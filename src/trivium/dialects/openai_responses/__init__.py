@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trivium.dialects.base import Dialect
 from trivium.dialects.media import media
-from trivium.dialects.openai import decode_error, encode_error, models_answer
+from trivium.dialects.openai import decode_error, encode_typed_error, models_answer
 from trivium.dialects.openai_responses.answer import decode_answer, encode_answer, read_answer
 from trivium.dialects.openai_responses.build import build_request
 from trivium.dialects.openai_responses.encode import ResponsesEncoder
@@ -31,6 +31,6 @@ DIALECT = Dialect(
     encoder=ResponsesEncoder,
     meter=ResponsesMeter,
     decode_error=decode_error,
-    encode_error=encode_error,
+    encode_error=encode_typed_error,
     models_answer=models_answer,
 )

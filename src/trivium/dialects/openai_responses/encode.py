@@ -17,6 +17,7 @@ from trivium.dialects.base import AnswerContext, Passed
 from trivium.dialects.calls import CallOrder
 from trivium.dialects.common import Json
 from trivium.dialects.encoder import Encoder
+from trivium.dialects.error_types import ERROR_TYPES, error_type, told
 from trivium.dialects.openai_responses.answer import call_status, outcome, response_object
 from trivium.dialects.openai_responses.items import message_item, reasoning_item
 from trivium.dialects.openai_responses.tools import call_item, stand_ins
@@ -28,13 +29,11 @@ from trivium.types.message import Reasoning, ToolCall
 
 _json = msgspec.json.encode
 
-_LIMITED, _INVALID = "rate_limit_exceeded", "invalid_prompt"
-_CODES = {_LIMITED: _LIMITED, "upstream_rate_limited": _LIMITED, "upstream_quota_exhausted": "insufficient_quota"} | {
+_CODES = {
+    "upstream_quota_exhausted": "insufficient_quota",
     "context_length_exceeded": "context_length_exceeded",
-    "invalid_request": _INVALID,
-    "upstream_rejected": _INVALID,
 }
-"""The codes by which callers of this API know what to do, by the kinds of our errors; else `server_error`."""
+"""The codes by which callers of this API know what to do, where the table of error types has coarser ones."""
 
 
 class _Kind(NamedTuple):
@@ -96,9 +95,10 @@ class ResponsesEncoder(Encoder):
 
     def fail(self, error: TriviumError) -> bytes:
         """The failed response; nothing follows it."""
-        code = _CODES.get(error.kind, "server_error")
-        told = {"code": code, "message": str(error), "param": error.param, "type": error.kind}
-        response = self._response | {"status": "failed", "error": told, "output": self._output}
+        kind = error_type(error)
+        code = _CODES.get(error.kind, ERROR_TYPES[kind].responses)
+        wire = {"code": code, "message": str(error), "param": error.param, "type": error.kind, **told(error)}
+        response = self._response | {"status": "failed", "error_type": kind, "error": wire, "output": self._output}
         return self._framed("response.failed", {"response": response})
 
     def resume(self, passed: Passed) -> None:
