@@ -37,7 +37,7 @@ from trivium.routing.ranking import (
     order,
 )
 from trivium.routing.route import Breaker
-from trivium.routing.statistics import Statistics, size_of
+from trivium.routing.statistics import Performance, Statistics, performance, size_of
 from trivium.routing.sticky import Session, Sticky
 
 if TYPE_CHECKING:
@@ -146,6 +146,11 @@ class Conditions:
         health = self.healths.get(endpoint)
         found = None if health is None else health.measured().latency_s(self.now(), WINDOW_S)
         return None if found is None else Percentiles(*found.values())
+
+    def performance(self, endpoint: str) -> Performance | None:
+        """How an endpoint has been doing; None where nobody has asked it."""
+        health = self.healths.get(endpoint)
+        return None if health is None else performance(health.measured(), self.now())
 
     # ---- the size of a request
 
