@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -137,9 +138,10 @@ def _always(cell: Cell) -> bool:
 
 
 def _primary_id(cell: Cell) -> str:
-    """A provider a fixture and dialect; a name that is looked up slowly is new to every cell, or it would be known."""
-    own = f"-{'s' if cell.stream else 'w'}{'f' if cell.fallback else 'a'}" if cell.case.fixture == "name-slow" else ""
-    return f"primary-{cell.case.fixture or 'up'}-{cell.dialect}{own}".replace("_", "-")
+    """A provider of its own for every cell, so that none meets what another has taught of names, keys and limits."""
+    own = f"{'s' if cell.stream else 'w'}{'f' if cell.fallback else 'a'}"
+    model = re.sub(r"[^a-z0-9]", "-", cell.case.model.lower())
+    return f"primary-{cell.case.fixture or 'up'}-{cell.dialect}-{own}-{model}".replace("_", "-")
 
 
 def _deadlines(scale: float, *names_: str) -> dict[str, str]:

@@ -375,7 +375,9 @@ class Conditions:
         health, now = failed.health, self.now()
         if health is None or not failed.written:
             return True  # what has sent nothing costs nobody anything
-        return health.breaker.state(now) == "closed" and health.retries.take(now)
+        plan = failed.exchange.plan
+        suspect = health.breaker.suspect(plan.route.breaker if plan is not None else Breaker())
+        return not suspect and not health.breaker.open_until_s and health.retries.take(now)
 
     def _put_off_by(self, attempt: Attempt, error: UpstreamError, now: float) -> bool:
         """Bench what a refusal is about, if it is not the endpoint's own condition."""

@@ -15,12 +15,12 @@ COOLDOWN_S_MAX = 300.0
 COOLDOWN_S_EARLY_MAX = 30.0
 """So that an endpoint is back half a minute after it has recovered, as long as its outage is short."""
 EARLY_S = 300.0
-SUSPECT_FAILURES = 3
-"""From here on it is not asked a second time by the same request."""
+SUSPECT_SHARE = 0.6
+"""From this share of the failures that open it on, it is not asked a second time by the same request."""
 WINDOW_S = 60.0
 WINDOW_ATTEMPTS_MIN, WINDOW_SHARE = 20, 0.5
 
-State = Literal["closed", "suspect", "open", "half-open"]
+State = Literal["closed", "open", "half-open"]
 
 
 class BreakerState:
@@ -57,7 +57,11 @@ class BreakerState:
     def state(self, now_s: float) -> State:
         if self.open_until_s:
             return "open" if now_s < self.open_until_s or self.probing else "half-open"
-        return "suspect" if self.failures >= SUSPECT_FAILURES or self.hinted else "closed"
+        return "closed"
+
+    def suspect(self, rule: Breaker) -> bool:
+        """Whether it is on its way to open, or others have found it failing."""
+        return self.hinted or self.failures >= rule.failures * SUSPECT_SHARE
 
     def allows(self, now_s: float) -> bool:
         """Whether an attempt may be sent; a half-open breaker allows one at a time."""

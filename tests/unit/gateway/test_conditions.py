@@ -300,7 +300,7 @@ def test_what_processes_tell_each_other(clock: Clock) -> None:
     assert theirs.ttft_s(now, 0, 1.0) == pytest.approx(mine.ttft_s(now, 0, 1.0))
     assert theirs.attempts == mine.attempts == 5
     assert theirs.latency_s(now, 300) == mine.latency_s(now, 300)
-    assert other.healths[A.id].breaker.state(now) == "suspect"
+    assert other.healths[A.id].breaker.suspect(RULE)
     assert other.healths[A.id].breaker.allows(now)
 
 

@@ -134,16 +134,17 @@ def test_failures_are_counted_by_the_minute_in_which_they_were_sent() -> None:
         assert state.allows(clock.now())
 
 
-def test_three_failures_in_a_row_or_a_hint_make_it_suspect() -> None:
+def test_three_of_five_failures_or_a_hint_make_it_suspect() -> None:
     clock, state = Clock(), BreakerState()
     rule = Breaker(failures=5)
     for _ in range(3):
-        assert state.state(clock.now()) == "closed"
+        assert not state.suspect(rule)
         state.failed(clock.now(), rule)
-    assert state.state(clock.now()) == "suspect"
+    assert state.suspect(rule)
     state.succeeded()
+    assert not state.suspect(rule)
     state.hinted = True
-    assert state.state(clock.now()) == "suspect"
+    assert state.suspect(rule)
     assert state.allows(clock.now())
 
 
