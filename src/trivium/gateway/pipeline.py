@@ -20,9 +20,7 @@ from trivium.errors import (
     PaymentRequired,
     TriviumError,
     UpstreamContextLength,
-    UpstreamCut,
     UpstreamTimeout,
-    UpstreamUnreachable,
 )
 from trivium.gateway.attempt import Attempt, Figures, Last, begun
 from trivium.gateway.exchange import Exchange, ObjectSink, WireSink, opened
@@ -33,7 +31,6 @@ from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import Leg
 from trivium.gateway.wish import Wish, data_class_of, timeout_of
 from trivium.ledger.record import Answered, Closed, Told
-from trivium.routing.disposition import after_failure
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan, larger_window
 from trivium.types.request import Request
@@ -153,14 +150,14 @@ def attempt(exchange: Exchange) -> None:
     chosen, leg, runtime = exchange.plan, exchange.leg, exchange.runtime
     if chosen is None or leg is None:
         raise NoEndpoint("There is no plan.")
-    position = runtime.allowed(chosen, exchange.position, exchange.input_tokens)
+    position = runtime.conditions.allowed(chosen, exchange.position, exchange.input_tokens)
     if position != exchange.position:
         exchange.fallback = exchange.fallback or runtime.why_not(leg.endpoint, exchange)
         leg = go_to(exchange, chosen, position)
     if exchange.attempts and exchange.auto and (too_much := runtime.too_much(leg.endpoint, exchange)):
         step_on(exchange, PaymentRequired(f"`{leg.endpoint.id}` is not asked again: {too_much}."))
         return
-    if wait_s := runtime.limited_s(leg.endpoint, exchange):
+    if wait_s := runtime.conditions.limited_s(leg.endpoint, exchange.input_tokens, exchange.deadline):
         exchange.backoff = runtime.later(wait_s, again, exchange)
         return
     number = runtime.conditions.credential(leg.endpoint, exchange.input_tokens) if leg.endpoint.keys > 1 else 0
@@ -229,30 +226,19 @@ def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
     if exchange.released or route is None or exchange.attempts >= route.attempts or left <= 0:
         close(exchange, error)
         return
-    gone = isinstance(error, UpstreamUnreachable | UpstreamCut)
-    if failed.endpoint.engine is not None and gone and exchange.tries == 1:
-        again(exchange)  # the engine was unloaded or moved since its address was learnt: ask its owner once more
-        return
-    if (exchange.tries == 1 and exchange.runtime.renews_token(failed, error)) or (
-        exchange.tries < failed.endpoint.keys and exchange.runtime.conditions.has_other_key(failed, error)
-    ):
+    if exchange.tries == 1 and exchange.runtime.renews_token(failed, error):
         again(exchange)
         return
-    retries = 0 if failed.endpoint.access == "local" else route.retries
-    step = after_failure(
-        error,
-        tries=exchange.tries,
-        retries=retries,
-        left_s=left,
-        jitter=exchange.runtime.jitter(),
-        passes_refusals=route.on_refusal == "pass" and "refusal" not in route.fallbacks,
-    )
+    conditions, jitter = exchange.runtime.conditions, exchange.runtime.jitter()
+    step = conditions.step(failed, error, route, tries=exchange.tries, left_s=left, jitter=jitter)
     if step.move == "stop":
         close(exchange, error)
-    elif step.move == "again" and exchange.runtime.conditions.may_repeat(failed):
+    elif step.move == "next":
+        step_on(exchange, error)
+    elif step.delay_s:
         exchange.backoff = exchange.runtime.later(step.delay_s, again, exchange)
     else:
-        step_on(exchange, error)
+        again(exchange)
 
 
 def step_on(exchange: Exchange, error: TriviumError) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from trivium import errors
 from trivium.catalog.rows import Endpoint, Price, Provider
-from trivium.gateway import conditions as module
-from trivium.gateway.conditions import BRIEF_S, Conditions
+from trivium.routing import conditions as module
+from trivium.routing.conditions import BRIEF_S, Conditions
 from trivium.routing.plan import Plan
 from trivium.routing.route import Breaker, Order, Route
 from trivium.testing.clock import Clock
