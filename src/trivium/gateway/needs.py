@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from trivium.dialects.base import Media
@@ -34,6 +35,12 @@ def needs_of(request: AnyRequest) -> frozenset[str]:
     if request.sampling.logprobs:
         needs.add("logprobs")
     return frozenset(needs)
+
+
+@lru_cache(maxsize=1024)
+def spelt(needs: frozenset[str]) -> str:
+    """Capabilities as the ledger has them."""
+    return ",".join(sorted(needs))
 
 
 def media_of(request: Request) -> frozenset[str]:

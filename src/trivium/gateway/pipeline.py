@@ -24,7 +24,7 @@ from trivium.errors import (
 )
 from trivium.gateway.attempt import Attempt, Figures, Last, begun
 from trivium.gateway.exchange import Exchange, ObjectSink, WireSink, opened
-from trivium.gateway.needs import image_urls, text_tokens
+from trivium.gateway.needs import image_urls, spelt, text_tokens
 from trivium.gateway.planning import plan, with_named
 from trivium.gateway.reasons import no_endpoint, reason
 from trivium.gateway.runtime import Runtime
@@ -314,6 +314,7 @@ def told(exchange: Exchange, error: str, endpoint: str) -> Told:
         exchange.time_ms,
         int((exchange.runtime.now() - exchange.started) * 1e6),
         exchange.total_cost_nanos,
+        exchange.max_output_tokens,
         exchange.model,
         "python" if dialect is None else dialect.name,
         "" if key is None else key.name,
@@ -324,6 +325,9 @@ def told(exchange: Exchange, error: str, endpoint: str) -> Told:
         exchange.attempts,
         endpoint,
         exchange.fallback if endpoint else "",
+        exchange.operation,
+        spelt(exchange.needs) if exchange.needs else "",
+        exchange.more,
         exchange.losses,
         () if key is None else key.tags,
     )

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 def plan(exchange: Exchange) -> Plan:
     """The endpoints that may serve, in order. Raises NotFound, InvalidRequest."""
-    needs, more = _asked(exchange)
+    needs, more = exchange.needs, exchange.more = _asked(exchange)
     choice = _choice(exchange, needs) if exchange.snapshot.config.conditional else None
     found = _plan(exchange, needs, more, choice)
     exchange.data_class = found.data_class
     if found.differs_in_media and (media := measure(exchange).kinds):
-        found = _plan(exchange, needs | media, more, choice)
+        exchange.needs = needs | media
+        found = _plan(exchange, exchange.needs, more, choice)
     if len(found.endpoints) > 1:
         found = _ranked(exchange, found)
     if found.route.name == AUTO:
