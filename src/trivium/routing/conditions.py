@@ -159,12 +159,13 @@ class Conditions:
     def _conditions(self, plan: Plan, now: float, input_tokens: int) -> tuple[list[Condition], float]:
         """How each endpoint is, drawn towards the pool's mean where little is known; and until when that holds."""
         healths = [self.healths.get(endpoint.id) for endpoint in plan.endpoints]
-        known = [health.measured() for health in healths if health is not None]
+        measured = [health.measured() if health is not None else None for health in healths]
+        known = [one for one in measured if one is not None]
         ttft_s = _median([mean for one in known if (mean := one.mean_ttft_s) is not None], PRIOR_TTFT_S)
         itl_s = _median([mean for one in known if (mean := one.mean_itl_s) is not None], PRIOR_ITL_S)
         until_s, found = now + BOARD_S, list[Condition]()
-        for endpoint, health in zip(plan.endpoints, healths, strict=True):
-            condition = condition_of(health, now, ttft_s, itl_s)
+        for endpoint, one in zip(plan.endpoints, measured, strict=True):
+            condition = condition_of(one, now, ttft_s, itl_s)
             wait_s, reason, why = self.put_off(endpoint, now, input_tokens)
             if wait_s:
                 until_s = min(until_s, now + wait_s)

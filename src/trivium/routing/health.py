@@ -32,11 +32,10 @@ class Health:
         self.touched_s = now_s
 
     def measured(self) -> Statistics:
-        """Everything that is known, as one."""
-        both = fresh(self.shared.landmark_s, local=False)
-        both.tau_s = self.own.tau_s
-        both.add(self.shared)
-        both.add(self.own)
+        """The means of everything that is known, as one."""
+        both = Statistics(self.own.tau_s, self.shared.landmark_s)
+        both.add_means(self.shared)
+        both.add_means(self.own)
         return both
 
     def share(self) -> Statistics:
