@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "trivium"
 
-TOTAL_LINES = 41_500
+TOTAL_LINES = 43_500
 """ADR 0010: the goal is 25,000; six dialects, retrieval and the clients of others are found to need this."""
 FILE_LINES = 600
 FUNCTION_LINES = 100
@@ -47,7 +47,8 @@ PROVIDERS_NAMED: dict[str, dict[str, str]] = {
     "dialects/openai_responses": {"openai": "the format of its signatures carries its vendor's name"},
     "dialects/__init__.py": {"openrouter": "the profile of a dialect that its callers speak"},
     "dialects/openai_chat/openrouter.py": dict.fromkeys(("openrouter", "OPENROUTER"), "its callers' profile"),
-    "gateway/openrouter.py": {"openrouter": "what its callers look up"},
+    "gateway/availability.py": {"openrouter": "the page that explains its codes"},
+    "gateway/metadata.py": {"openrouter": "its callers' header, and the member that answers it"},
     "gateway/paths.py": dict.fromkeys(
         ("openai", "openrouter"), "a path under which its vendor's callers expect the dialect"
     ),

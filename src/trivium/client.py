@@ -203,7 +203,8 @@ class AsyncTrivium(AsyncClients):
     ) -> PlanView:
         """Which endpoints would serve, in which order, and why the others would not; nothing is sent."""
         request = request_of(messages, model, parameters, stream=False)
-        return view(self._open().runtime.snapshot, request, _wish(data_class, strict=False, timeout_s=None))
+        runtime, wish = self._open().runtime, _wish(data_class, strict=False, timeout_s=None)
+        return view(runtime.snapshot, runtime.conditions, request, wish, id_=runtime.new_id())
 
     async def aclose(self) -> None:
         """Stop what this client started; calls in flight raise Draining. Safe to call twice."""

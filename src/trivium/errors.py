@@ -1,7 +1,8 @@
 """The one error tree: what can go wrong, whose fault it is and whether trying again helps.
 
 Every leaf fixes four facts once: its `kind` (a stable word for programs), the HTTP `status` that a
-caller sees, whether a *new* try may succeed (`retryable`), and whom to `blame`::
+caller sees (an error is given another where its caller's contract has that), whether a *new* try may succeed
+(`retryable`), and whom to `blame`::
 
     TriviumError
     ├── CallerError                 blame: client
@@ -53,6 +54,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import msgspec
+
 Blame = Literal["client", "gateway", "upstream", "operator"]
 
 EXIT_FAILED = 1
@@ -60,6 +63,28 @@ EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69
 EXIT_CONFIG = 78
 EXIT_INTERRUPTED = 130
+
+
+class Constraint(msgspec.Struct, frozen=True):
+    """What of a request emptied the pool: a field's path, and why."""
+
+    field: str
+    detail: str
+
+
+class Availability(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Why nobody serves a request, for programs: section 13 of OpenRouter's contract. What is empty is left out."""
+
+    code: str
+    retryable: bool
+    requested_models: tuple[str, ...]
+    docs_url: str
+    retry_after: int | None = None
+    """Seconds."""
+    affected_providers: tuple[str, ...] = ()
+    excluded_by: tuple[str, ...] = ()
+    fallback_models: tuple[str, ...] = ()
+    constraint: Constraint | None = None
 
 
 class TriviumError(Exception):
@@ -70,10 +95,13 @@ class TriviumError(Exception):
     """
 
     kind: ClassVar[str] = "error"
-    status: ClassVar[int] = 500
+    status: int = 500
     retryable: ClassVar[bool] = False
     blame: ClassVar[Blame] = "gateway"
     exit_code: ClassVar[int] = EXIT_FAILED
+    availability: Availability | None = None
+    previous: tuple[TriviumError, ...] = ()
+    """Of the attempts before it."""
 
     def __init__(
         self,

@@ -364,7 +364,7 @@ def read_whole(raw: support.Raw, dialect: Dialect) -> Seen:
     request_id = raw.header("x-request-id") or ""
     if raw.status == 200:
         return Seen("answer", _whole_text(data, dialect), request_id=request_id)
-    return Seen("error", kind=_kind_of(data, dialect), request_id=request_id, note=_untyped(data, request_id))
+    return Seen("error", kind=_kind_of(data), request_id=request_id, note=_untyped(data, request_id))
 
 
 def _whole_text(data: Any, dialect: str) -> str:
@@ -373,8 +373,8 @@ def _whole_text(data: Any, dialect: str) -> str:
     return "".join(block.get("text", "") for block in data["content"])
 
 
-def _kind_of(data: Any, dialect: str) -> str:
-    return data["error"]["code" if dialect == "openai_chat" else "error_type"]
+def _kind_of(data: Any) -> str:
+    return data["error"]["metadata"]["kind"]
 
 
 def _untyped(data: Any, request_id: str) -> str:
@@ -393,7 +393,7 @@ def read_stream(raw: support.Raw, dialect: Dialect) -> Seen:
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue  # the marker, or what the fault broke
         if "error" in data:
-            kind = _kind_of(data, dialect)
+            kind = _kind_of(data)
         else:
             text += _delta_text(data, dialect)
     whole = raw.body.endswith(b"0\r\n\r\n")

@@ -99,6 +99,19 @@ def bind(
     )
 
 
+def free_call(binding: Binding) -> bytes | None:
+    """A GET that its provider answers for nothing, complete; None where none is known."""
+    endpoint, origin = binding.endpoint, binding.upstream.origin
+    path = endpoint.provider.models_path
+    if path is None or "/.." in path:
+        return None
+    auth = "bearer" if endpoint.engine is not None else endpoint.provider.auth
+    start = f"GET {origin.path}{path} HTTP/1.1\r\nhost: {origin.authority}\r\naccept-encoding: identity\r\n"
+    if binding.credential:
+        start += _AUTH[auth].format(binding.credential.reveal())
+    return f"{start}\r\n".encode("latin-1")
+
+
 def _head(origin: Origin, path: str, model: str, auth: str, credential: Secret | None, headers: bytes) -> bytes:
     place = path.replace("{model}", quote(model, safe="/:@"))
     if "{model}" in path and {"", ".", ".."} & set(_SLASH.split(unquote(model))):

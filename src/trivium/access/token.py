@@ -7,7 +7,6 @@ operator's log; what it says on standard output is a secret and goes nowhere els
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import os
 import re
@@ -23,7 +22,9 @@ from typing import Any
 
 import msgspec
 
+from trivium.config.credentials import is_sendable
 from trivium.config.home import make_private
+from trivium.config.quantity import moment
 from trivium.config.schema import TokenCommand
 from trivium.errors import UpstreamTokenError
 from trivium.transport.platform import spawn_kwargs
@@ -96,7 +97,7 @@ def read(said: bytes, ttl_s: float, now_s: float) -> Token:
         stated = [fields[name] for name in (_SECONDS, *_MOMENT) if fields.get(name) is not None]
         if stated:
             good_s = _seconds(stated[0]) - (0.0 if fields.get(_SECONDS) is not None else now_s)
-    if not text or not text.isascii() or not text.isprintable() or " " in text:
+    if not is_sendable(text):
         raise _Unusable("printed nothing that could be a token")
     if good_s <= 0:
         raise _Unusable("printed a token that has expired")
@@ -111,8 +112,7 @@ def _seconds(stated: object) -> float:
         if isinstance(stated, str):
             if stated.isascii() and stated.isdigit():
                 return float(stated)
-            moment = dt.datetime.fromisoformat(stated)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()
+            return moment(stated)
     raise _Unusable("printed an expiry that is none")
 
 
@@ -139,10 +139,12 @@ def _run(argv: tuple[str, ...], folder: Path, said: bytearray, complaint: bytear
         reader.start()
     try:
         code = process.wait(RUN_S_MAX)
-    except subprocess.TimeoutExpired:
-        kill(process)
-        code = process.wait()
-        raise _Unusable(f"took longer than {RUN_S_MAX:g} s") from None
+    except BaseException as error:
+        kill(process)  # an interruption does not reach it: it has a session of its own
+        process.wait()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise _Unusable(f"took longer than {RUN_S_MAX:g} s") from None
+        raise
     finally:
         for reader in readers:
             reader.join(LAST_WORDS_S)

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import msgspec
 
 from trivium.catalog.rows import Endpoint
-from trivium.dialects import get
 from trivium.errors import InternalError, TriviumError, UpstreamError
+from trivium.gateway.needs import SERVICE, WISHES
 from trivium.gateway.reasons import no_endpoint
 from trivium.gateway.snapshot import Snapshot, facts_of
 from trivium.ledger.query import AttemptRow, LogRow
@@ -72,6 +72,11 @@ def replay(rows: Sequence[LogRow], snapshot: Snapshot) -> list[Replayed]:
 def replayable(rows: Iterable[LogRow]) -> list[LogRow]:
     """Those that a plan was made for, the oldest first."""
     return sorted((row for row in rows if row.attempts or row.error not in OURS), key=lambda row: (row.time_ms, row.id))
+
+
+def partly_known(row: LogRow) -> bool:
+    """Whether its plan was made for what is not kept: by an older version, for a caller's wishes or in a session."""
+    return not row.operation or not WISHES.isdisjoint(row.needs)
 
 
 def recorded(row: LogRow, answers: Iterable[Answer]) -> Iterator[tuple[Answer, AttemptRow | None]]:
@@ -142,16 +147,15 @@ class _Recorded:
 
     def _plan(self, row: LogRow) -> Plan:
         """As `gateway.planning` makes it. Raises NotFound, InvalidRequest, NoEndpoint and its kin."""
-        needs, more, key = frozenset(row.needs), tuple(row.models), self._keys.get(row.key)
+        needs, more, key = frozenset(row.needs) - SERVICE - WISHES, tuple(row.models), self._keys.get(row.key)
         data_class, size, operation = (
             DATA_CLASSES[row.data_class],
             (_estimate(row), row.max_output_tokens),
             _operation(row),
         )
-        slugs = row.dialect != "python" and bool(row.dialect) and get(row.dialect).slugs
         occasion = Occasion(row.requested_model, row.key, {}, size[0], "tools" in needs, "images" in needs)
         choice = chosen(self._snapshot.config.conditional, occasion)
-        named: dict[str, Any] = {"operation": operation, "slugs": slugs, "choice": choice}
+        named: dict[str, Any] = {"operation": operation, "slugs": not SERVICE.isdisjoint(row.needs), "choice": choice}
 
         def usual(needs: frozenset[str]) -> Plan:
             return self._snapshot.usual_plan(row.requested_model, more, data_class, needs, key, **named)
@@ -198,6 +202,13 @@ class _Recorded:
     def bounds(self, request: Request, position: int) -> Bounds:
         leg = self._snapshot.leg(request.plan, position, None, request.operation)
         return Bounds(leg.limits.first_content_s, leg.limits.total_s, leg.streams)
+
+    def free(self, request: Request, endpoint: Endpoint, now_s: float) -> bool | None:
+        """It is not recorded: who was really asked had answered, else what ended well in that minute tells."""
+        if any(attempt.endpoint == endpoint.id for attempt in self._rows[request.id].attempts):
+            return True
+        ended = self._ended.get((endpoint.id, int(now_s // 60)), ())
+        return not ended or any(attempt.outcome == "ok" for attempt in ended)
 
     def further(self, request: Request, error: TriviumError) -> Plan:
         made, row = request.plan, self._rows[request.id]

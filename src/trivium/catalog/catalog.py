@@ -1,8 +1,9 @@
-"""The catalog: all shipped rows and prices, ready for look-ups by a provider's own spelling."""
+"""The catalog: all shipped rows and prices, read from their files' bytes, for look-ups by a provider's own spelling."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import Literal
 
 import msgspec
@@ -85,6 +86,31 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         """How many tokens fit, as the price list says it; None where it is silent."""
         row = self.prices.row(provider.prices_id, spelling)
         return row.context if row else None
+
+
+class _Providers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    providers: tuple[Provider, ...]
+
+
+class _Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    models: tuple[Model, ...]
+    local_models: tuple[LocalModel, ...]
+
+
+def parse(providers: bytes, models: bytes, prices: bytes) -> Catalog:
+    """A catalog from the texts of `providers.toml`, `models.toml` and `prices.json`.
+
+    Raises msgspec.ValidationError or tomllib.TOMLDecodeError: the files are shipped, so either is a defect.
+    """
+    rows = msgspec.convert(tomllib.loads(providers.decode()), _Providers).providers
+    known = msgspec.convert(tomllib.loads(models.decode()), _Models)
+    return Catalog(
+        providers={row.id: row for row in rows},
+        models={model.id: model for model in known.models},
+        local_models={model.name: model for model in known.local_models},
+        prices=msgspec.json.decode(prices, type=PriceBook),
+        spellings={(provider, text): model for model in known.models for provider, text in model.spellings.items()},
+    )
 
 
 def _holds(test: Test, text: str, name: str) -> bool:

@@ -41,6 +41,7 @@ def endpoint(
         ceiling=provider.data.ceiling if ours or _stays(provider, model) else DataClass.ANY,
         weights=next((row.weights for row in rows if row.weights), None),
         family=next((row.family for row in rows if row.family), None),
+        quantization=next((row.quantization for row in rows if row.quantization), None),
         silent_thinker=not ours and (known is None or known.silent_thinker),
         engine=model if ours else None,
         trusted_origin=trusted_origin,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -41,6 +41,29 @@ class Figures(msgspec.Struct, frozen=True):
     request: int = 0
 
 
+Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+UTC_DAYS: tuple[Day, ...] = get_args(Day)
+
+
+class Override(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Other figures of a price where all its conditions hold; see `catalog.overrides`. None: as in the price."""
+
+    min_prompt_tokens: int | None = None
+    """It holds above that."""
+    utc_start: int | None = None
+    """HHMM as a number, included; `utc_end` is not, and may lie before it, past midnight."""
+    utc_end: int | None = None
+    utc_days: tuple[Day, ...] = ()
+    input: int | None = None
+    output: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    input_audio: int | None = None
+    output_audio: int | None = None
+    request: int | None = None
+
+
 class Price(Figures, frozen=True, omit_defaults=True, kw_only=True):
     """What attempts are charged by.
 
@@ -49,6 +72,14 @@ class Price(Figures, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     version: str = ""
+    discount_ppm: int = 0
+    """What is taken off all figures, in millionths."""
+    overrides: tuple[Override, ...] = ()
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is the same for every request; else `catalog.overrides` says what it is."""
+        return not self.overrides and not self.discount_ppm
 
     def cost(self, usage: Usage) -> int | None:
         """Nano-dollars for one attempt, rounded half up once; None where the price is unknown."""
@@ -123,6 +154,8 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     stream_usage: bool = True
     """Whether usage may be asked for inside a stream (`stream_options.include_usage`)."""
     upstream_stream: Literal["never", "always"] = "never"
+    chooses: bool = True
+    """Of a routing service: it heeds a request's `provider`, so that what that says of others is left to it."""
     openrouter_slug: str | None = None
     prices_id: str | None = None
     """Its id in genai-prices."""
@@ -135,6 +168,11 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Where the row's facts were read."""
     checked: str = ""
     """When, as an ISO date."""
+
+    @property
+    def slug(self) -> str:
+        """What routing services' callers name it by."""
+        return self.openrouter_slug or self.id
 
     @property
     def places(self) -> list[str]:
@@ -160,6 +198,10 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Thinks without a sign of life, so that its first content may come late."""
     spellings: dict[str, str] = {}
     price: Price | None = None
+    quantization: str | None = None
+    """Of its weights, in OpenRouter's words (`fp8`, `int4`); None: unknown."""
+    retired: str | None = None
+    """It is not served any more: what to use instead."""
     note: str = ""
 
 
@@ -204,6 +246,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What it can be asked; empty: whatever its dialects can say."""
     weights: str | None = None
     family: str | None = None
+    quantization: str | None = None
     silent_thinker: bool = False
     engine: str | None = None
     """The id of the engine of ours that serves it, if one does."""
@@ -215,6 +258,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def access(self) -> Access:
         return self.provider.access
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it is a routing service that heeds a request's `provider` itself."""
+        return self.provider.access == "routed" and self.provider.chooses
 
     @property
     def dialects(self) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -15,7 +14,7 @@ from trivium.cli.pull import offer_and_pull
 from trivium.cli.terminal import duration, interactive, note, write
 from trivium.client import Trivium
 from trivium.config import shipped
-from trivium.config.home import Paths
+from trivium.config.home import Paths, user_path
 from trivium.config.schema import Config
 from trivium.engines.gguf import GGUFError
 from trivium.engines.store import Store
@@ -155,7 +154,7 @@ def is_demo(config: Config, endpoint: str) -> bool:
 
 def model_named(config: Config, model: str) -> str:
     """The model id that `-m` means: a GGUF file's path brings it into the store. Raises UsageError."""
-    path = Path(model).expanduser()
+    path = user_path(model)
     if not path.is_file():
         if model.endswith(".gguf") and not model.startswith("hf:"):
             raise UsageError(f"There is no file `{model}`.", remedy="Name an existing .gguf file, or `provider/model`.")

@@ -31,20 +31,13 @@ def ask(
 ) -> None:
     """Ask one question; the answer streams to stdout, its road and cost to stderr.
 
-    Parameters
-    ----------
-    question
-        The question. What is piped in is appended.
-    model
-        `provider/model`, a route, `auto`, or the path of a .gguf file.
-    system
-        The system prompt.
-    stream
-        Print the answer while it comes.
-    data_class
-        How far the question may travel.
-    stdin
-        Read standard input, also where it is a terminal.
+    Args:
+        question: The question. What is piped in is appended.
+        model: `provider/model`, a route, `auto`, or the path of a .gguf file.
+        system: The system prompt.
+        stream: Print the answer while it comes.
+        data_class: How far the question may travel.
+        stdin: Read standard input, also where it is a terminal.
     """
     text = question_of(question, _piped(stdin))
     messages = [{"role": "user", "content": text}]

@@ -6,6 +6,7 @@ import os
 
 import httpx2
 
+from trivium.cli.terminal import no_such
 from trivium.config.origin import origin_of
 from trivium.config.schema import BoundProvider, Config
 from trivium.dialects import get as dialect_named
@@ -13,20 +14,19 @@ from trivium.errors import TriviumError, UpstreamUnreachable, UsageError
 from trivium.transport import egress
 from trivium.types.origin import parse_origin
 
+ANSWER_BYTES_MAX = 16 << 20
+"""No list of models is longer."""
+CALL_S = 60.0
 REFUSED = (400, 401, 403)
 """What a key check answers to a key that is not valid; some providers call it a bad request."""
 
 
 def provider_named(config: Config, provider: str) -> BoundProvider:
     """A provider by its id. Raises UsageError with the nearest ids."""
-    import difflib
-
     bound = config.providers.get(provider)
-    if bound is not None:
-        return bound
-    near = difflib.get_close_matches(provider, config.providers, n=3)
-    remedy = f"Did you mean {', '.join(near)}?" if near else "`trivium providers` lists them."
-    raise UsageError(f"There is no provider `{provider[:80]}`.", remedy=remedy)
+    if bound is None:
+        raise no_such("provider", provider, config.providers, "`trivium providers` lists them.")
+    return bound
 
 
 def check_place(bound: BoundProvider) -> None:
@@ -45,10 +45,11 @@ def key_of(config: Config, bound: BoundProvider) -> str:
     return fetch(bound.row.id, bound.token, config.home).secret.reveal()
 
 
-def call(config: Config, bound: BoundProvider, path: str, key: str) -> httpx2.Response:
-    """GET a path below a provider's base URL; the key goes to the configured origin only, redirects are not followed.
+def call(config: Config, bound: BoundProvider, path: str, key: str) -> tuple[int, bytes]:
+    """GET a path below a provider's base URL: the status, and the answer's first `ANSWER_BYTES_MAX` bytes and one.
 
-    Raises UpstreamUnreachable and other UpstreamErrors, UsageError for a provider without an address.
+    The key goes to the configured origin only, redirects are not followed. Raises UpstreamUnreachable and other
+    UpstreamErrors, UsageError for a provider without an address.
     """
     row = bound.row
     check_place(bound)
@@ -56,8 +57,16 @@ def call(config: Config, bound: BoundProvider, path: str, key: str) -> httpx2.Re
     headers = {**dialect_named(row.dialect).headers, **row.headers, **(named if key else {})}
     trusted = [parse_origin(row.base_url)] if bound.trusted_origin else []
     try:
-        with egress.client(env=os.environ, offline=config.offline, trusted=trusted) as client:
-            return client.get(row.base_url + path, headers=headers)
+        with (
+            egress.client(env=os.environ, offline=config.offline, trusted=trusted, total_s=CALL_S) as client,
+            client.stream("GET", row.base_url + path, headers=headers) as response,
+        ):
+            body = bytearray()
+            for block in response.iter_bytes(1 << 16):
+                body += block
+                if len(body) > ANSWER_BYTES_MAX:
+                    break
+            return response.status_code, bytes(body[: ANSWER_BYTES_MAX + 1])
     except httpx2.HTTPError as error:
         raise UpstreamUnreachable(f"{origin_of(row.base_url)} could not be reached ({error}).") from error
 
@@ -70,7 +79,7 @@ def check_key(config: Config, bound: BoundProvider, key: str) -> tuple[bool | No
     if row.key_check is None:
         return None, "no free call that tells is known."
     try:
-        status = call(config, bound, row.key_check, key).status_code
+        status, _ = call(config, bound, row.key_check, key)
     except TriviumError as error:
         return None, error.message
     if status in REFUSED:

@@ -14,7 +14,7 @@ import msgspec
 from cyclopts import Parameter
 
 from trivium.cli.answer import MaxTokens, about, bound, bring_model, described, model_named, streamed, whole
-from trivium.cli.terminal import OPTIONS, Options, from_stdin, note, print_error, print_json, tell
+from trivium.cli.terminal import OPTIONS, Options, clean, from_stdin, note, print_error, print_json, tell
 from trivium.client import Trivium
 from trivium.config.home import Paths, make_private
 from trivium.config.raw import DataClassWord
@@ -62,18 +62,12 @@ def chat(
 ) -> None:
     """Talk with a model; /help lists what can be said to Trivium itself.
 
-    Parameters
-    ----------
-    model
-        `provider/model`, a route, `auto`, or the path of a .gguf file.
-    system
-        The system prompt.
-    data_class
-        How far the talk may travel.
-    history
-        Keep what was said in `$TRIVIUM_HOME/chat/history`, readable by you only.
-    forget
-        Delete what was kept, and do nothing else.
+    Args:
+        model: `provider/model`, a route, `auto`, or the path of a .gguf file.
+        system: The system prompt.
+        data_class: How far the talk may travel.
+        history: Keep what was said in `$TRIVIUM_HOME/chat/history`, readable by you only.
+        forget: Delete what was kept, and do nothing else.
     """
     config = options.load()
     file = history_file(config)
@@ -127,7 +121,10 @@ def reply(talk: Talk, question: str, file: Path | None, *, json: bool) -> None:
     talk.messages = [*messages[len(talk.system) :], {"role": "assistant", "content": answer.text}]
     talk.costs.append(answer.response.cost_nanos)
     if file is not None:
-        append(file, Turn(int(time.time()), answer.response.endpoint, question, answer.text))
+        try:
+            append(file, Turn(int(time.time()), answer.response.endpoint, question, answer.text))
+        except OSError as error:  # no reason to end a talk
+            note(f"This is not kept: `{file}` cannot be written: {error.strerror}.")
     if json:
         print_json(described(answer))
         return
@@ -239,7 +236,7 @@ def _reader(file: Path | None) -> Callable[[], str]:
     except ImportError:  # Windows: its console edits lines itself
         return lambda: input("> ")
     for question in recalled(file) if file is not None else ():
-        readline.add_history(question)
+        readline.add_history(clean(question))  # it refuses a NUL
     return lambda: from_stdin(lambda: input("> "))
 
 

@@ -14,12 +14,9 @@ Shell = Literal["bash", "zsh", "fish"]
 def completion(shell: Shell, /, *, install: Annotated[bool, Parameter(negative="")] = False) -> None:
     """Print the completion script of a shell; `source <(trivium completion bash)` loads it.
 
-    Parameters
-    ----------
-    shell
-        bash, zsh or fish.
-    install
-        Write it where the shell looks for it instead, and load it at the shell's start.
+    Args:
+        shell: bash, zsh or fish.
+        install: Write it where the shell looks for it instead, and load it at the shell's start.
     """
     from trivium.cli.app import app  # the module that loads this one
 

@@ -12,7 +12,7 @@ from cyclopts import App
 from trivium.cli.data import ask_owner, owned
 from trivium.cli.terminal import OPTIONS, Options, print_json, tell
 from trivium.config import trust as trusted
-from trivium.config.home import Paths, home_of
+from trivium.config.home import Paths, home_of, user_path
 from trivium.config.load import FILE_NAME, load
 from trivium.config.schema import Config
 from trivium.config.toml import read
@@ -35,7 +35,7 @@ def check(file: Path | None = None, *, options: Options = OPTIONS) -> None:
     for index, engine in enumerate(whole.engines.values()):
         path = engine.model.removeprefix("file:")
         is_file = path.endswith(".gguf") and ":" not in path and Store(Paths(whole.home).models).find(path) is None
-        if is_file and not Path(path).expanduser().is_file():
+        if is_file and not user_path(path).is_file():
             file = whole.file or Path(FILE_NAME)
             message = f"the engine `{engine.id}` has no model: there is no file `{path}`"
             raise read(file.read_bytes(), str(file)).error(("engines", index, "model"), message)

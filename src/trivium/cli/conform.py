@@ -26,16 +26,12 @@ def conform(
 ) -> int:
     """Put the conformance suite to a provider's row: each case passes, fails with its reason, or is not offered.
 
-    Parameters
-    ----------
-    provider
-        The provider's id, as `trivium providers` lists it.
-    model
-        The model to ask there; by default the provider's own default model.
-    live
-        Ask the provider itself, with its key and for money. Without it, a fake upstream on this machine stands for it.
-    yes
-        Spend without a question; needed where nobody can be asked.
+    Args:
+        provider: The provider's id, as `trivium providers` lists it.
+        model: The model to ask there; by default the provider's own default model.
+        live: Ask the provider itself, with its key and for money. Without it, a fake upstream on this machine
+            stands for it.
+        yes: Spend without a question; needed where nobody can be asked.
     """
     config = options.load()
     bound = provider_named(config, provider)

@@ -78,24 +78,15 @@ def connect(
 ) -> None:
     """Print the exact lines that point a tool at this server; without a tool, list those that are known.
 
-    Parameters
-    ----------
-    tool
-        claude-code, codex, gemini-cli, opencode, aider, continue, open-webui, vscode or jupyter.
-    arguments
-        After `--`: what --run hands on to the tool.
-    model
-        The model that the tool shall ask for.
-    key
-        The key to give to the server; `-` reads it from standard input.
-    server
-        The server's address; by default the configured one.
-    write
-        Put the lines into the tool's own files, with a copy of each beside it.
-    restore
-        Take them out again.
-    run
-        Start the tool with them.
+    Args:
+        tool: claude-code, codex, gemini-cli, opencode, aider, continue, open-webui, vscode or jupyter.
+        arguments: After `--`: what --run hands on to the tool.
+        model: The model that the tool shall ask for.
+        key: The key to give to the server; `-` reads it from standard input.
+        server: The server's address; by default the configured one.
+        write: Put the lines into the tool's own files, with a copy of each beside it.
+        restore: Take them out again.
+        run: Start the tool with them.
     """
     if not tool:
         rows = [{"tool": t.id, "name": t.name, "files": [str(f.path) for f in t.files]} for t in tools().values()]

@@ -6,16 +6,18 @@ import asyncio
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from trivium.config.home import Paths, check_home
-from trivium.config.quantity import seconds
+from trivium.config.quantity import moment, seconds
 from trivium.config.schema import Config
 from trivium.errors import UsageError
 from trivium.gateway.control import Control
 from trivium.ledger.store import Store
 from trivium.transport.platform import FileLock
+
+_LAST_S = 253_402_300_799
+"""The end of the year 9999, beyond which there are no days."""
 
 
 def owned(config: Config) -> bool:
@@ -47,16 +49,17 @@ def since_ms(text: str | None) -> int:
     """`7d`, `12h` before now, or an ISO date, as Unix milliseconds; None is the beginning. Raises UsageError."""
     if text is None:
         return 0
-    try:
-        return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
-    except ValueError:
-        pass
-    try:
-        return round((time.time() - seconds(text)) * 1000)
-    except ValueError:
-        raise UsageError(
-            f"`--since {text[:40]}` is no time.", remedy="Write `7d`, `12h`, `30m`, or a date such as 2026-11-23."
-        ) from None
+    for read in (moment, _ago):
+        try:
+            return round(min(max(read(text), 0), _LAST_S) * 1000)
+        except ValueError:
+            pass
+    remedy = "Write `7d`, `12h`, `30m`, or a date such as 2026-11-23."
+    raise UsageError(f"`--since {text[:40]}` is no time.", remedy=remedy)
+
+
+def _ago(text: str) -> float:
+    return time.time() - seconds(text)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from trivium.cli.terminal import OPTIONS, Options, print_json, size
 from trivium.config.home import Paths
 from trivium.config.schema import Config
 from trivium.engines.store import Store
-from trivium.errors import LedgerUnavailable, TriviumError
+from trivium.errors import TriviumError
 from trivium.gateway.explain import PlanView
 from trivium.gateway.found import Found, look
 from trivium.gateway.gateway import snapshot_of
@@ -36,10 +36,8 @@ _CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUN
 def doctor(*, probe: bool = False, options: Options = OPTIONS) -> None:
     """Look at everything that an answer needs. Without --probe, no connection leaves this machine.
 
-    Parameters
-    ----------
-    probe
-        Try the key of each provider with a call that is free.
+    Args:
+        probe: Try the key of each provider with a call that is free.
     """
     config = options.load()
     report = examine(config)
@@ -164,7 +162,7 @@ def _ledger(config: Config) -> dict[str, str]:
     if config.ledger.url or Paths(config.home).ledger.exists():
         try:
             ledger.Store.open(where).close()
-        except LedgerUnavailable as error:
+        except TriviumError as error:
             trouble = str(error)
     return {"path": where, "trouble": trouble}
 

@@ -24,14 +24,10 @@ def log(
 ) -> None:
     """List requests, the newest first. What was said is not kept, so it is not shown.
 
-    Parameters
-    ----------
-    limit
-        How many at most.
-    since
-        From when: `7d`, `12h`, or a date such as 2026-11-23.
-    id
-        One request, by the generation id that its answer carried.
+    Args:
+        limit: How many at most.
+        since: From when: `7d`, `12h`, or a date such as 2026-11-23.
+        id: One request, by the generation id that its answer carried.
     """
     with ledger(options.load()) as store:
         rows = query.log(store, limit=limit, since_ms=since_ms(since), id=id)
@@ -42,7 +38,7 @@ def log(
     if options.json:
         return
     if id is not None:
-        _show_attempts(rows[0])
+        show_attempts(rows[0])
     elif not rows:
         note("No request has ended yet.")
 
@@ -55,7 +51,8 @@ def _cells(row: LogRow) -> list[object]:
     return [when, row.requested_model, row.endpoint or "-", outcome + fallback, *figures]
 
 
-def _show_attempts(row: LogRow) -> None:
+def show_attempts(row: LogRow) -> None:
+    """The attempts of a request, as a table."""
     columns = ("attempt", "endpoint", "road", "outcome", "status", "cost", "price of", "first content", "took")
     right = ("status", "cost", "first content", "took")
     print_table(columns, map(_attempt_cells, row.attempts), right=right)

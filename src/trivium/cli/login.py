@@ -24,10 +24,8 @@ def login(
 ) -> None:
     """Keep the key of a provider: in the system's keyring, else in a file that only you can read.
 
-    Parameters
-    ----------
-    provider
-        The provider's id, as `trivium providers` lists it.
+    Args:
+        provider: The provider's id, as `trivium providers` lists it.
     """
     if more:  # not repeated: it may be the key
         raise UsageError(
@@ -63,6 +61,9 @@ def login(
 
 def _asked(name: str) -> str:
     """The key, from a terminal without echo, else one line of standard input."""
-    if sys.stdin.isatty():
-        return getpass.getpass(f"Key of {name} (not shown): ", stream=sys.stderr)
-    return from_stdin(sys.stdin.readline)
+    if not sys.stdin.isatty():
+        return from_stdin(sys.stdin.readline)
+    try:
+        return from_stdin(lambda: getpass.getpass(f"Key of {name} (not shown): ", stream=sys.stderr))
+    except EOFError:  # Ctrl-D
+        return ""

@@ -11,10 +11,8 @@ from trivium.errors import NotFound
 def logout(provider: str, /, *, options: Options = OPTIONS) -> None:
     """Forget the key that `trivium login` kept.
 
-    Parameters
-    ----------
-    provider
-        The provider's id, as `trivium providers` lists it.
+    Args:
+        provider: The provider's id, as `trivium providers` lists it.
     """
     config = options.load()
     if not credentials.remove(config.home, provider):

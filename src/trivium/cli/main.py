@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
@@ -16,6 +17,7 @@ from trivium.errors import EXIT_INTERRUPTED, InternalError, TriviumError
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0, 1 failed, 2 usage, 69 upstream unavailable, 78 configuration, 130 interrupted."""
     words = sys.argv[1:] if arguments is None else arguments
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr, sys.stdin):
         if isinstance(stream, TextIOWrapper):  # a character that a terminal cannot show is no reason to fail
             stream.reconfigure(errors="strict" if stream is sys.stdin else "replace")
@@ -39,6 +41,15 @@ def main(arguments: list[str] | None = None) -> None:
         said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         _failed(InternalError(f"this is a defect, please report it: {said} (TRIVIUM_DEBUG=1 shows where)"), words)
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Give a standard stream that was closed the null device: else the next file or socket would be taken for it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  # as long as the process
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _run(words: list[str], *, aside: bool) -> int | None:
@@ -66,7 +77,8 @@ def _run(words: list[str], *, aside: bool) -> int | None:
 def _failed(error: TriviumError, words: list[str]) -> NoReturn:
     from trivium.cli.terminal import print_error
 
-    print_error(error, json="--json" in words)
+    with suppress(OSError):  # nobody reads it; the exit code tells still
+        print_error(error, json="--json" in words)
     sys.exit(error.exit_code)
 
 

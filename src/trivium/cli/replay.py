@@ -13,8 +13,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from trivium.advisor.difference import Figure, Move, SelfTest, difference, moves, self_test
+from trivium.advisor.replay import partly_known, replayable
 from trivium.advisor.replay import replay as run
-from trivium.advisor.replay import replayable
 from trivium.cli.data import ledger, since_ms
 from trivium.cli.terminal import OPTIONS, Options, note, print_json, print_table
 from trivium.config.schema import Config
@@ -29,7 +29,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     requests: int
     partly_known: int
-    """Replayed with what is known: nobody said what their plan was made for."""
+    """Replayed with what is known: not all that their plan was made for is kept."""
     left_out: int
     """They never came to the router."""
     self_test: SelfTest
@@ -68,7 +68,7 @@ def replay(
     other = run(recorded, snapshot_of(options.load())) if options.config else same
     report = Report(
         requests=len(recorded),
-        partly_known=sum(not row.operation for row in recorded),
+        partly_known=sum(map(partly_known, recorded)),
         left_out=len(rows) - len(recorded),
         self_test=self_test(same),
         rows=difference(other),
@@ -107,7 +107,7 @@ def _show(report: Report) -> None:
     if test.differing:
         note(f"Asked differently by the same configuration: {', '.join(test.differing)}. Was it another one (`--was`)?")
     if report.partly_known:
-        note(f"Of {report.partly_known} requests an older version has not kept what their plan was made for.")
+        note(f"Of {report.partly_known} requests not all is kept that their plan was made for.")
     if report.left_out:
         note(f"{report.left_out} requests were refused before a plan, and are left out.")
 

@@ -23,18 +23,12 @@ def serve(
 ) -> None:
     """Serve all dialects on one address until SIGTERM or Ctrl-C; SIGHUP reads the configuration anew.
 
-    Parameters
-    ----------
-    config
-        The configuration file; by default `trivium.toml` here or in the user's configuration folder.
-    listen
-        Address of the data plane, `host:port`.
-    workers
-        Processes that serve; the master owns engines, ledger and admin plane.
-    offline
-        Open no connection off this machine.
-    json
-        Print one line of JSON with the addresses, once it listens.
+    Args:
+        config: The configuration file; by default `trivium.toml` here or in the user's configuration folder.
+        listen: Address of the data plane, `host:port`.
+        workers: Processes that serve; the master owns engines, ledger and admin plane.
+        offline: Open no connection off this machine.
+        json: Print one line of JSON with the addresses, once it listens.
     """
     from trivium.server.master import serve as run_server
     from trivium.server.override import read_config

@@ -101,7 +101,7 @@ def write(text: str) -> None:
 def note(text: str) -> None:
     """One dim line on stderr."""
     if sys.stderr.isatty():
-        err().print(clean(text), style="dim", markup=False)
+        err().print(clean(text), style="dim", markup=False, emoji=False)
     else:
         print(clean(text), file=sys.stderr)
 
@@ -173,6 +173,15 @@ def from_stdin(read: Callable[[], str]) -> str:
         return read()
     except UnicodeDecodeError as error:
         raise UsageError(f"Standard input is not {error.encoding} text.", remedy="Pipe in plain text.") from error
+
+
+def no_such(what: str, name: str, known: Iterable[str], remedy: str) -> UsageError:
+    """The error for a name that there is not, with the nearest ones, or what to do where none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(name.lower(), list(known), n=3)
+    remedy = f"Did you mean {', '.join(near)}?" if near else remedy
+    return UsageError(f"There is no {what} `{name[:80]}`.", remedy=remedy)
 
 
 def confirm(question: str) -> bool:

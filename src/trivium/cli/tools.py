@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import functools
 import json
 import os
@@ -14,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from trivium.errors import UsageError
+from trivium.cli.terminal import no_such
+from trivium.config.home import user_path
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _VARIABLE = re.compile(r"\$(\w+)")
@@ -38,7 +38,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Where it is on this machine: in the first folder whose variables are set."""
         folders = getattr(self, f"folders_{sys.platform}", ()) or self.folders
         usable = (f for f in folders if all(os.environ.get(name) for name in _VARIABLE.findall(f)))
-        return Path(_VARIABLE.sub(lambda found: os.environ[found[1]], next(usable))).expanduser() / self.name
+        return user_path(_VARIABLE.sub(lambda found: os.environ[found[1]], next(usable))) / self.name
 
 
 class Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,7 +93,5 @@ def tool_named(name: str) -> Tool:
     """A tool by its id. Raises UsageError with the nearest ids."""
     found = tools().get(name.lower())
     if found is None:
-        near = difflib.get_close_matches(name.lower(), tools(), n=3)
-        remedy = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(tools())}."
-        raise UsageError(f"There is no tool `{name[:80]}`.", remedy=remedy)
+        raise no_such("tool", name, tools(), f"There are {', '.join(tools())}.")
     return found

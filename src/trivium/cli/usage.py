@@ -18,12 +18,9 @@ from trivium.types.money import dollars
 def usage(*, by: str = "day,model", since: str | None = None, options: Options = OPTIONS) -> None:
     """Sum up what was asked, over whole UTC days.
 
-    Parameters
-    ----------
-    by
-        What to sum by, separated by commas: day, model, provider, road, key.
-    since
-        From when: `7d`, `12h`, or a date such as 2026-11-23.
+    Args:
+        by: What to sum by, separated by commas: day, model, provider, road, key.
+        since: From when: `7d`, `12h`, or a date such as 2026-11-23.
     """
     groups, start = groups_of(by), since_ms(since)
     with ledger(options.load()) as store:

@@ -36,9 +36,14 @@ def normalise(text: str) -> str:
     return text.strip().strip("\"'\u200b\ufeff").strip()
 
 
+def is_sendable(key: str) -> bool:
+    """Whether a text can be a credential in a header."""
+    return key.isascii() and key.isprintable() and " " not in key and key != ""
+
+
 def check_form(provider_id: str, key: str, catalog: Catalog) -> None:
     """Refuse what cannot be a key of that provider. Raises UsageError naming whose key it looks like."""
-    if not key or not key.isascii() or any(c.isspace() or not c.isprintable() for c in key):
+    if not is_sendable(key):
         raise UsageError("that is not a key: it is empty or has spaces or unprintable characters.")
     own = catalog.providers.get(provider_id)
     if own is not None and own.key_form and re.fullmatch(own.key_form, key):
@@ -51,8 +56,8 @@ def check_form(provider_id: str, key: str, catalog: Catalog) -> None:
 
 
 def save(home: Path, provider_id: str, key: str, origin: str) -> Place:
-    """Keep a key for an origin; returns where it went."""
-    entries = _load(home)
+    """Keep a key for an origin; returns where it went. Raises UsageError rather than lose those of others."""
+    entries = _to_change(home)
     place: Place = "keyring" if _keyring_set(_account(home, provider_id), key) else "file"
     entries[provider_id] = _Entry(origin, None if place == "keyring" else key)
     write(Paths(home).credentials, msgspec.json.encode(entries))
@@ -70,13 +75,21 @@ def load(home: Path, provider_id: str, origin: str) -> Secret | None:
 
 
 def remove(home: Path, provider_id: str) -> bool:
-    """Forget a key; False if none was kept."""
-    entries = _load(home)
+    """Forget a key; False if none was kept. Raises UsageError where the keyring does not let it go."""
+    entries = _to_change(home)
     entry = entries.pop(provider_id, None)
     if entry is None:
         return False
-    if entry.key is None:
-        _keyring(lambda ring: ring.delete_password(_SERVICE, _account(home, provider_id)))
+    account = _account(home, provider_id)
+
+    def forget(ring: Any) -> bool:
+        if ring.get_password(_SERVICE, account) is not None:
+            ring.delete_password(_SERVICE, account)
+        return True
+
+    if entry.key is None and not _keyring(forget):
+        remedy = f"Unlock it, or delete `{account}` of `{_SERVICE}` with its own program."
+        raise UsageError("the system's keyring does not answer, so the key is still in it.", remedy=remedy)
     write(Paths(home).credentials, msgspec.json.encode(entries))
     return True
 
@@ -92,6 +105,14 @@ def _account(home: Path, provider_id: str) -> str:
 
 def _load(home: Path) -> dict[str, _Entry]:
     return read(Paths(home).credentials, dict[str, _Entry]) or {}
+
+
+def _to_change(home: Path) -> dict[str, _Entry]:
+    path = Paths(home).credentials
+    entries = read(path, dict[str, _Entry])
+    if entries is None and path.exists():
+        raise UsageError(f"`{path}` cannot be read, and its keys would be lost.", remedy="Mend it, or move it away.")
+    return entries or {}
 
 
 def _keyring_set(account: str, key: str) -> bool:

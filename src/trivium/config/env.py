@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any, cast
 
+from trivium.config.home import user_path
 from trivium.config.toml import Document, Path, dotted
 from trivium.errors import ConfigError
 
@@ -38,7 +39,7 @@ def expand(document: Document, env: Mapping[str, str], folder: FilePath) -> Docu
 
     def resolve(reference: str, path: Path) -> str:
         if reference.startswith("file:"):
-            return _content(document, path, folder / FilePath(reference[5:]).expanduser())
+            return _content(document, path, folder / user_path(reference[5:]))
         name, has_default, default = reference.partition(":-")
         if not _NAME.fullmatch(name):
             message = f"`{dotted(path)}`: `${{{reference}}}` is no reference"
@@ -67,6 +68,8 @@ def _content(document: Document, path: Path, file: FilePath) -> str:
         raise _unreadable(document, path, file, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise _unreadable(document, path, file, "is not UTF-8 text") from error
+    except ValueError as error:  # a NUL in its name
+        raise _unreadable(document, path, file, "cannot be read") from error
 
 
 def _unreadable(document: Document, path: Path, file: FilePath, why: str) -> ConfigError:

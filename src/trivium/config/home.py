@@ -18,6 +18,7 @@ class Paths:
         self.models = home / "models"
         self.ledger = home / "ledger.db"
         self.logs = home / "logs"
+        self.statistics = home / "statistics.json"
         self.secret = home / "secret"
         self.credentials = home / "credentials.json"
         self.trusted = home / "trusted.json"
@@ -27,7 +28,7 @@ class Paths:
 def home_of(env: Mapping[str, str]) -> Path:
     """`$TRIVIUM_HOME`, else `$XDG_DATA_HOME/trivium`, else `~/.local/share/trivium`."""
     if own := env.get("TRIVIUM_HOME"):
-        return Path(own).expanduser().absolute()
+        return user_path(own).absolute()
     return _xdg(env, "XDG_DATA_HOME", ".local/share")
 
 
@@ -39,9 +40,16 @@ def config_folder(env: Mapping[str, str]) -> Path:
 def make_private(folder: Path) -> Path:
     """The folder, made if it is missing, for its owner only (0700)."""
     if not folder.is_dir():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        missing = [each for each in folder.parents if not each.exists()]
+        for each in (*reversed(missing), folder):  # those around it too, as the XDG specification has it
+            each.mkdir(mode=0o700, exist_ok=True)
+            each.chmod(0o700)
     return folder
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as people write it; a `~` of nobody stands for itself."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111  # which raises there
 
 
 def check_home(home: Path) -> None:
@@ -64,5 +72,8 @@ def _xdg(env: Mapping[str, str], name: str, default: str) -> Path:
     given = Path(env.get(name) or "")
     if given.is_absolute():
         return given / "trivium"
-    user = Path(env["HOME"]) if env.get("HOME") else Path.home()
+    user = Path(env["HOME"]) if env.get("HOME") else user_path("~")
+    if not user.is_absolute():
+        remedy = f"Set HOME, or TRIVIUM_HOME and {name}."
+        raise ConfigError("this user has no home folder.", remedy=remedy)
     return user / default / "trivium"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path as FilePath
 
 from trivium.config import raw
 from trivium.config.convert import resolved
+from trivium.config.credentials import is_sendable
+from trivium.config.quantity import moment
 from trivium.config.routes import data_class
 from trivium.config.secret import derive, root_secret
 from trivium.config.toml import Document, Path
@@ -51,7 +54,7 @@ def _digest(document: Document, path: Path, key: raw.Key, secret: bytes) -> str:
             raise document.error((*path, "hash"), f"the `hash` of the key `{key.name}` is no digest", remedy=remedy)
         return key.hash
     token = (key.key or "").strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
+    if not is_sendable(token):
         message = f"the key `{key.name}` is empty, or has spaces or characters that no header can carry"
         raise document.error((*path, "key"), message)
     return digest_of(secret, token)
@@ -61,13 +64,8 @@ def _expires(document: Document, path: Path, value: object) -> float | None:
     """Unix seconds of a TOML date, time or ISO text; a plain date ends when that day begins, zones default to UTC."""
     if value is None:
         return None
-    try:
-        if isinstance(value, str):
-            value = dt.datetime.fromisoformat(value)
-    except ValueError:
-        pass
-    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-        value = dt.datetime.combine(value, dt.time())
-    if not isinstance(value, dt.datetime):
-        raise document.error((*path, "expires"), "`expires` is no date", remedy="Write expires = 2027-01-31T12:00:00Z.")
-    return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
+    text = value.isoformat() if isinstance(value, dt.date) else value
+    with suppress(ValueError):
+        if isinstance(text, str):
+            return moment(text)
+    raise document.error((*path, "expires"), "`expires` is no date", remedy="Write expires = 2027-01-31T12:00:00Z.")

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from trivium.config import shipped
-from trivium.config.home import config_folder, home_of
+from trivium.config.home import config_folder, home_of, user_path
 from trivium.config.providers import bind
 from trivium.config.schema import DEFAULT_BUDGET_NANOS, Config, Defaults
 from trivium.config.trust import is_trusted
@@ -48,11 +48,11 @@ def load(
         return Config(home=home, offline=offline, providers=providers, defaults=budget)
     # What reads a file is not needed without one, and takes a while to import.
     from trivium.config import env as references
-    from trivium.config import resolve, toml
+    from trivium.config import resolve, toml, untrusted
 
     document = toml.read(found.data, str(found.path))
     if not found.trusted:
-        return resolve.untrusted(found.path, document, env, home, offline=offline)
+        return untrusted.untrusted(found.path, document, env, home, offline=offline)
     document = references.expand(document, env, found.path.parent)
     return resolve.trusted(found.path, document, env, home, offline=offline)
 
@@ -61,7 +61,7 @@ def find(*, file: Path | str | None, env: Mapping[str, str], cwd: Path, home: Pa
     """The file that counts, read; None if there is none. Raises ConfigError for a named file that cannot be read."""
     named = file or env.get("TRIVIUM_CONFIG")
     if named:
-        path = cwd / Path(named).expanduser()
+        path = cwd / user_path(named)
         return Found(path, _bytes(path), trusted=True)
     own = config_folder(env) / FILE_NAME
     here = cwd / FILE_NAME

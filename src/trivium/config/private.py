@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,30 +26,30 @@ def read(path: Path, kind: type[T]) -> T | None:
 
 def write(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Put `data` in place of whatever is there."""
-    draft = _draft(path, data)
-    draft.chmod(mode)
-    draft.replace(path)
+    with _draft(path, data) as draft:
+        draft.chmod(mode)
+        draft.replace(path)
 
 
 def write_once(path: Path, data: bytes) -> bytes:
     """Put `data` there unless a file is there already; returns what is there then. Racing processes agree."""
-    draft = _draft(path, data)
-    try:
-        # Unlike a rename, a hard link fails where the name is taken, and never shows half a file.
+    # Unlike a rename, a hard link fails where the name is taken, and never shows half a file.
+    with _draft(path, data) as draft, suppress(FileExistsError):
         os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
     return path.read_bytes()
 
 
-def _draft(path: Path, data: bytes) -> Path:
+@contextmanager
+def _draft(path: Path, data: bytes) -> Generator[Path]:
+    """The data in a file beside `path`, which is gone afterwards, whatever happens."""
     make_private(path.parent)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    return draft
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)

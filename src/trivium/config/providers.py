@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]*", re.ASCII)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
+_OURS = {"host", "content-length", "transfer-encoding"}
+"""Header fields that each request has already: a second one would make two requests of it."""
 # What a model on an unknown server may be tried with; the server's own refusal is passed on.
 _USUAL: tuple[Capability, ...] = ("tools", "json_schema", "json_object", "logprobs", "n")
 _PLAIN = ("name", "access", "dialect", "dialects", "auth", "default_model", "region", "jurisdiction", "capabilities",
-          "headers", "quirks", "models_path", "key_check", "stream_usage", "upstream_stream")  # fmt: skip
+          "headers", "quirks", "models_path", "key_check", "stream_usage", "upstream_stream", "chooses")  # fmt: skip
 
 
 def bind(
@@ -157,7 +159,7 @@ def _check_key_and_headers(document: Document, path: Path, given: raw.Provider) 
     if len(set(keys)) < len(keys):
         raise document.error((*path, "api_key"), "the `api_key` has a key twice, which has no more to give than once")
     for name, value in (given.headers or {}).items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS or not _HEADER_VALUE.fullmatch(value):
             raise document.error((*path, "headers", name), f"`{name}` is no header that can be sent")
 
 
@@ -177,7 +179,7 @@ def _with_credential(
     origin it belongs to.
 
     A key from the environment belongs to the catalog's origin (`shipped` is that base URL); elsewhere the file must
-    name it (`api_key = "${…}"`). `home` is None where nothing was kept for the provider.
+    name it (`api_key = "${…}"`). `home` is None where nothing was kept for the provider. Raises ConfigError.
     """
     row = provider.row
     if explicit:
@@ -188,6 +190,9 @@ def _with_credential(
     if shipped and origin_of(shipped) == origin_of(row.base_url):
         for name in row.key_env:
             if key := credentials.normalise(env.get(name, "")):
+                if not _HEADER_VALUE.fullmatch(key):
+                    remedy = "Copy it again from the provider's site, or unset it."
+                    raise ConfigError(f"${name} has characters that no header can carry.", remedy=remedy, key=name)
                 return msgspec.structs.replace(provider, credential=Secret(key), credential_from=name)
     if home is not None and (kept := credentials.load(home, row.id, origin_of(row.base_url))):
         return msgspec.structs.replace(provider, credential=kept, credential_from="trivium login")

@@ -1,7 +1,8 @@
-"""Quantities as people write them: durations, sizes and money."""
+"""Quantities as people write them: durations, moments, sizes and money."""
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from decimal import Decimal
 from typing import Literal
@@ -40,6 +41,12 @@ def seconds(text: str) -> float:
     if not match:
         raise ValueError(f'{text!r} is not a duration: write a number and a unit, such as "250ms", "3s", "10m", "1h"')
     return float(Decimal(match[1]) * _SECONDS[match[2]])
+
+
+def moment(text: str) -> float:
+    """The Unix time of an ISO date or time; one without a zone is UTC. Raises ValueError."""
+    read = dt.datetime.fromisoformat(text)
+    return (read if read.tzinfo else read.replace(tzinfo=dt.UTC)).timestamp()
 
 
 def size(text: str) -> int:

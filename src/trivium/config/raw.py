@@ -11,15 +11,15 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from trivium.catalog.rows import AuthForm, Capability, DialectName, QuirkName
-from trivium.config.schema import Local
+from trivium.catalog.rows import AuthForm, Capability, Day, DialectName, QuirkName
+from trivium.config.schema import FIGURE_MAX, Local
 from trivium.routing.route import Failure, Likeness, Rescue, Strategy
 from trivium.types.data import Access
 from trivium.types.request import Operation
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
-Price = Annotated[float, msgspec.Meta(ge=0)]
+Price = Annotated[float, msgspec.Meta(ge=0, le=FIGURE_MAX)]
 Duration = Annotated[str, msgspec.Meta(description="250ms, 3s, 10m, 1h")]
 Money = Annotated[str, msgspec.Meta(description="1 USD, 25 USD / month")]
 Size = Annotated[str, msgspec.Meta(description="512MiB, 1GiB")]
@@ -92,6 +92,7 @@ class Provider(Table, frozen=True, kw_only=True):
     capabilities: tuple[Capability, ...] | None = None
     headers: dict[str, str] | None = None
     quirks: tuple[QuirkName, ...] | None = None
+    chooses: bool | None = None
     models_path: str | None = None
     key_check: str | None = None
     stream_usage: bool | None = None
@@ -163,6 +164,24 @@ class Key(Limits, frozen=True, kw_only=True):
     soft: Any = None
 
 
+Clock = Annotated[int, msgspec.Meta(ge=0, le=2400, description="HHMM: 1030 is half past ten")]
+
+
+class PriceOverride(Table, frozen=True, kw_only=True):
+    min_prompt_tokens: Natural | None = None
+    utc_start: Clock | None = None
+    utc_end: Clock | None = None
+    utc_days: tuple[Day, ...] = ()
+    input: Price | None = None
+    output: Price | None = None
+    cache_read: Price | None = None
+    cache_write: Price | None = None
+    cache_write_1h: Price | None = None
+    input_audio: Price | None = None
+    output_audio: Price | None = None
+    request: Price | None = None
+
+
 class ModelPrice(Table, frozen=True):
     """USD per million tokens; `request` is USD a request."""
 
@@ -174,6 +193,8 @@ class ModelPrice(Table, frozen=True):
     input_audio: Price | None = None
     output_audio: Price | None = None
     request: Price = 0.0
+    discount: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    overrides: tuple[PriceOverride, ...] = ()
 
 
 class Model(Table, frozen=True, kw_only=True):
@@ -186,6 +207,8 @@ class Model(Table, frozen=True, kw_only=True):
     operations: tuple[Operation, ...] = ()
     family: str | None = None
     weights: str | None = None
+    quantization: str | None = None
+    retired: str | None = None
 
 
 class Policy(Limits, frozen=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from trivium.catalog.rows import Model, Price
+from trivium.catalog.rows import Figures, Model, Override, Price
 from trivium.config import listen, raw, shipped
 from trivium.config.convert import convert, resolved
 from trivium.config.keys import hash_keys
@@ -15,15 +15,14 @@ from trivium.config.later import refuse
 from trivium.config.providers import bind
 from trivium.config.quantity import money, size
 from trivium.config.routes import Names, data_class, resolve_aliases, resolve_routes
-from trivium.config.schema import DEFAULT_BUDGET_NANOS, Config, Defaults, Engine, Ledger, Policy, Server
+from trivium.config.schema import Config, Defaults, Engine, Ledger, Policy, Server
 from trivium.config.times import duration, quantity, timeouts
 from trivium.config.toml import Document, dotted
-from trivium.config.untrusted import routes_and_defaults
 from trivium.types.money import nanos
 
 
 def trusted(path: Path, document: Document, env: Mapping[str, str], home: Path, *, offline: bool) -> Config:
-    """A file that may say everything."""
+    """A file that may say everything. Raises ConfigError."""
     file = convert(document)
     refuse(document, file)
     providers = bind(document, file.providers, shipped.catalog(), env, home)
@@ -48,27 +47,8 @@ def trusted(path: Path, document: Document, env: Mapping[str, str], home: Path, 
             timeouts=timeouts(document, ("policy", "timeouts"), file.policy.timeouts),
         ),
         ledger=_ledger(document, file.ledger),
-        defaults=_defaults(document, file.defaults, names),
+        defaults=defaults(document, file.defaults, names),
         local=file.local,
-        notes=notes,
-    )
-
-
-def untrusted(path: Path, document: Document, env: Mapping[str, str], home: Path, *, offline: bool) -> Config:
-    """A file that was merely found: routes and defaults only, and `auto` may be given less to spend, not more."""
-    providers = bind(None, (), shipped.catalog(), env, home)
-    routes, defaults, notes = routes_and_defaults(document, providers.keys())
-    names = Names(providers.keys(), {}, routes.keys())
-    own = _defaults(document, defaults, names)
-    budget = DEFAULT_BUDGET_NANOS if own.budget_nanos_day is None else min(own.budget_nanos_day, DEFAULT_BUDGET_NANOS)
-    return Config(
-        home=home,
-        file=path,
-        trusted=False,
-        offline=offline,
-        providers=providers,
-        routes=routes,
-        defaults=msgspec.structs.replace(own, budget_nanos_day=budget),
         notes=notes,
     )
 
@@ -116,8 +96,14 @@ def _models(document: Document, given: tuple[raw.Model, ...], names: Names) -> d
 
 def _price(given: raw.ModelPrice, file: str) -> Price:
     """USD as written into nano-dollars; the version names the file, for the ledger."""
-    amounts = {name: nanos(value) for name, value in msgspec.structs.asdict(given).items() if value is not None}
-    return Price(**amounts, version=file)
+    overrides = tuple(resolved(Override, one, **_nanos(one)) for one in given.overrides)
+    return Price(**_nanos(given), version=file, discount_ppm=round(given.discount * 1_000_000), overrides=overrides)
+
+
+def _nanos(given: msgspec.Struct) -> dict[str, int]:
+    """Those figures of a price that a struct has."""
+    values = {name: getattr(given, name) for name in Figures.__struct_fields__}
+    return {name: nanos(value) for name, value in values.items() if value is not None}
 
 
 def _ledger(document: Document, given: raw.Ledger) -> Ledger:
@@ -125,7 +111,7 @@ def _ledger(document: Document, given: raw.Ledger) -> Ledger:
     return Ledger(url=given.url, durability=given.durability, journal_max_bytes=journal_max)
 
 
-def _defaults(document: Document, given: raw.Defaults, names: Names) -> Defaults:
+def defaults(document: Document, given: raw.Defaults, names: Names) -> Defaults:
     model = None if given.model is None else names.target(document, ("defaults", "model"), given.model)
     if given.budget is None:
         return Defaults(model=model)

@@ -19,6 +19,9 @@ DEFAULT_BUDGET_NANOS = NANOS_PER_USD
 TOKEN_TTL_S = 300.0
 """Clouds let a token live for an hour; how much of that is left when it is said, nobody knows."""
 
+FIGURE_MAX = 1e9
+"""More than any price, power or age that somebody means; TOML has `inf` too."""
+
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
     listen: str = "127.0.0.1:3333"
@@ -94,10 +97,10 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
 class Local(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What local tokens cost, as written in the file too; None: unknown, and said so."""
 
-    watts: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    price_kwh: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    purchase: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    life_months: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    watts: Annotated[float, msgspec.Meta(gt=0, le=FIGURE_MAX)] | None = None
+    price_kwh: Annotated[float, msgspec.Meta(ge=0, le=FIGURE_MAX)] | None = None
+    purchase: Annotated[float, msgspec.Meta(ge=0, le=FIGURE_MAX)] | None = None
+    life_months: Annotated[float, msgspec.Meta(gt=0, le=FIGURE_MAX)] | None = None
     utilisation: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from trivium.catalog.catalog import Catalog
-from trivium.catalog.parse import parse
+from trivium.catalog.catalog import Catalog, parse
 
 
 @functools.cache

@@ -11,13 +11,9 @@ import msgspec
 
 from trivium.dialects.anthropic_messages import DIALECT as MESSAGES
 from trivium.dialects.anthropic_messages.head import MessagesHead
-from trivium.dialects.base import Addressed, AnswerContext, Built, PassedAnswer
+from trivium.dialects.base import Addressed
 from trivium.dialects.common import MAX_TOKENS, HeadDecoder
-from trivium.dialects.retrieval import beside, decoded
-from trivium.errors import InvalidRequest
-from trivium.types.event import End, Event, Start, UsageReport
-from trivium.types.response import Response
-from trivium.types.usage import Usage
+from trivium.dialects.counting import counting
 from trivium.wire.json import join, members, raw
 
 
@@ -31,50 +27,19 @@ class _Head(MessagesHead, kw_only=True):
         return False
 
 
-class _Counted(msgspec.Struct):
-    input_tokens: int
-
-
-_COUNTED = msgspec.json.Decoder(_Counted)
-
-
 def _parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Any:
     """The request whose size is asked. Raises InvalidRequest."""
     _peek(body)
     return MESSAGES.parse_request(join({"max_tokens": raw(1), **members(body)}))
 
 
-def _build_request(request: Any) -> Built:
-    raise InvalidRequest(f"`{request.model}` cannot be asked for the size of another dialect's request.")
-
-
-def _decode_answer(body: bytes) -> list[Event]:
-    return [Start(), UsageReport(Usage(input_tokens=decoded(_COUNTED, body).input_tokens)), End()]
-
-
-def _encode_answer(response: Response, _context: AnswerContext) -> Built:
-    return Built(msgspec.json.encode({"input_tokens": response.usage.prompt_tokens if response.usage else 0}))
-
-
-def _read_answer(body: bytes) -> PassedAnswer:
-    """A count costs nothing."""
-    decoded(_COUNTED, body)
-    return PassedAnswer(Usage())
-
-
 _peek = HeadDecoder(_Head)
 
-DIALECT = beside(
+DIALECT = counting(
     MESSAGES,
+    "input_tokens",
     name="anthropic_count",
-    operation="count",
     path="/messages/count_tokens",
     peek=_peek,
     parse_request=_parse_request,
-    build_request=_build_request,
-    pass_request=MESSAGES.pass_request,
-    media=MESSAGES.media,
-    decode_answer=_decode_answer,
-    encode_answer=_encode_answer,
-    read_answer=_read_answer,
 )

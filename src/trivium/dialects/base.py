@@ -72,6 +72,16 @@ class Head(Protocol):
         ...
 
     @property
+    def session(self) -> msgspec.Raw:
+        """By what the caller tells its conversations apart, as JSON; empty: it does not."""
+        ...
+
+    @property
+    def provider(self) -> msgspec.Raw:
+        """What is said of who may serve (OpenRouter's `provider`); empty: nothing."""
+        ...
+
+    @property
     def trivium(self) -> Twin | None: ...
     @property
     def passes(self) -> bool:
@@ -98,6 +108,8 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
     """What is answered, where an encoder may have to know."""
     provider: str = ""
     """Who answers, by the name that its row has for people."""
+    bill: Callable[[Usage], int | None] | None = None
+    """What a usage costs, in nano-dollars; None where nobody can tell its parts."""
     passed: tuple[str, int] = ("", 0)
     """Of a stream that an upstream began and the encoder goes on with: its id, and how many events it had."""
     elapsed_ns: Callable[[], int] | None = None
@@ -138,15 +150,12 @@ class StreamEncoder(Protocol):
 
 
 @runtime_checkable
-class TextSource(Protocol):
+class TextSource(StreamDecoder, Protocol):
     """A decoder of a stream whose plainest frames need not be decoded."""
 
-    malformed: int
     place: tuple[int, int] | None
     """Choice and block of the text that the next bytes may continue; None: they must be decoded."""
 
-    def feed(self, data: bytes) -> list[Event]: ...
-    def close(self) -> list[Event]: ...
     def texts(self, data: bytes) -> list[bytes]:
         """The insides of the JSON strings by which `data` continues that text; none if it says anything else."""
         ...
@@ -252,8 +261,6 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     failure_ends: bool = False
     """The event of a failure is the stream's own end (`response.failed`), so the body ends as HTTP has it: a client
     that reads on to that end would take a cut for the failure, and tell its user of the network."""
-    slugs: bool = False
-    """Whether a model's name may be the catalog's `author/slug`: all its endpoints."""
     by_url: bool = True
     """Whether a request may name images by URL; where not, they are fetched before it is built."""
     headers: Mapping[str, str] = {}

@@ -9,24 +9,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from trivium.dialects import retrieval
 from trivium.dialects.base import Addressed, AnswerContext, Built, PassedAnswer
 from trivium.dialects.cohere_v2 import DIALECT as CHAT
 from trivium.dialects.common import HeadDecoder, Json, not_empty
 from trivium.dialects.ranking import billed
-from trivium.dialects.request import BodyReader, Losses, given
-from trivium.dialects.retrieval import (
-    RetrievalHead,
-    asked,
-    base64_of,
-    beside,
-    decoded,
-    embedded,
-    own_extra,
-    require,
-    require_few,
-    require_vectors,
-    texts_of,
-)
+from trivium.dialects.request import BodyReader, Losses, given, own_extra
 from trivium.errors import InvalidRequest, UpstreamProtocolError
 from trivium.types.event import Event, Start
 from trivium.types.response import Response
@@ -45,7 +33,7 @@ _NEAREST: dict[Purpose, str] = {"similarity": "clustering", "question": "search_
 """What comes nearest to purposes that have no word here."""
 
 
-class _Head(RetrievalHead, kw_only=True):
+class _Head(retrieval.RetrievalHead, kw_only=True):
     WHERE = "texts"
     texts: msgspec.Raw = NULL
     inputs: msgspec.Raw = NULL
@@ -107,8 +95,8 @@ def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> EmbedR
         texts.append(_text(one, f"inputs[{index}].content"))
     if wire.images != NULL:
         raise _no_text("images")
-    require("texts", texts)
-    require_few("texts", texts)
+    retrieval.require("texts", texts)
+    retrieval.require_few("texts", texts)
     types = wire.embedding_types or ["float"]
     if types not in (["float"], ["base64"]):
         extra["embedding_types"] = types
@@ -146,7 +134,7 @@ def build_request(request: EmbedRequest) -> Built:
     purpose = request.purpose or "document"
     wire = given(
         model=request.model,
-        texts=texts_of(request),
+        texts=retrieval.texts_of(request),
         input_type=said or _TYPES.get(purpose) or _NEAREST.get(purpose, "search_document"),
         embedding_types=types if {"float", "base64"} & set(types) else ["float", *types],
         output_dimension=request.dimensions,
@@ -156,25 +144,25 @@ def build_request(request: EmbedRequest) -> Built:
 
 
 def decode_answer(body: bytes) -> list[Event]:
-    wire = decoded(_ANSWER, body)
+    wire = retrieval.decoded(_ANSWER, body)
     vectors = wire.embeddings.base64 if wire.embeddings.floats is None else wire.embeddings.floats
     if vectors is None:
         raise UpstreamProtocolError("The upstream sent neither floats nor base64.")
-    return embedded(Start(id=wire.id or ""), list(enumerate(vectors)), billed(wire.meta))
+    return retrieval.embedded(Start(id=wire.id or ""), list(enumerate(vectors)), billed(wire.meta))
 
 
 def read_answer(body: bytes) -> PassedAnswer:
-    wire = decoded(_PASSED, body)
-    require_vectors(next(filter(not_empty, wire.embeddings.values()), NULL))
+    wire = retrieval.decoded(_PASSED, body)
+    retrieval.require_vectors(next(filter(not_empty, wire.embeddings.values()), NULL))
     return PassedAnswer(billed(wire.meta), id=wire.id or "")
 
 
 def encode_answer(response: Response, context: AnswerContext) -> Built:
     """Floats and base64 as they were asked for; the types of fewer bits are made by the model's own server alone."""
-    request, losses = asked(context, EmbedRequest), Losses()
+    request, losses = retrieval.asked(context, EmbedRequest), Losses()
     wanted: list[str] = request.extra.get("embedding_types") or [request.encoding]
     vectors = response.embeddings
-    by_type: Json = {"base64": list(map(base64_of, vectors))} if "base64" in wanted else {}
+    by_type: Json = {"base64": list(map(retrieval.base64_of, vectors))} if "base64" in wanted else {}
     if "float" in wanted or not by_type:
         by_type["float"] = vectors
     losses.add("embedding_types", when=set(wanted) - by_type.keys())
@@ -189,7 +177,7 @@ def encode_answer(response: Response, context: AnswerContext) -> Built:
     return Built(msgspec.json.encode(body), tuple(losses))
 
 
-DIALECT = beside(
+DIALECT = retrieval.beside(
     CHAT,
     name="cohere_embed",
     operation="embed",

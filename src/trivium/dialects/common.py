@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from trivium.dialects.base import Addressed, Twin
+from trivium.dialects.error_types import ERROR_TYPES, availability_of, error_type
 from trivium.errors import (
     InvalidRequest,
     UpstreamAuthError,
@@ -24,7 +25,9 @@ from trivium.errors import (
     UpstreamServerError,
     UpstreamTimeout,
 )
-from trivium.wire.json import BROKEN
+from trivium.wire.json import BROKEN, members
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 MAX_EXCERPT_BYTES = 512
 """How much of an upstream's own words goes on: enough for a reason, too little for a leak."""
@@ -65,9 +68,19 @@ def invalid(error: Exception, where: str = "") -> InvalidRequest:
     if missing := _MISSING.match(what):
         path = f"{path}.{missing['field']}" if path else missing["field"]
         return InvalidRequest(f"`{path}` is missing.", remedy="Add the field.", param=path)
+    if len(what) > MAX_EXCERPT_BYTES:
+        what = f"{what[:MAX_EXCERPT_BYTES]}…"  # it quotes a value that may be as long as the body
     if not path:
         return InvalidRequest(f"The body is not what it should be: {what}.", remedy=_JSON_REMEDY)
     return InvalidRequest(f"`{path}`: {what}.", remedy="Correct the value or leave the field out.", param=path)
+
+
+def converted(value: Any, shape: type[S], where: str) -> S:
+    """A decoded value as a struct; `where` is its place in the body. Raises InvalidRequest."""
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise invalid(error, where) from None
 
 
 class _Logprob(msgspec.Struct):
@@ -120,9 +133,13 @@ def too_long(where: str) -> InvalidRequest:
 
 
 class ModelName(str):
-    """The type of a head's `model` field; its decoding is counted, see `HeadDecoder`."""
+    """The type of a `model` whose decoding is counted, see `OnceDecoder`."""
 
     __slots__ = ()
+
+
+UNSAID = msgspec.Raw()
+"""The `provider` of a body without one."""
 
 
 class CommonHead(msgspec.Struct, kw_only=True):
@@ -133,11 +150,22 @@ class CommonHead(msgspec.Struct, kw_only=True):
     stream_sent: bool | UnsetType | None = msgspec.field(default=UNSET, name="stream")
     models_sent: tuple[str, ...] | UnsetType | None = msgspec.field(default=UNSET, name="models")
     twin_sent: Twin | UnsetType | None = msgspec.field(default=UNSET, name="trivium")
-    metadata: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = UNSAID
+    session_id: msgspec.Raw = UNSAID
+    prompt_cache_key: msgspec.Raw = UNSAID
+    provider: msgspec.Raw = UNSAID
+
+    @property
+    def session(self) -> msgspec.Raw:
+        return self.prompt_cache_key if self.session_id is UNSAID else self.session_id
 
     @property
     def stream(self) -> bool:
         return self.stream_sent is True
+
+    @property
+    def wants_usage(self) -> bool:
+        return True
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -161,15 +189,32 @@ class CommonHead(msgspec.Struct, kw_only=True):
             )
 
 
+class _Wish:
+    """The type of a `trivium` whose occurrences are counted."""
+
+
+class _Wishing(msgspec.Struct):
+    trivium: _Wish
+
+
 def check_twin(body: bytes) -> None:
-    """Refuse a `trivium`, or a member of it, that is there twice: of two wishes for privacy the weaker could count."""
+    """Refuse a `trivium`, or a member of it, that is there twice: of two wishes for privacy the weaker could count.
+
+    The rest of the body, which may be long, is only stepped over.
+    """
+    wishes: list[Any] = []
+
+    def count(_kind: type[Any], value: Any) -> _Wish:
+        wishes.append(value)
+        return _Wish()
+
     try:
-        top: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list)
+        msgspec.json.decode(body, type=_Wishing, dec_hook=count)
+        said: Any = json.loads(bytes(members(body)["trivium"]), object_pairs_hook=list)
     except (ValueError, RecursionError) as error:
         raise invalid(error) from None
-    twins = [value for name, value in top if name == "trivium"]
-    names = [name for name, _ in twins[0] or ()]
-    if len(twins) != 1 or len(set(names)) != len(names):
+    names = [name for name, _ in said] if isinstance(wishes[-1], dict) else []
+    if len(wishes) != 1 or len(set(names)) != len(names):
         raise InvalidRequest("`trivium` says something twice.", remedy="Send each key once.", param="trivium")
 
 
@@ -177,8 +222,8 @@ H = TypeVar("H", bound=CommonHead)
 Json = dict[str, Any]
 
 
-class HeadDecoder(Generic[H]):
-    """Decodes a request's head and refuses what no upstream may see.
+class OnceDecoder(Generic[S]):
+    """Decodes a struct with a `ModelName`, and says how often the body names one.
 
     JSON decoders keep the last of two equal keys while a splice finds the first, so a second `model`
     would name another model upstream than the one that passed policy and price. A hook on the field's
@@ -186,13 +231,26 @@ class HeadDecoder(Generic[H]):
     second without a scan. Counter and decoder are used by one call at a time: `list.pop` is atomic.
     """
 
-    def __init__(self, head: type[H]) -> None:
-        self._head = head
-        self._idle: list[_Counting[H]] = []
+    def __init__(self, struct: type[S]) -> None:
+        self._struct = struct
+        self._idle: list[_Counting[S]] = []
+
+    def once(self, body: bytes) -> tuple[S, int]:
+        """Raises one of `BROKEN`."""
+        counting = self._idle.pop() if self._idle else _Counting(self._struct)
+        counting.models = 0
+        try:
+            return counting.decode(body), counting.models
+        finally:
+            self._idle.append(counting)
+
+
+class HeadDecoder(OnceDecoder[H]):
+    """Decodes a request's head and refuses what no upstream may see."""
 
     def __call__(self, body: bytes, _addressed: Addressed | None = None, /) -> H:
         """The head. Raises InvalidRequest with what is wrong, where, and what to do."""
-        counting = self._idle.pop() if self._idle else _Counting(self._head)
+        counting = self._idle.pop() if self._idle else _Counting(self._struct)  # as `once`, a call less a request
         try:
             if not body.isascii():
                 body.decode()
@@ -222,12 +280,12 @@ def check_models(more: tuple[str, ...]) -> None:
         check_name(name, f"models[{number}]")
 
 
-class _Counting(Generic[H]):
+class _Counting(Generic[S]):
     """One decoder and how often it met `model` in the body at hand."""
 
-    def __init__(self, head: type[H]) -> None:
+    def __init__(self, struct: type[S]) -> None:
         self.models = 0
-        self.decode = msgspec.json.Decoder(head, dec_hook=self._model).decode
+        self.decode = msgspec.json.Decoder(struct, dec_hook=self._model).decode
 
     def _model(self, wanted: type[Any], value: Any) -> Any:
         self.models += 1
@@ -280,17 +338,32 @@ _IN_BAND_STATUS = (
 """The HTTP status that an error inside a 200 amounts to, by a word in its code or type; else 500."""
 
 
+_STATUS = re.compile(r"[45]\d\d", re.ASCII)
+
+
 def error_words(body: bytes) -> tuple[str, str, str]:
     """Message, code and kind of an upstream's failed answer.
 
     Bodies vary: an envelope `{"error": {…}}`, `{"error": "text"}`, `{"detail": …}`, a bare `{"message": …}`, plain
     text, a page of HTML.
     """
+    return said_words(error_in(body))
+
+
+def with_availability(error: UpstreamError, body: bytes) -> UpstreamError:
+    """An error with what a routing service says of why nobody served."""
+    if b'"availability"' in body:
+        error.availability = availability_of(error_in(body))
+    return error
+
+
+def error_in(body: bytes) -> Any:
+    """The error of an upstream's failed answer, decoded: the member `error`, else all of it."""
     try:
         said: Any = msgspec.json.decode(body)
     except BROKEN:
-        said = body.decode("utf-8", "replace")
-    return said_words(cast("Json", said).get("error", said) if isinstance(said, dict) else said)
+        return body.decode("utf-8", "replace")
+    return cast("Json", said).get("error", said) if isinstance(said, dict) else said
 
 
 def said_words(said: Any) -> tuple[str, str, str]:
@@ -299,9 +372,16 @@ def said_words(said: Any) -> tuple[str, str, str]:
         return said if isinstance(said, str) else "", "", ""
     fields = cast("Json", said)
     message = next((fields[name] for name in ("message", "detail", "error") if isinstance(fields.get(name), str)), "")
-    code, kind = fields.get("code"), fields.get("type")
+    code, kind = fields.get("code"), _typed(fields) or fields.get("type")
     code = str(code) if isinstance(code, str | int) and not isinstance(code, bool) else ""
     return message, code, kind if isinstance(kind, str) else ""
+
+
+def _typed(fields: Json) -> Any:
+    """The type of a routing service's error, which says more than its other words."""
+    inner: Any = fields.get("metadata")
+    named = cast("Json", inner).get("error_type") if isinstance(inner, dict) else fields.get("error_type")
+    return named if isinstance(named, str) and named in ERROR_TYPES else None
 
 
 def upstream_error(status: int, message: str, code: str = "", kind: str = "") -> UpstreamError:
@@ -313,7 +393,7 @@ def upstream_error(status: int, message: str, code: str = "", kind: str = "") ->
     words, given = f"{code} {kind}", status
     if status < 400:
         meant = next((status for word, status in _IN_BAND_STATUS if word in words.lower()), 500)
-        status = int(code) if code.isdigit() and 400 <= int(code) <= 599 else meant
+        status = int(code) if _STATUS.fullmatch(code) else meant
     error = _leaf(status, words, message)
     said = excerpt(message)
     if error is UpstreamAuthError:
@@ -323,7 +403,11 @@ def upstream_error(status: int, message: str, code: str = "", kind: str = "") ->
         )
     else:
         text, remedy = said or f"The upstream answered {given}{' with an error' if given == 200 else ''}.", ""
-    return error(text, remedy=remedy, upstream_status=status, provider_code=code or kind or None)
+    code = kind if kind in ERROR_TYPES else code
+    made = error(text, remedy=remedy, upstream_status=status, provider_code=excerpt(code or kind) or None)
+    if error is UpstreamRejected:
+        made.status = ERROR_TYPES[error_type(made)].status
+    return made
 
 
 def _leaf(status: int, words: str, message: str) -> type[UpstreamError]:

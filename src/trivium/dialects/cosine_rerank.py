@@ -13,8 +13,7 @@ import msgspec
 
 from trivium.dialects import openai_embeddings as wire
 from trivium.dialects.base import Built
-from trivium.dialects.request import Losses
-from trivium.dialects.retrieval import own_extra
+from trivium.dialects.request import Losses, own_extra
 from trivium.errors import InternalError, UpstreamProtocolError
 from trivium.types.event import Embedded, Event, Ranked
 from trivium.types.retrieval import EmbedRequest, RerankRequest

@@ -5,27 +5,18 @@ Source: https://ai.google.dev/api/embeddings
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from trivium.dialects import retrieval
 from trivium.dialects.base import Addressed, AnswerContext, Built, PassedAnswer, Twin
-from trivium.dialects.common import Json, check_models, check_name, check_twin, invalid
+from trivium.dialects.common import Json, check_models, check_name, check_twin, converted, invalid
 from trivium.dialects.gemini import DIALECT as CHAT
+from trivium.dialects.gemini.head import NOT_SENT, PathHead
 from trivium.dialects.gemini.wire import as_list, in_camel_case
 from trivium.dialects.request import Losses, given
-from trivium.dialects.retrieval import (
-    asked,
-    beside,
-    decoded,
-    embedded,
-    input_usage,
-    require,
-    require_few,
-    require_vectors,
-    texts_of,
-)
 from trivium.errors import InvalidRequest
 from trivium.types.event import Event, Start
 from trivium.types.response import Response
@@ -44,7 +35,6 @@ _PURPOSES: dict[str, Purpose] = {
     "CODE_RETRIEVAL_QUERY": "code",
 }
 _TASKS = {purpose: task for task, purpose in _PURPOSES.items()}
-_NOT_SENT = ("trivium", "models", "model")
 
 
 class _Wire(msgspec.Struct):
@@ -54,19 +44,10 @@ class _Wire(msgspec.Struct):
     trivium: Twin | UnsetType | None = UNSET
 
 
-class EmbedHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What a body says at first sight, with what its path says. Only a batch passes: so are servers asked here."""
+class EmbedHead(PathHead, frozen=True, kw_only=True):
+    """Only a batch passes: so are servers asked here."""
 
-    model: str
-    messages: msgspec.Raw
-    models: tuple[str, ...]
-    trivium: Twin | None
-    passes: bool
-    stream: bool = False
-    wants_usage: bool = True
     max_output_tokens: int | None = None
-    needs: frozenset[str] = frozenset()
-    metadata: msgspec.Raw = msgspec.Raw()
 
 
 class _Part(msgspec.Struct):
@@ -82,7 +63,7 @@ class _One(msgspec.Struct, rename="camel"):
     model: str = ""
     task_type: str | None = None
     title: str | None = None
-    output_dimensionality: int | None = None
+    output_dimensionality: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class _Values(msgspec.Struct):
@@ -119,7 +100,7 @@ def peek(body: bytes, addressed: Addressed | None = None, /) -> EmbedHead:
     check_name(addressed.model)
     check_models(wire.models or ())
     batch = is_null(wire.content)
-    require("requests", not batch or bytes(wire.requests)[:1] == b"[")
+    retrieval.require("requests", not batch or bytes(wire.requests)[:1] == b"[")
     return EmbedHead(
         model=addressed.model,
         messages=wire.requests if batch else wire.content,
@@ -139,7 +120,7 @@ def pass_request(
         requests = [members(bytes(request)) | named for request in _REQUESTS.decode(head.messages)]
     except BROKEN as error:
         raise invalid(error, "requests") from None
-    return join({n: v for n, v in members(body).items() if n not in _NOT_SENT} | {"requests": raw(requests)})
+    return join({n: v for n, v in members(body).items() if n not in NOT_SENT} | {"requests": raw(requests)})
 
 
 def _resource(model: str) -> str:
@@ -154,8 +135,8 @@ def parse_request(body: bytes, addressed: Addressed | None = None, /) -> EmbedRe
         raise invalid(error) from None
     wire = fields.get("requests") if head.passes else [fields]
     found = [_one(value, f"requests[{i}]" if head.passes else "", extra) for i, value in enumerate(wire or ())]
-    require("requests", found)
-    require_few("requests", found)
+    retrieval.require("requests", found)
+    retrieval.require_few("requests", found)
     first = found[0]
     for index, one in enumerate(found):
         for name in ("task_type", "output_dimensionality"):
@@ -178,10 +159,7 @@ def parse_request(body: bytes, addressed: Addressed | None = None, /) -> EmbedRe
 
 
 def _one(value: Any, where: str, extra: Json) -> _One:
-    try:
-        one = msgspec.convert(value, _One)
-    except msgspec.ValidationError as error:
-        raise invalid(error, where) from None
+    one = converted(value, _One, where)
     for name in value.keys() - _FIELDS - {"trivium", "models"}:
         extra.setdefault(f"requests.{name}", []).append(where)
     return one
@@ -190,7 +168,7 @@ def _one(value: Any, where: str, extra: Json) -> _One:
 def _text(one: _One, where: str) -> str:
     parts = as_list(one.content.parts)
     texts = [part.text for part in parts if part.text is not None]
-    require(f"{where}.content.parts", texts)
+    retrieval.require(f"{where}.content.parts", texts)
     if len(texts) < len(parts):
         where = f"{where}.content.parts"
         raise InvalidRequest(f"`{where}` is not all text.", remedy="Ask a server of this dialect.", param=where)
@@ -208,35 +186,37 @@ def build_request(request: EmbedRequest) -> Built:
         taskType=_TASKS[request.purpose] if request.purpose else request.extra.get("taskType"),
         outputDimensionality=request.dimensions,
     )
-    requests: list[Json] = [common | {"content": {"parts": [{"text": text}]}} for text in texts_of(request)]
+    requests: list[Json] = [common | {"content": {"parts": [{"text": text}]}} for text in retrieval.texts_of(request)]
     for one, title in zip(requests, titles or (), strict=False):
         one |= given(title=title)
     return Built(msgspec.json.encode({"requests": requests}), tuple(losses))
 
 
 def decode_answer(body: bytes) -> list[Event]:
-    wire = decoded(_ANSWER, body)
-    return embedded(Start(), [(i, one.values) for i, one in enumerate(wire.embeddings)], _usage(wire.usage_metadata))
+    wire = retrieval.decoded(_ANSWER, body)
+    return retrieval.embedded(
+        Start(), [(i, one.values) for i, one in enumerate(wire.embeddings)], _usage(wire.usage_metadata)
+    )
 
 
 def read_answer(body: bytes) -> PassedAnswer:
-    wire = decoded(_PASSED, body)
-    require_vectors(wire.embeddings)
+    wire = retrieval.decoded(_PASSED, body)
+    retrieval.require_vectors(wire.embeddings)
     return PassedAnswer(_usage(wire.usage_metadata))
 
 
 def _usage(said: Any) -> Usage | None:
-    return input_usage(cast("Json", said).get("promptTokenCount")) if isinstance(said, dict) else None
+    return retrieval.input_usage(cast("Json", said).get("promptTokenCount")) if isinstance(said, dict) else None
 
 
 def encode_answer(response: Response, context: AnswerContext) -> Built:
     values: list[Json] = [{"values": vector} for vector in response.embeddings]
     count = response.usage.prompt_tokens if response.usage else context.input_tokens_estimate
-    body: Json = {"embedding": values[0]} if asked(context, EmbedRequest).single else {"embeddings": values}
+    body: Json = {"embedding": values[0]} if retrieval.asked(context, EmbedRequest).single else {"embeddings": values}
     return Built(msgspec.json.encode(body | {"usageMetadata": {"promptTokenCount": count, "totalTokenCount": count}}))
 
 
-DIALECT = beside(
+DIALECT = retrieval.beside(
     CHAT,
     name="gemini_embed",
     operation="embed",

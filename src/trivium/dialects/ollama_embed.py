@@ -9,23 +9,11 @@ from typing import Annotated, Any
 
 import msgspec
 
+from trivium.dialects import retrieval
 from trivium.dialects.base import Addressed, AnswerContext, Built, PassedAnswer
 from trivium.dialects.common import HeadDecoder, Json
 from trivium.dialects.ollama import DIALECT as CHAT
-from trivium.dialects.request import BodyReader, Losses, given
-from trivium.dialects.retrieval import (
-    RetrievalHead,
-    asked,
-    beside,
-    decoded,
-    embedded,
-    input_usage,
-    own_extra,
-    require,
-    require_few,
-    require_vectors,
-    texts_of,
-)
+from trivium.dialects.request import BodyReader, Losses, given, own_extra
 from trivium.types.event import Event, Start
 from trivium.types.response import Response
 from trivium.types.retrieval import EmbedRequest
@@ -35,7 +23,7 @@ _OWN = frozenset({"options", "keep_alive"})
 """Fields of its own that are written back."""
 
 
-class _Head(RetrievalHead, kw_only=True):
+class _Head(retrieval.RetrievalHead, kw_only=True):
     """A `prompt` is asked at the elder path, and so known to want one vector."""
 
     WHERE = "input"
@@ -81,9 +69,9 @@ def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> EmbedR
     wire, extra = _read(body)
     sent = wire.input if head.passes else wire.prompt
     texts = [sent or ""] if isinstance(sent, str | None) else sent
-    require_few("input", texts)
+    retrieval.require_few("input", texts)
     for index, text in enumerate(texts):
-        require(f"input[{index}]" if head.passes else "prompt", text)
+        retrieval.require(f"input[{index}]" if head.passes else "prompt", text)
     return EmbedRequest(
         model=wire.model,
         inputs=tuple(texts),
@@ -101,7 +89,7 @@ def build_request(request: EmbedRequest) -> Built:
     losses.add("user", when=request.user)
     wire = given(
         model=request.model,
-        input=texts_of(request),
+        input=retrieval.texts_of(request),
         dimensions=request.dimensions,
         truncate=None if request.truncate is None else request.truncate != "none",
     )
@@ -109,27 +97,27 @@ def build_request(request: EmbedRequest) -> Built:
 
 
 def decode_answer(body: bytes) -> list[Event]:
-    wire = decoded(_ANSWER, body)
-    return embedded(
-        Start(model=wire.model or ""), list(enumerate(wire.embeddings)), input_usage(wire.prompt_eval_count)
+    wire = retrieval.decoded(_ANSWER, body)
+    return retrieval.embedded(
+        Start(model=wire.model or ""), list(enumerate(wire.embeddings)), retrieval.input_usage(wire.prompt_eval_count)
     )
 
 
 def read_answer(body: bytes) -> PassedAnswer:
-    wire = decoded(_PASSED, body)
-    require_vectors(wire.embeddings)
-    return PassedAnswer(input_usage(wire.prompt_eval_count))
+    wire = retrieval.decoded(_PASSED, body)
+    retrieval.require_vectors(wire.embeddings)
+    return PassedAnswer(retrieval.input_usage(wire.prompt_eval_count))
 
 
 def encode_answer(response: Response, context: AnswerContext) -> Built:
-    if asked(context, EmbedRequest).single:
+    if retrieval.asked(context, EmbedRequest).single:
         return Built(msgspec.json.encode({"embedding": response.embeddings[0]}))
     count = response.usage.prompt_tokens if response.usage else context.input_tokens_estimate
     body: Json = {"model": context.model, "embeddings": response.embeddings, "prompt_eval_count": count}
     return Built(msgspec.json.encode(body))
 
 
-DIALECT = beside(
+DIALECT = retrieval.beside(
     CHAT,
     name="ollama_embed",
     operation="embed",

@@ -13,9 +13,6 @@ from trivium.dialects.ollama.head import peek_prompt, prompt_media
 from trivium.dialects.ollama.parse import parse_prompt
 from trivium.dialects.ollama.stream import PROMPT_LINES, LineDecoder, LineEncoder, LineMeter
 
-__all__ = ["DIALECT"]
-
-
 DIALECT = msgspec.structs.replace(
     CHAT,
     name="ollama_generate",

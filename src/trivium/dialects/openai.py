@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from trivium.dialects.common import error_words, said_words, upstream_error
+from trivium.dialects.common import Json, error_words, said_words, upstream_error, with_availability
+from trivium.dialects.error_types import availability_of, error_type, told
 from trivium.errors import TriviumError, UpstreamError
 
 _TYPES = {
@@ -20,16 +21,18 @@ _TYPES = {
 
 def decode_error(status: int, body: bytes) -> UpstreamError:
     """An upstream's answer other than 2xx."""
-    return upstream_error(status, *error_words(body))
+    return with_availability(upstream_error(status, *error_words(body)), body)
 
 
 def error_in_band(error: Any) -> UpstreamError:
     """The `error` member of a 200 or of a chunk."""
-    return upstream_error(200, *said_words(error))
+    made = upstream_error(200, *said_words(error))
+    made.availability = availability_of(error)
+    return made
 
 
-def encode_error(error: TriviumError, request_id: str) -> bytes:
-    """The envelope `{"error": {…}}`. `code` is our stable word, `type` the class that OpenAI's SDKs know."""
+def error_object(error: TriviumError, request_id: str) -> Json:
+    """The member `error`. `code` is our stable word, `type` the class that OpenAI's SDKs know."""
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     wire = {
         "message": str(error),
@@ -38,7 +41,16 @@ def encode_error(error: TriviumError, request_id: str) -> bytes:
         "code": error.kind,
         "request_id": request_id,
     }
-    return msgspec.json.encode({"error": wire})
+    return wire | told(error)
+
+
+def encode_error(error: TriviumError, request_id: str) -> bytes:
+    return msgspec.json.encode({"error": error_object(error, request_id)})
+
+
+def encode_typed_error(error: TriviumError, request_id: str) -> bytes:
+    """The same, with the type beside it."""
+    return msgspec.json.encode({"error": error_object(error, request_id), "error_type": error_type(error)})
 
 
 def cost_of(value: Any) -> float | None:

@@ -10,23 +10,12 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
+from trivium.dialects import retrieval
 from trivium.dialects.base import Addressed, AnswerContext, Built, PassedAnswer
 from trivium.dialects.common import HeadDecoder, Json, error_words
 from trivium.dialects.openai_chat import DIALECT as CHAT
 from trivium.dialects.openai_chat.usage import read_usage
-from trivium.dialects.request import BodyReader, Losses, given
-from trivium.dialects.retrieval import (
-    RetrievalHead,
-    asked,
-    base64_of,
-    beside,
-    decoded,
-    embedded,
-    own_extra,
-    require,
-    require_few,
-    require_vectors,
-)
+from trivium.dialects.request import BodyReader, Losses, given, own_extra
 from trivium.errors import InvalidRequest, UpstreamContextLength, UpstreamError
 from trivium.types.event import Event, Start
 from trivium.types.response import Response
@@ -44,7 +33,7 @@ _OWN = frozenset({"input_type", "provider", "truncate_prompt_tokens", "add_speci
 """Fields of relatives that are written back."""
 
 
-class _Head(RetrievalHead, kw_only=True):
+class _Head(retrieval.RetrievalHead, kw_only=True):
     WHERE = "input"
     messages: msgspec.Raw = msgspec.field(name="input")
     dimensions: Any = None
@@ -106,11 +95,11 @@ def _inputs(sent: str | list[str | int | list[int]]) -> Any:
     kinds = {type(value) for value in values}
     if kinds == {int}:
         return (tuple(values),)
-    require_few("input", values)
+    retrieval.require_few("input", values)
     if len(kinds) != 1:
         raise InvalidRequest("`input` mixes texts and tokens.", remedy="Send the one or the other.", param="input")
     for index, value in enumerate(values):
-        require(f"input[{index}]", value)
+        retrieval.require(f"input[{index}]", value)
     return tuple(values) if kinds == {str} else tuple(tuple(cast("list[int]", value)) for value in values)
 
 
@@ -130,14 +119,14 @@ def build_request(request: EmbedRequest) -> Built:
 
 
 def decode_answer(body: bytes) -> list[Event]:
-    wire = decoded(_ANSWER, body)
+    wire = retrieval.decoded(_ANSWER, body)
     vectors = [(place if v.index is None else v.index, v.embedding) for place, v in enumerate(wire.data)]
-    return embedded(Start(id=wire.id or "", model=wire.model or ""), vectors, usage_of(wire.usage))
+    return retrieval.embedded(Start(id=wire.id or "", model=wire.model or ""), vectors, usage_of(wire.usage))
 
 
 def read_answer(body: bytes) -> PassedAnswer:
-    wire = decoded(_PASSED, body)
-    require_vectors(wire.data)
+    wire = retrieval.decoded(_PASSED, body)
+    retrieval.require_vectors(wire.data)
     return PassedAnswer(usage_of(wire.usage))
 
 
@@ -150,9 +139,9 @@ def usage_of(said: Any) -> Usage | None:
 
 
 def encode_answer(response: Response, context: AnswerContext) -> Built:
-    as_base64 = asked(context, EmbedRequest).encoding == "base64"
+    as_base64 = retrieval.asked(context, EmbedRequest).encoding == "base64"
     data = [
-        {"object": "embedding", "index": index, "embedding": base64_of(vector) if as_base64 else vector}
+        {"object": "embedding", "index": index, "embedding": retrieval.base64_of(vector) if as_base64 else vector}
         for index, vector in enumerate(response.embeddings)
     ]
     count = response.usage.prompt_tokens if response.usage else context.input_tokens_estimate
@@ -170,7 +159,7 @@ def decode_error(status: int, body: bytes) -> UpstreamError:
     return CHAT.decode_error(status, body)
 
 
-DIALECT = beside(
+DIALECT = retrieval.beside(
     CHAT,
     name="openai_embeddings",
     operation="embed",

@@ -6,11 +6,11 @@ from typing import Annotated, Any, cast
 
 import msgspec
 
-from trivium.dialects.base import Addressed, PassedAnswer
+from trivium.dialects.base import Addressed, Dialect, PassedAnswer
 from trivium.dialects.common import HeadDecoder, Json, tokens
 from trivium.dialects.openai_embeddings import usage_of
 from trivium.dialects.request import BodyReader
-from trivium.dialects.retrieval import RetrievalHead, decoded, require, require_few
+from trivium.dialects.retrieval import RetrievalHead, beside, decoded, require, require_few
 from trivium.errors import InvalidRequest, UpstreamProtocolError
 from trivium.types.event import End, Event, Ranked, Start, UsageReport
 from trivium.types.response import Response
@@ -126,3 +126,10 @@ def results(response: Response, request: RerankRequest, *, documents: bool) -> l
     for result in found if documents else ():
         result["document"] = {"text": request.documents[result["index"]]}
     return found
+
+
+def ranking(chat: Dialect, **own: Any) -> Dialect:
+    """A dialect of reranking that is spoken beside a chat."""
+    reading: Json = {"peek": peek, "parse_request": parse_request}
+    answers: Json = {"decode_answer": decode_answer, "read_answer": read_answer}
+    return beside(chat, operation="rerank", path="/rerank", **reading, **answers, **own)

@@ -6,15 +6,26 @@ import base64
 import re
 from collections.abc import Iterable, Mapping
 from itertools import groupby
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import msgspec
+from msgspec.structs import astuple, force_setattr
 
-from trivium.dialects.common import CommonHead, Json, invalid
+from trivium.dialects.common import (
+    MESSAGES_BYTES_FREE,
+    MODEL_NAME_BYTES_MAX,
+    CommonHead,
+    HeadDecoder,
+    Json,
+    ModelName,
+    OnceDecoder,
+    check_size,
+    invalid,
+)
 from trivium.errors import InvalidRequest
 from trivium.types.message import File, Message, Part, Text, ToolResult
-from trivium.types.request import Request, Sampling, ToolChoice
-from trivium.wire.json import BROKEN, is_null, join, members, raw
+from trivium.types.request import Request, Sampling, Tool, ToolChoice
+from trivium.wire.json import BROKEN, is_null, is_utf8, join, members, raw
 from trivium.wire.splice import splice_model
 
 B = TypeVar("B", bound=msgspec.Struct)
@@ -32,7 +43,7 @@ _NEUTRAL: dict[str, object] = {
     "top_logprobs": 0,
 }
 """Sampling parameters that have a value which asks for nothing."""
-_DEFAULTS = Sampling()
+_SAMPLING = Sampling.__struct_fields__
 
 
 class Losses(dict[str, None]):
@@ -48,14 +59,24 @@ def given(**fields: Any) -> Json:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def own_extra(extra: Json, own: frozenset[str], losses: Losses) -> Json:
+    """The members of `extra` that are this dialect's own; all others are losses."""
+    for name in extra:
+        losses.add(name, when=name not in own)
+    return {name: value for name, value in extra.items() if name in own}
+
+
+_HEADS = ("models", "fallbacks", "provider", "trivium")
+"""What is read from a request's head, and seen to there."""
+
+
 class BodyReader(Generic[B]):
     """Decodes whole bodies; `__call__` gives the struct, and the members without a home in it, null ones aside."""
 
     def __init__(self, wire: type[B]) -> None:
         self._decode = msgspec.json.Decoder(wire).decode
-        strict = cast("type[B]", msgspec.defstruct(wire.__name__, [], bases=(wire,), forbid_unknown_fields=True))
-        self._decode_known = msgspec.json.Decoder(strict).decode
-        self._known = {*wire.__struct_encode_fields__, "models", "trivium"}  # the last two are the gateway's own
+        self._decode_known = msgspec.json.Decoder(_strict(wire)).decode
+        self._known = {*wire.__struct_encode_fields__, *_HEADS}
 
     def __call__(self, body: bytes) -> tuple[B, Json]:
         """Raises InvalidRequest."""
@@ -71,6 +92,38 @@ class BodyReader(Generic[B]):
             raise invalid(error) from None
 
 
+def _strict(wire: type[B], **fields: type) -> type[B]:
+    """A body's struct that refuses other members; `fields` are of another type in it."""
+    strict = msgspec.defstruct(
+        wire.__name__, list(fields.items()), bases=(wire,), forbid_unknown_fields=True, kw_only=True
+    )
+    return cast("type[B]", strict)
+
+
+class ChatReader(BodyReader[B]):
+    """Of bodies with `model` and `messages`: one decode does for those in which the first look finds nothing."""
+
+    def __init__(self, wire: type[B], peek: HeadDecoder[Any]) -> None:
+        super().__init__(wire)
+        self._peek = peek
+        self._once = OnceDecoder(_strict(wire, model=ModelName)).once
+
+    def __call__(self, body: bytes) -> tuple[B, Json]:
+        """Raises InvalidRequest, as `peek` does and for too many messages."""
+        if len(body) <= MESSAGES_BYTES_FREE and (body.isascii() or is_utf8(body)):
+            try:
+                wire, models = self._once(body)
+            except BROKEN:
+                pass
+            else:
+                plain: Any = wire
+                if models == 1 and plain.messages and 0 < 4 * len(plain.model) <= MODEL_NAME_BYTES_MAX:
+                    force_setattr(wire, "model", str(plain.model))  # a plain text again, for encoders
+                    return wire, {}
+        check_size(self._peek(body).messages)
+        return super().__call__(body)
+
+
 def missing(path: str, remedy: str) -> InvalidRequest:
     return InvalidRequest(f"`{path}` is missing.", remedy=remedy, param=path)
 
@@ -79,14 +132,31 @@ def sampling_members(sampling: Sampling, places: Mapping[str, str], losses: Loss
     """Sampling parameters by this wire's names (`places`: ours → its); one without a place that asks for something
     is a loss."""
     wire: Json = {}
-    if sampling == _DEFAULTS:
-        return wire
-    for name, value in given(**msgspec.structs.asdict(sampling)).items():
+    for name, value in zip(_SAMPLING, astuple(sampling), strict=True):
+        if value is None:
+            continue
         if name in places:
             wire[places[name]] = value
         else:
             losses.add(name, when=value != _NEUTRAL.get(name))
     return wire
+
+
+class _Function(msgspec.Struct):
+    name: str
+    description: str | None = None
+    parameters: Json | None = None
+
+
+class ToolDefinition(msgspec.Struct):
+    """A function as a caller offers it, on the wires that took OpenAI's shape over."""
+
+    function: _Function
+    type: Literal["function"] = "function"
+
+    def tool(self, strict: bool | None = None) -> Tool:
+        wire = self.function
+        return Tool(name=wire.name, description=wire.description, parameters=wire.parameters or {}, strict=strict)
 
 
 def tool_options(request: Request, tools: object, losses: Losses) -> tuple[ToolChoice | None, bool | None]:
@@ -112,8 +182,8 @@ def split_data_url(url: str, where: str) -> tuple[str | None, str]:
     return found["type"] or None, found["data"]
 
 
-_OURS = ("trivium", "models")
-"""Fields for Trivium alone, which strict upstreams refuse."""
+_OURS = ("trivium", "models", "fallbacks")
+"""Fields for Trivium alone, which strict upstreams refuse; `provider` is seen to before."""
 
 
 def pass_request(
@@ -189,6 +259,14 @@ def file_text(file: File) -> str | None:
         return base64.b64decode(file.data or "", validate=True).decode()
     except ValueError:
         return None
+
+
+def arguments_of(value: msgspec.Raw, where: str) -> str:
+    """The arguments of a caller's call, where they are an object; none are an empty one. Raises InvalidRequest."""
+    text = "{}" if is_null(value) else bytes(value).decode()
+    if not text.startswith("{"):
+        raise InvalidRequest(f"`{where}` is not an object.", remedy="Send the call's arguments.", param=where)
+    return text
 
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -10,9 +10,9 @@ import msgspec
 from trivium.dialects.base import AnswerContext, Built
 from trivium.dialects.common import Json
 from trivium.dialects.openai_chat import DIALECT as CHAT
-from trivium.dialects.ranking import decode_answer, parse_request, peek, read_answer, results
-from trivium.dialects.request import Losses, given
-from trivium.dialects.retrieval import asked, beside, own_extra
+from trivium.dialects.ranking import ranking, results
+from trivium.dialects.request import Losses, given, own_extra
+from trivium.dialects.retrieval import asked
 from trivium.types.response import Response
 from trivium.types.retrieval import RerankRequest
 
@@ -54,15 +54,4 @@ def encode_answer(response: Response, context: AnswerContext) -> Built:
     return Built(msgspec.json.encode(body))
 
 
-DIALECT = beside(
-    CHAT,
-    name="rerank",
-    operation="rerank",
-    path="/rerank",
-    peek=peek,
-    parse_request=parse_request,
-    build_request=build_request,
-    decode_answer=decode_answer,
-    encode_answer=encode_answer,
-    read_answer=read_answer,
-)
+DIALECT = ranking(CHAT, name="rerank", build_request=build_request, encode_answer=encode_answer)

@@ -9,7 +9,6 @@ import struct
 from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
-from msgspec import UNSET
 
 from trivium.dialects.base import AnswerContext, Dialect, Media
 from trivium.dialects.common import (
@@ -22,18 +21,16 @@ from trivium.dialects.common import (
     tokens,
     upstream_error,
 )
-from trivium.dialects.request import Losses
+from trivium.dialects.request import pass_request
 from trivium.errors import InvalidRequest, UpstreamProtocolError
 from trivium.types.event import Embedded, End, Event, Start, UsageReport
 from trivium.types.retrieval import EmbedRequest, RerankRequest
 from trivium.types.usage import Usage
-from trivium.wire.json import BROKEN, NULL, join, members, raw
-from trivium.wire.splice import splice_model
+from trivium.wire.json import BROKEN, NULL
 
 S = TypeVar("S", bound=msgspec.Struct)
 R = TypeVar("R", EmbedRequest, RerankRequest)
 
-_OURS = ("trivium", "models")
 _EMPTY = re.compile(rb'(null|""|\[\s*\])?')
 
 
@@ -46,10 +43,6 @@ class RetrievalHead(CommonHead, kw_only=True):
     @property
     def stream(self) -> bool:
         return False
-
-    @property
-    def wants_usage(self) -> bool:
-        return True
 
     @property
     def max_output_tokens(self) -> None:
@@ -73,19 +66,6 @@ def require_few(name: str, values: list[Any]) -> None:
     """Raises InvalidRequest for more texts than a translation, which holds up everybody, may have."""
     if len(values) > MESSAGES_MAX:
         raise InvalidRequest(f"`{name}` has more than {MESSAGES_MAX} texts.", remedy="Send them in parts.", param=name)
-
-
-def pass_request(
-    body: bytes, head: CommonHead, model: str, *, stream: bool | None = None, ask_usage: bool = False
-) -> bytes:
-    """The caller's own bytes with `model` spliced."""
-    del stream, ask_usage
-    if head.twin_sent is UNSET and head.models_sent is UNSET:
-        spliced = splice_model(body, head.model, model, NULL)
-        if spliced is not None:
-            return spliced
-    values = {name: value for name, value in members(body).items() if name not in _OURS}
-    return join(values | {"model": raw(model)})
 
 
 def _no_media(_texts: msgspec.Raw) -> Media:
@@ -114,13 +94,6 @@ def texts_of(request: EmbedRequest) -> list[str]:
             param="input",
         )
     return cast("list[str]", list(request.inputs))
-
-
-def own_extra(extra: Json, own: frozenset[str], losses: Losses) -> Json:
-    """The members of `extra` that are this dialect's own; all others are losses."""
-    for name in extra:
-        losses.add(name, when=name not in own)
-    return {name: value for name, value in extra.items() if name in own}
 
 
 def decoded(decoder: msgspec.json.Decoder[S], body: bytes) -> S:

@@ -24,6 +24,10 @@ _ENVIRONMENT = (
 )  # fmt: skip
 
 
+_LINE_MAX_BYTES = 1 << 16
+"""What says more without an end of line is logged in pieces."""
+
+
 def scrubbed(env: Mapping[str, str]) -> dict[str, str]:
     """What an engine may know of our environment: where libraries are, never a key."""
     return {name: env[name] for name in _ENVIRONMENT if name in env}
@@ -113,7 +117,7 @@ class Child:
     def _drain(self) -> None:
         pipe = self._process.stderr
         if pipe is not None:
-            for line in pipe:
+            while line := pipe.readline(_LINE_MAX_BYTES):
                 self._log.add(line, hide=self._hide)
 
     def _watch(self) -> None:

@@ -97,7 +97,7 @@ def request(
             if not (follow and response.is_redirect and location):
                 yield response
                 return
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise UpstreamUnreachable(
                 f"{shown(at)} cannot be reached: {error or type(error).__name__}.",
                 remedy="`trivium doctor` shows proxies, certificates and what can be reached.",
@@ -261,15 +261,14 @@ def _disk_full(folder: Path, need: int | None) -> Unavailable:
 
 
 @contextmanager
-def alone(store: Store, digest: str, part: Path, size: int | None, progress: Progress) -> Generator[bool]:
-    """Hold the lock of `digest`; True if another process had it, whose progress is shown meanwhile."""
-    lock, waited = FileLock(store.locks / f"{digest.replace(':', '-')}.lock"), False
+def alone(store: Store, digest: str, part: Path, size: int | None, progress: Progress) -> Generator[None]:
+    """Hold the lock of `digest`; while another process has it, its progress is shown."""
+    lock = FileLock(store.locks / f"{digest.replace(':', '-')}.lock")
     while not lock.acquire():
-        waited = True
         progress(_size(part), size)
         time.sleep(_POLL_S)
     try:
-        yield waited
+        yield
     finally:
         lock.release()
 

@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx2
 import msgspec
 
-from trivium.config.origin import is_loopback
+from trivium.config.credentials import is_sendable
+from trivium.config.origin import is_loopback, place_of
 from trivium.engines import download
 from trivium.errors import UpstreamError, UsageError
 from trivium.types.secret import Secret
@@ -66,8 +67,11 @@ def parse(text: str) -> Reference:
 def endpoint(env: Mapping[str, str]) -> str:
     """The hub's base URL; raises UsageError for plain http beyond this machine, where a token would be readable."""
     base = (env.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
-    parts = urlsplit(base)
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+    try:
+        scheme, host, _ = place_of(base)
+    except ValueError:
+        raise UsageError("HF_ENDPOINT is no URL.") from None
+    if scheme != "https" and not (scheme == "http" and is_loopback(host)):
         raise UsageError(f"HF_ENDPOINT must be an https URL, not `{download.shown(base)}`.")
     return base
 
@@ -76,9 +80,11 @@ def resolve(client: httpx2.Client, reference: Reference, env: Mapping[str, str])
     """Ask the hub which commit and bytes a reference means.
 
     Raises UpstreamNotFound, UpstreamAuthError (gated or private), UpstreamUnreachable, WrongContent when the hub
-    states no digest.
+    states no digest, UsageError for a token that is none.
     """
     base, token = endpoint(env), env.get("HF_TOKEN", "").strip()
+    if token and not is_sendable(token):
+        raise UsageError("HF_TOKEN has characters that no header can carry.", remedy="Copy it again, or unset it.")
     authorization = Secret(f"Bearer {token}") if token else None
     repository, path = f"{reference.owner}/{reference.repo}", quote(reference.path)
     url = f"{base}/{repository}/resolve/{reference.revision}/{path}"

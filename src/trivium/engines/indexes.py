@@ -16,10 +16,11 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import msgspec
 
+from trivium.errors import UsageError
 from trivium.types.secret import Secret
 
 PUBLIC_INDEX = "https://pypi.org/simple/"
@@ -46,7 +47,8 @@ class Configured(msgspec.Struct, frozen=True, kw_only=True):
 def configured(env: Mapping[str, str], *, prefix: Path = Path(sys.prefix), root: Path = Path("/")) -> Configured:
     """Read the environment and the configuration files of pip and uv; files that cannot be read are left out.
 
-    `prefix` is the environment's folder, `root` the file system's (tests have another).
+    `prefix` is the environment's folder, `root` the file system's (tests have another). Raises UsageError for an
+    address that is no URL.
     """
     uv, pip = _uv(env, root), _pip(env, prefix, root)
     no_index = uv.no_index or pip.no_index
@@ -123,8 +125,8 @@ def _uv_index(text: str, env: Mapping[str, str]) -> str:
         return text
     key = "".join(letter if letter.isalnum() else "_" for letter in name.upper())
     user, password = env.get(f"UV_INDEX_{key}_USERNAME", ""), env.get(f"UV_INDEX_{key}_PASSWORD", "")
-    parts = urlsplit(url)
-    return parts._replace(netloc=f"{user}:{password}@{parts.netloc}").geturl() if user or password else url
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{quote(user, safe='')}:{quote(password, safe='')}@{rest}" if user or password else url
 
 
 def _pip(env: Mapping[str, str], prefix: Path, root: Path) -> _Settings:
@@ -191,7 +193,12 @@ def _config_dirs(env: Mapping[str, str], root: Path) -> list[Path]:
 
 
 def _source(place: str, env: Mapping[str, str], *, index: bool) -> Source:
-    parts = urlsplit(place)
+    try:
+        parts = urlsplit(place)
+        _ = parts.port
+    except ValueError:  # not repeated: it may hold a password
+        remedy = "Look at PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, UV_INDEX, pip.conf and uv.toml."
+        raise UsageError("The address of a package index is no URL.", remedy=remedy) from None
     if parts.scheme not in ("http", "https"):
         return Source(location=place, index=index)
     clean = SplitResult(parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, "").geturl()

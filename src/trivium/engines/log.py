@@ -6,7 +6,9 @@ import time
 from collections import deque
 from pathlib import Path
 
-_LINE_MAX_BYTES = 2000
+from trivium.config.home import make_private
+
+_LINE_MAX = 2000
 _FILE_MAX_BYTES = 1 << 20
 _LINES_KEPT = 200
 
@@ -22,10 +24,10 @@ class EngineLog:
 
     def add(self, line: bytes, *, hide: str = "") -> None:
         """Keep one line, with the secret `hide` blotted out. Called from the thread that drains the pipe."""
-        text = line[:_LINE_MAX_BYTES].decode("utf-8", "replace").rstrip()
-        text = "".join(letter if letter.isprintable() else " " for letter in text)
+        text = line.decode("utf-8", "replace").rstrip()
         if hide:
-            text = text.replace(hide, "…")
+            text = text.replace(hide, "…")  # before a cut leaves half of it
+        text = "".join(letter if letter.isprintable() else " " for letter in text[:_LINE_MAX])
         self.touch()
         self._lines.append(text)
         try:
@@ -46,7 +48,7 @@ class EngineLog:
         return list(self._lines)[-count:]
 
     def _write(self, text: str) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self.path.parent)
         if self._size > _FILE_MAX_BYTES:
             self.path.replace(self.path.with_name(self.path.name + ".1"))
         with self.path.open("a", encoding="utf-8") as file:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
+from trivium.config.home import user_path
 from trivium.config.schema import Engine
 from trivium.engines import gguf, hardware, llamacpp
 from trivium.engines.store import Manifest, Store
@@ -48,7 +48,7 @@ def model_of(store: Store, spec: Engine) -> Manifest | None:
     named = store.find(spec.model)
     if named is not None:
         return named
-    path = Path(spec.model.removeprefix("file:")).expanduser()
+    path = user_path(spec.model.removeprefix("file:"))
     if path.is_file():
         return store.add_file(path, by_path=True)
     return next((found for found in store.list() if _means(spec.model, found.source)), None)

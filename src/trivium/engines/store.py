@@ -25,6 +25,7 @@ from pathlib import Path
 import msgspec
 
 from trivium.config import private
+from trivium.config.home import make_private
 from trivium.engines import gguf
 from trivium.errors import EngineUnavailable, InvalidRequest, NotFound, UsageError
 from trivium.transport.platform import FileLock
@@ -102,7 +103,7 @@ class Store:
     def prepare(self) -> None:
         """Make the folders; raises OSError."""
         for folder in (self.root, self.blobs, self.manifests, self.partial, self.locks):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(folder)
 
     def list(self) -> list[Manifest]:
         """Every model by name, those named by path last; a manifest that cannot be read is left out."""

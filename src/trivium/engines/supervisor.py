@@ -13,9 +13,11 @@ import signal
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
+from trivium.config.home import make_private
 from trivium.config.schema import Engine
 from trivium.engines import llamacpp
 from trivium.engines.child import Child
@@ -186,7 +188,8 @@ class Supervisor:
             raise EngineUnavailable("The supervisor of the engines is closed.")
         found = self._engines.get(engine_id)
         if found is None:
-            found = _Engine(self._spec(engine_id), EngineLog(self._home / "logs" / f"engine-{engine_id}.log"))
+            file = self._home / "logs" / f"engine-{quote(engine_id, safe='')}.log"
+            found = _Engine(self._spec(engine_id), EngineLog(file))
             self._engines[engine_id] = found
         return found
 
@@ -289,8 +292,6 @@ class Supervisor:
 
     def _spawn(self, engine: _Engine, plan: llamacpp.Launch, told: asyncio.Future[bytes]) -> Child:
         loop = asyncio.get_running_loop()
-        folder = self._home / "run"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
         def on_line(line: bytes) -> None:
             if not told.done():
@@ -311,7 +312,7 @@ class Supervisor:
         child = Child(
             llamacpp.argv(engine.spec.id),
             msgspec.json.encode(plan) + b"\n",
-            folder=folder,
+            folder=make_private(self._home / "run"),
             log=engine.log,
             hide=plan.key,
             on_line=lambda line: on_loop(on_line, line),

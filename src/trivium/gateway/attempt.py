@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trivium.access.bind import Binding
+from trivium.catalog.overrides import effective
 from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import AnswerContext
 from trivium.errors import (
@@ -29,6 +30,7 @@ from trivium.errors import (
     UpstreamTimeout,
 )
 from trivium.gateway import limits
+from trivium.gateway.forward import forwarded
 from trivium.gateway.relay import (
     Events,
     Last,
@@ -39,6 +41,7 @@ from trivium.gateway.relay import (
     ResponseTarget,
     StreamTarget,
     Target,
+    TranslatedAnswer,
     WholeSource,
     WholeTarget,
     translated,
@@ -99,6 +102,8 @@ class Attempt(msgspec.Struct, eq=False):
     _settled: bool = False
     _active: bool = False
     _went_by: int = 0
+    _generation: str = ""
+    """What a routing service calls it in its head."""
     _error_body: list[bytes] | None = None
     _error_fields: Fields = {}
     _sent_at: float = 0.0
@@ -142,6 +147,7 @@ class Attempt(msgspec.Struct, eq=False):
             ask = self.stream and row.stream_usage and not exchange.wants_usage
             stream = True if self.stream and not exchange.stream else None
             body = dialect.pass_request(exchange.body, head, self.endpoint.model, stream=stream, ask_usage=ask)
+            body = forwarded(body, exchange, self.endpoint)
             return self.binding.payload(body, exchange.wish.forwarded, stream=self.stream)
         request = msgspec.structs.replace(exchange.canonical(), model=self.endpoint.model)
         if isinstance(request, Request):
@@ -152,7 +158,7 @@ class Attempt(msgspec.Struct, eq=False):
         built = dialect.build_request(request)
         exchange.refuse_losses(built.losses)
         self._losses = built.losses
-        return self.binding.payload(built.body, stream=self.stream)
+        return self.binding.payload(forwarded(built.body, exchange, self.endpoint), stream=self.stream)
 
     def send(self) -> None:
         """Take a connection and send; the pool checks the data class again."""
@@ -188,6 +194,9 @@ class Attempt(msgspec.Struct, eq=False):
         self.exchange.limits = told = limits.lines(status, fields)
         if told:
             self.exchange.runtime.conditions.heard(self, fields)
+        self.exchange.limits = limits.lines(status, fields)
+        if self.endpoint.access == "routed":
+            self._generation = fields.get(b"x-generation-id", b"")[:200].decode("latin-1")
         self._active = True
         if status != 200:
             self._error_body = []
@@ -256,14 +265,17 @@ class Attempt(msgspec.Struct, eq=False):
             if streamed:
                 return PassedStream(self, dialect, wants_usage=exchange.wants_usage, bill=self.bill)
             return PassedAnswer(self, dialect)
-        target, source = self._target(), dialect.decoder() if streamed else WholeSource(dialect)
+        target = self._target()
+        if not streamed and isinstance(target, ResponseTarget):
+            return TranslatedAnswer(dialect, target)
+        source = dialect.decoder() if streamed else WholeSource(dialect)
         return translated(self, source, target) if isinstance(target, StreamTarget) else Events(source, target)
 
     def _target(self) -> Target:
         exchange = self.exchange
         if exchange.dialect is None:
             return ObjectTarget(self) if exchange.stream else ResponseTarget(self, exchange.request)
-        tells = exchange.dialect.slugs and exchange.fallback  # its callers are told which model has served
+        tells = exchange.wish.service and exchange.fallback  # its callers are told which model has served
         context = AnswerContext(
             id=exchange.id,
             model=self.endpoint.id if tells else exchange.model,
@@ -273,6 +285,7 @@ class Attempt(msgspec.Struct, eq=False):
             request=exchange.request,
             elapsed_ns=exchange.elapsed_ns,
             provider=self.endpoint.provider.name or self.endpoint.provider.id,
+            bill=self.bill if self.endpoint.access != "routed" else None,
         )
         if exchange.stream:
             target = StreamTarget(self, exchange.dialect, context, self.bill)
@@ -345,6 +358,11 @@ class Attempt(msgspec.Struct, eq=False):
         """Seconds from its sending to the first content, where its answer is a stream, and to now."""
         first, sent = self._first_content_at, self._sent_at
         return first - sent if self.stream and first else None, self.exchange.runtime.now() - sent
+
+    def read_cache(self) -> bool:
+        """Whether a part of its prompt was read from a cache."""
+        usage = self.relay.seen.usage if self.relay is not None else None
+        return usage is not None and usage.cache_read_tokens > 0
 
     # ---- the end
 
@@ -425,7 +443,7 @@ class Attempt(msgspec.Struct, eq=False):
             told,
             int((first - sent) * 1e6) if first else -1,
             int((now - sent) * 1e6),
-            relay.seen.upstream_id if relay else "",
+            self._generation or (relay.seen.upstream_id if relay else ""),
         )
 
     def _told_nanos(self, usage: Usage) -> int | None:
@@ -437,7 +455,11 @@ class Attempt(msgspec.Struct, eq=False):
     def cost_of(self, usage: Usage) -> int | None:
         """What `usage` costs, in nano-dollars; None where neither a price nor the service's word is known."""
         told, price = self._told_nanos(usage), self.endpoint.price
-        return told if told is not None else None if price is None else price.cost(usage)
+        if told is not None or price is None:
+            return told
+        if not price.flat:
+            price = effective(price, usage.prompt_tokens, self.exchange.time_ms / 1000)
+        return price.cost(usage)
 
     def bill(self, usage: Usage) -> int | None:
         """What the caller's request costs once this attempt ends with `usage`."""

@@ -20,6 +20,7 @@ import msgspec
 from trivium.config.schema import Engine
 from trivium.errors import EngineUnavailable, InternalError, TriviumError, Unavailable
 from trivium.gateway.runtime import Running
+from trivium.routing.statistics import Statistics
 from trivium.transport.platform import connect_local, serve_local
 
 log = logging.getLogger("trivium.owner")
@@ -38,6 +39,13 @@ Handler = Callable[[dict[str, Any]], Awaitable[object]]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """What all processes have measured of the endpoints that one asked about."""
+
+    measured: dict[str, Statistics]
+    failing: frozenset[str]
 
 
 class OwnerError(TriviumError):
@@ -120,6 +128,9 @@ class Control:
     async def spent(self, since_ms: int, requested_model: str) -> int:
         return await self.call("spent", since_ms=since_ms, requested_model=requested_model)
 
+    async def share(self, told: dict[str, Statistics], failing: list[str], known: list[str]) -> Shared:
+        return msgspec.convert(await self.call("share", told=told, failing=failing, known=known), Shared, strict=False)
+
 
 async def _read(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, waiting: dict[int, asyncio.Future[Any]]
@@ -159,6 +170,8 @@ async def serve_control(path: Path, handlers: Mapping[str, Handler]) -> asyncio.
                 task.add_done_callback(tasks.discard)
         except (OSError, ValueError):
             pass  # a line over the limit, or a client that is gone
+        except asyncio.CancelledError:
+            pass  # the owner ends; Python 3.11 would report a cancelled connection as a defect
         finally:
             for task in tasks:
                 task.cancel()

@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from trivium.catalog.overrides import dearest
 from trivium.catalog.rows import Endpoint
 from trivium.dialects.base import AnswerContext, Dialect, Head, Media, StreamEncoder
 from trivium.errors import InternalError, InvalidRequest, TriviumError
+from trivium.gateway.metadata import annotated
 from trivium.gateway.needs import BYTES_PER_TOKEN
 from trivium.gateway.relay import Last
 from trivium.gateway.wish import Wish
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan
+from trivium.routing.preferences import Preferences
+from trivium.routing.sticky import Session
 from trivium.types.data import DataClass
 from trivium.types.event import Event
 from trivium.types.request import Operation
@@ -102,6 +106,9 @@ class Exchange(msgspec.Struct, eq=False):
     """The model id as the caller spelled it."""
     stream: bool = False
     wants_usage: bool = False
+    preferences: Preferences | None = None
+    parameters: frozenset[str] = frozenset()
+    """What it sends, where all of that must be heeded."""
     plan: Plan | None = None
     position: int = 0
     """Index of the current endpoint in the plan."""
@@ -111,9 +118,13 @@ class Exchange(msgspec.Struct, eq=False):
     """Attempts at the current endpoint."""
     attempts: int = 0
     attempt: Attempt | None = None
+    failures: tuple[tuple[Endpoint, TriviumError], ...] = ()
+    """Of its attempts so far."""
     backoff: asyncio.TimerHandle | asyncio.Task[None] | None = None
     """What this exchange waits for between attempts: a delay, or an engine that starts."""
     fallback: str = ""
+    session: Session | None = None
+    """The conversation that stays where it is answered; None: it is nowhere better off than elsewhere."""
     losses: tuple[str, ...] = ()
     limits: bytes = b""
     """Header lines in which the upstream that answered says what it still allows."""
@@ -211,7 +222,7 @@ class Exchange(msgspec.Struct, eq=False):
             return None
         output = self.max_output_tokens or endpoint.max_output or OUTPUT_TOKENS_ASSUMED
         output = output if self.operation == "chat" else 0
-        return endpoint.price.upper_bound(self.input_tokens, output)
+        return dearest(endpoint.price).upper_bound(self.input_tokens, output)
 
     def deliver(self) -> None:
         """Send the last of the answer, or the error; the ledger has the request by now."""
@@ -219,6 +230,8 @@ class Exchange(msgspec.Struct, eq=False):
         self.attempt = None
         self.sink.done()
         if isinstance(last, bytes):
+            if self.wish.metadata:
+                last = annotated(last, self)
             if not self.stream:
                 self.wire.whole(self, last)
                 return
@@ -235,7 +248,8 @@ class Exchange(msgspec.Struct, eq=False):
             context = AnswerContext(id=self.id, model=self.model, created=self.time_ms // 1000, passed=self.passed)
             encoder = self.encoder or self.dialect.encoder(context)
             leave = self.wire.end if self.dialect.failure_ends else self.wire.cut
-            leave(encoder.fail(error))
+            last = encoder.fail(error)
+            leave(annotated(last, self, error) if self.wish.metadata else last)
         else:
             self.sink.fail(self, error)
 

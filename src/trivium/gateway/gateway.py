@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import weakref
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trivium.config import shipped
 from trivium.config.home import Paths, check_home
 from trivium.config.schema import Config
+from trivium.errors import TriviumError
 from trivium.gateway import pipeline
 from trivium.gateway.control import Control
 from trivium.gateway.found import Found, look
@@ -28,6 +30,10 @@ from trivium.types.request import Operation
 
 if TYPE_CHECKING:
     from trivium.gateway.owner import Owner
+
+
+LAST_WORDS_S = 0.5
+"""How long the end waits to tell the owner what was measured."""
 
 
 def snapshot_of(config: Config, found: Iterable[Found] = ()) -> Snapshot:
@@ -118,6 +124,9 @@ class Gateway:
 
     async def close(self) -> None:
         """End: upstream connections, journal, and, if this process owns the home, its engines."""
+        with contextlib.suppress(TriviumError, TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self.runtime.last_words()
         self.runtime.close()
         self.journal.close()
         await self.control.close()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from trivium.gateway.exchange import Exchange
 
 _KINDS = {"images": Image, "audio": Audio, "files": File}
+SERVICE, WISHES = frozenset(("service",)), frozenset(("wishes",))
+"""Stand with the needs in the ledger: asked as a routing service is; planned for wishes or a session, which are not."""
 MARKS = (b"image", b"audio", b"file", b"document", b"Data", b"_data")
 """A message without any of these holds text only, in every dialect; one with them is looked at."""
 BYTES_PER_TOKEN = 4

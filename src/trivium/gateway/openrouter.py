@@ -1,4 +1,4 @@
-"""What OpenRouter's clients ask beside answers: models with their endpoints, a generation, a key, credits."""
+"""What OpenRouter's clients ask of the ledger: a generation, a key, credits."""
 
 from __future__ import annotations
 
@@ -7,20 +7,11 @@ from typing import Any
 
 import msgspec
 
-from trivium.catalog.rows import Endpoint, Price
-from trivium.dialects.openai_chat.openrouter import model_object
 from trivium.errors import NotFound
-from trivium.gateway.models import askable
 from trivium.gateway.runtime import Runtime
-from trivium.gateway.snapshot import Snapshot
 from trivium.ledger.query import LogRow
 from trivium.policy.key import Key
-from trivium.routing.names import parse as parse_name
 
-_UNKNOWN = {"prompt": "-1", "completion": "-1"}
-_UNMEASURED = dict.fromkeys(
-    ("latency_last_30m", "throughput_last_30m", "uptime_last_5m", "uptime_last_30m", "uptime_last_1d")
-)
 _UNTOLD = dict.fromkeys(
     (
         *("app_id", "cache_discount", "data_region", "external_user", "http_referer", "moderation_latency"),
@@ -30,76 +21,6 @@ _UNTOLD = dict.fromkeys(
     )
 )
 """What its clients' types want to be there, and the ledger does not keep."""
-
-
-def pricing(price: Price | None) -> dict[str, str]:
-    """USD a token, as texts; -1 where that is unknown."""
-    if price is None or price.input is None or price.output is None:
-        return _UNKNOWN
-    named = {
-        "prompt": price.input,
-        "completion": price.output,
-        "input_cache_read": price.cache_read,
-        "input_cache_write": price.cache_write,
-    }
-    wire = {name: _usd(nanos) for name, nanos in named.items() if nanos is not None}
-    return wire | {"request": f"{price.request / 1e9:.9f}".rstrip("0").rstrip(".")}
-
-
-def _usd(nanos_per_million: int) -> str:
-    """Nano-dollars per million tokens as dollars a token, exactly: 15 decimal places hold all of it."""
-    text = f"{nanos_per_million // 10**15}.{nanos_per_million % 10**15:015d}"
-    return text.rstrip("0").rstrip(".")
-
-
-def priced(snapshot: Snapshot, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of models with price and context of those that are one endpoint."""
-    return [row | _facts(snapshot, row["id"]) for row in rows]
-
-
-def _facts(snapshot: Snapshot, name: str) -> dict[str, Any]:
-    targets = snapshot.route(name).targets
-    found = snapshot.endpoint(targets[0]) if targets == (name,) else None
-    return {"pricing": pricing(found.price), "context": found.context} if isinstance(found, Endpoint) else {}
-
-
-def endpoints(snapshot: Snapshot, key: Key | None, slug: str) -> dict[str, Any]:
-    """A model by its `author/slug` with all endpoints that a key may ask. Raises NotFound."""
-    usable = askable(snapshot, key, slug, slugs=True)
-    if snapshot.route(slug).targets == (slug,) and parse_name(slug, snapshot.config.providers) is None:
-        # A routing service is asked for any slug, but only what the catalog has is known to be one.
-        usable = tuple(one for one in usable if snapshot.catalog.model(one.provider.id, one.model) is not None)
-    if not usable:
-        raise NotFound(f"There is no model `{slug[:200]}`.", remedy="`/api/v1/models` lists them.", param="model")
-    first = usable[0]
-    model = model_object({"id": slug, "context": first.context, "pricing": pricing(first.price)})
-    return {"data": {**model, "endpoints": [_endpoint(slug, endpoint) for endpoint in usable]}}
-
-
-def _endpoint(slug: str, endpoint: Endpoint) -> dict[str, Any]:
-    row = endpoint.provider
-    return {
-        "name": f"{row.name or row.id} | {slug}",
-        "tag": row.openrouter_slug or row.id,
-        "provider_name": row.name or row.id,
-        "model_id": slug,
-        "model_name": slug,
-        "context_length": endpoint.context or 0,  # null is no number to its clients
-        "max_prompt_tokens": None,
-        "max_completion_tokens": endpoint.max_output,
-        "pricing": pricing(endpoint.price),
-        "quantization": None,
-        "service_tier": None,
-        "status": 0,
-        "supported_parameters": [],
-        "supports_implicit_caching": False,
-        "supports_diarization": False,
-        "supports_tool_choice": dict.fromkeys(
-            ("auto", "none", "required", "function"), "tools" in endpoint.capabilities
-        ),
-        "native_tools": {},
-        **_UNMEASURED,
-    }
 
 
 async def generation(runtime: Runtime, key: Key | None, id_: str) -> dict[str, Any]:
@@ -146,6 +67,23 @@ async def generation(runtime: Runtime, key: Key | None, id_: str) -> dict[str, A
     }
 
 
+_SPANS = ("usage", "usage_daily", "usage_weekly", "usage_monthly")
+_PLAIN_KEY: dict[str, Any] = {
+    "is_free_tier": False,
+    "is_management_key": False,
+    "is_provisioning_key": False,
+    "include_byok_in_limit": False,
+    "creator_user_id": None,
+    "organization_id": None,
+    "workspace_id": None,
+    "allowed_data_regions": [],
+    "budgets": [],
+    "effective_budget": None,
+    "free_model_daily_requests": {"limit": 0, "used": 0, "remaining": 0},
+}
+"""What a key of a configuration file is: no budget, nobody's account."""
+
+
 async def key_of(runtime: Runtime, key: Key | None, now: datetime) -> dict[str, Any]:
     """A caller's key: what it has spent by day, week and month (UTC); a server without keys answers for all."""
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -157,9 +95,9 @@ async def key_of(runtime: Runtime, key: Key | None, now: datetime) -> dict[str, 
             "limit": None,
             "limit_remaining": None,
             "limit_reset": None,
-            **dict(zip(("usage", "usage_daily", "usage_weekly", "usage_monthly"), spent, strict=True)),
-            "is_free_tier": False,
-            "is_management_key": False,
+            **dict(zip(_SPANS, spent, strict=True)),
+            **{f"byok_{span}": 0.0 for span in _SPANS},
+            **_PLAIN_KEY,
             "expires_at": datetime.fromtimestamp(key.expires_s, UTC).isoformat() if key and key.expires_s else None,
             "rate_limit": {"requests": -1, "interval": "10s", "note": "deprecated"},
         }

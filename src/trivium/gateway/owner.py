@@ -26,6 +26,7 @@ from trivium.config.schema import Config
 from trivium.errors import TriviumError
 from trivium.gateway.control import Handler, serve_control
 from trivium.gateway.engines import Engines
+from trivium.gateway.measured import Measured
 from trivium.ledger import query
 from trivium.ledger.load import Loader
 from trivium.ledger.store import Store
@@ -167,7 +168,8 @@ class Owner:
     async def _own(self, closing: asyncio.Event) -> None:
         ledger = LedgerThread(self.config)
         engines = Engines(self.config)
-        handlers = {**_ledger_handlers(ledger), **engines.handlers(), **self._more}
+        measured = Measured(self.config.home)
+        handlers = {**_ledger_handlers(ledger), **engines.handlers(), **measured.handlers(), **self._more}
         try:
             server = await serve_control(Paths(self.config.home).run / "control.sock", handlers)
             try:
@@ -177,6 +179,7 @@ class Owner:
         finally:
             await engines.close()
             ledger.close()
+            measured.save()
 
 
 _running: set[Owner] = set()

@@ -60,13 +60,22 @@ MODELS = {
     b"/openai/v1/models": "openai_chat",
     b"/api/v1/models": "openrouter",
     b"/api/v1/models/user": "openrouter",
+    b"/v1/models/user": "openrouter",
 }
 """GET: the models that can be named; where OpenAI's dialect stands, a header may choose another."""
-LOOKUPS = {b"/api/v1/generation": "generation", b"/api/v1/key": "key", b"/api/v1/credits": "credits"}
-"""GET: what the ledger knows, in OpenRouter's words."""
+LOOKUPS = {
+    b"/generation": "generation",
+    b"/key": "key",
+    b"/credits": "credits",
+    b"/providers": "providers",
+    b"/models/count": "counted",
+    b"/embeddings/models": "embedders",
+    b"/endpoints/zdr": "zdr",
+}
+"""GET, under `/api/v1` and `/v1`: what the ledger and the catalog know, in OpenRouter's words."""
 _NAMED = (
-    (re.compile(rb"/api/v1/models/(.+/.+)/endpoints"), "endpoints", "openrouter"),
-    (re.compile(rb"/api/v1/model/(.+/.+)"), "endpoints", "openrouter"),
+    (re.compile(rb"(?:/api)?/v1/models/(.+/.+)/endpoints"), "endpoints", "openrouter"),
+    (re.compile(rb"(?:/api)?/v1/model/(.+/.+)"), "endpoints", "openrouter"),
     (re.compile(rb"/(?:openai/)?v1/models/(.+)"), "model", "openai_chat"),
     (re.compile(rb"/v1beta/models/(.+)"), "model", "gemini"),
 )
@@ -95,6 +104,10 @@ _OLLAMA = {
 }
 """Under `/api/`: what Ollama's clients ask of it beside answers."""
 
+_BASES = (b"/api/v1", b"/v1")
+SERVICE = b"/api/v1/"
+"""Where a routing service's clients find what they know of one."""
+_QUERIED = frozenset(("models", "counted", "embedders"))
 DOUBLED = b"/v1/v1/"
 
 _PREFIXES = (
@@ -118,6 +131,8 @@ class Place(msgspec.Struct, frozen=True):
     addressed: Addressed | None = None
     detail: str = ""
     """What the path or its query names beside."""
+    service: bool = False
+    """It belongs to the contract of routing services: models go by `author/slug`, answers have a generation id."""
 
 
 Row = tuple[str, str, tuple[bytes, ...], str]
@@ -130,7 +145,7 @@ def table() -> dict[bytes, Row]:
     rows: dict[bytes, Row] = {path: ("generate", name, _POST, "") for path, name in GENERATE.items()}
     rows |= {path: ("count", name, _POST, "") for path, name in COUNTS.items()}
     rows |= {path: ("models", name, _GET, "") for path, name in MODELS.items()}
-    rows |= {path: (kind, "openrouter", _GET, "") for path, kind in LOOKUPS.items()}
+    rows |= {base + path: (kind, "openrouter", _GET, "") for path, kind in LOOKUPS.items() for base in _BASES}
     rows |= {path: ("loads", name, _POST, "") for path, name in LOADS.items()}
     rows |= {b"/api/" + ask: ("ollama", "ollama", how, ask.decode()) for ask, how in _OLLAMA.items()}
     rows[PLAN] = ("plan", "openai_chat", _POST, "")
@@ -141,7 +156,8 @@ def table() -> dict[bytes, Row]:
 @cache
 def _always(path: bytes) -> Place:
     kind, name, methods, detail = table()[path]
-    return Place(kind, dialect_named(name), methods, detail=detail)
+    service = name == "openrouter" or path.startswith(SERVICE)
+    return Place(kind, dialect_named(name), methods, detail=detail, service=service)
 
 
 def find(path: bytes, query: bytes) -> Place | None:
@@ -154,6 +170,8 @@ def find(path: bytes, query: bytes) -> Place | None:
         if not asked:
             raise InvalidRequest("`id` is missing.", remedy="Add `?id=` with the id of an answer.", param="id")
         return msgspec.structs.replace(place, detail=asked[0])
+    if query and place.kind in _QUERIED:
+        return msgspec.structs.replace(place, detail=query.decode("latin-1"))
     return place
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
+
 from trivium.dialects.base import Dialect, Twin
-from trivium.dialects.common import check_name
+from trivium.dialects.common import UNSAID, check_name
 from trivium.errors import (
     ClientGone,
     InternalError,
@@ -22,6 +24,7 @@ from trivium.errors import (
     UpstreamContextLength,
     UpstreamTimeout,
 )
+from trivium.gateway import availability
 from trivium.gateway.attempt import Attempt, Figures, Last, begun
 from trivium.gateway.exchange import Exchange, ObjectSink, WireSink, opened
 from trivium.gateway.needs import image_urls, spelt, text_tokens
@@ -32,9 +35,12 @@ from trivium.gateway.snapshot import Leg
 from trivium.gateway.wish import Wish, data_class_of, timeout_of
 from trivium.ledger.record import Answered, Closed, Told
 from trivium.routing.names import AUTO
+from trivium.routing.parameters import PARAMETERS
 from trivium.routing.plan import Plan, larger_window
+from trivium.routing.preferences import parse as preferences_of
 from trivium.types.request import Request
 from trivium.types.retrieval import AnyRequest
+from trivium.wire.json import is_null, members
 
 LEARN_S_MAX = 5.0
 """More than `auto` waits for what is not known."""
@@ -94,6 +100,16 @@ def admit(exchange: Exchange, dialect: Dialect) -> None:
     exchange.max_output_tokens = head.max_output_tokens
     if head.trivium is not None:
         heed(exchange, head.trivium)
+    if head.provider is not UNSAID:
+        prefer(exchange, head.provider)
+
+
+def prefer(exchange: Exchange, provider: msgspec.Raw) -> None:
+    """Heed what a body says of who may serve. Raises InvalidRequest."""
+    wish = exchange.preferences = preferences_of(provider)
+    if wish is not None and wish.require_parameters:
+        sent = members(exchange.body)
+        exchange.parameters = frozenset(name for name in PARAMETERS & sent.keys() if not is_null(sent[name]))
 
 
 def heed(exchange: Exchange, twin: Twin) -> None:
@@ -150,7 +166,7 @@ def attempt(exchange: Exchange) -> None:
     chosen, leg, runtime = exchange.plan, exchange.leg, exchange.runtime
     if chosen is None or leg is None:
         raise NoEndpoint("There is no plan.")
-    position = runtime.conditions.allowed(chosen, exchange.position, exchange.input_tokens)
+    position = runtime.conditions.allowed(chosen, exchange.position, exchange.input_tokens, runtime.probes.first)
     if position != exchange.position:
         exchange.fallback = exchange.fallback or runtime.why_not(leg.endpoint, exchange)
         leg = go_to(exchange, chosen, position)
@@ -221,6 +237,7 @@ def recover(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
 
 
 def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
+    exchange.failures += ((failed.endpoint, error),)
     route = exchange.plan.route if exchange.plan else None
     left = exchange.deadline - exchange.runtime.now()
     if exchange.released or route is None or exchange.attempts >= route.attempts or left <= 0:
@@ -300,7 +317,7 @@ def close(exchange: Exchange, error: TriviumError) -> None:
     if exchange.backoff is not None:
         exchange.backoff.cancel()
         exchange.backoff = None
-    exchange.outbox = error
+    error = exchange.outbox = availability.told(exchange, error)
     exchange.status = error.status
     exchange.runtime.journal.append(Closed(*told(exchange, error.kind, "")))
     over(exchange)

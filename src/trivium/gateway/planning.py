@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from trivium.errors import InvalidRequest, TriviumError
-from trivium.gateway.needs import measure, needs_of
+from trivium.gateway.needs import SERVICE, WISHES, measure, needs_of
 from trivium.gateway.snapshot import facts_of
 from trivium.routing.disposition import failure_of
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan, inserted
+from trivium.routing.sticky import NAME_MAX, Session, keeps_cache, likeness
 from trivium.routing.when import Occasion, chosen
 from trivium.wire.json import BROKEN
 
@@ -30,6 +31,10 @@ def plan(exchange: Exchange) -> Plan:
         found = _plan(exchange, exchange.needs, more, choice)
     if len(found.endpoints) > 1:
         found = _ranked(exchange, found)
+    if exchange.wish.service:
+        exchange.needs |= SERVICE
+    if exchange.preferences is not None or exchange.session is not None:
+        exchange.needs |= WISHES
     if found.route.name == AUTO:
         measure(exchange)
         found = exchange.runtime.within_budget(found, exchange)
@@ -77,10 +82,19 @@ def _texts(metadata: msgspec.Raw) -> dict[str, str]:
 
 def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...], choice: int | None) -> Plan:
     snapshot, key, output = exchange.snapshot, exchange.wish.key, exchange.max_output_tokens
-    slugs = exchange.dialect is not None and exchange.dialect.slugs
-    operation = exchange.operation
+    operation, slugs = exchange.operation, exchange.wish.service
+    wish, sent = exchange.preferences, exchange.parameters
     usual = snapshot.usual_plan(
-        exchange.model, more, exchange.data_class, needs, key, operation, slugs=slugs, choice=choice
+        exchange.model,
+        more,
+        exchange.data_class,
+        needs,
+        key,
+        operation,
+        slugs=slugs,
+        choice=choice,
+        preferences=wish,
+        parameters=sent,
     )
     if operation != "chat":
         return usual  # a window holds each of the texts, not all of them
@@ -89,17 +103,37 @@ def _plan(exchange: Exchange, needs: frozenset[str], more: tuple[str, ...], choi
     if usual.holds(exchange.input_tokens, output):
         return usual
     size = exchange.input_tokens, output
-    facts = facts_of(exchange.model, exchange.data_class, needs, key, *size, slugs=slugs, choice=choice)
+    wishes: dict[str, Any] = {"slugs": slugs, "choice": choice, "preferences": wish, "parameters": sent}
+    facts = facts_of(exchange.model, exchange.data_class, needs, key, *size, **wishes)
     return snapshot.plan(facts, more)
 
 
 def _ranked(exchange: Exchange, found: Plan) -> Plan:
     """The plan in the order in which this request asks its endpoints; who goes round the first one is told why."""
     runtime, output = exchange.runtime, exchange.max_output_tokens
-    view = runtime.conditions.ranked(found, exchange.input_tokens, output, exchange.id)
+    session = exchange.session = None if found.route.strategy == "order" else _session(exchange, found)
+    view = runtime.conditions.ranked(found, exchange.input_tokens, output, exchange.id, session)
+    if exchange.preferences is not None:
+        return runtime.conditions.preferred(view, exchange.preferences)
     if view is not found and found.route.strategy == "order" and view.endpoints[0] is not found.endpoints[0]:
         exchange.fallback = "" if found.route.weights else runtime.why_not(found.endpoints[0], exchange)
     return view
+
+
+def _session(exchange: Exchange, found: Plan) -> Session | None:
+    """The conversation of a request, where one of its endpoints keeps a cache of prompts."""
+    head, key = exchange.head, exchange.wish.key
+    if head is None or not keeps_cache(found.endpoints):
+        return None
+    name, named = exchange.wish.session, True
+    if told := bytes(head.session):
+        try:
+            name = msgspec.json.decode(told, type=str)[:NAME_MAX]
+        except BROKEN:
+            name = ""
+    if not name:
+        name, named = likeness(bytes(head.messages)), False
+    return Session(key.name if key else "", found.requested, name, named) if name else None
 
 
 def with_named(exchange: Exchange, made: Plan, error: TriviumError) -> Plan:

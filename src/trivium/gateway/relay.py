@@ -15,7 +15,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 
@@ -27,6 +27,7 @@ from trivium.types.event import (
     Event,
     Failure,
     Finish,
+    FinishReason,
     ReasoningDelta,
     RefusalDelta,
     Start,
@@ -36,8 +37,9 @@ from trivium.types.event import (
     UsageReport,
     is_content,
 )
+from trivium.types.message import Reasoning, Refusal, Text, ToolCall
 from trivium.types.request import Request
-from trivium.types.response import Fold, Response
+from trivium.types.response import Choice, Fold, Response, fold
 from trivium.types.retrieval import AnyRequest, answered
 from trivium.types.usage import Usage
 from trivium.wire.json import is_utf8
@@ -348,13 +350,17 @@ class ResponseTarget:
         for event in events:
             self._fold.add(event)
 
-    def _answer(self) -> tuple[Response, tuple[str, ...]]:
-        """The answer, and what of it is not what was asked for."""
-        response, request = self._fold.response(), self._request
-        return (response, ()) if request is None or isinstance(request, Request) else answered(response, request)
-
     def finish(self) -> None:
-        self._outlet.complete(*self._answer())
+        self.give(self._fold.response())
+
+    def give(self, response: Response) -> None:
+        """The whole answer."""
+        self._outlet.complete(*self._as_asked(response))
+
+    def _as_asked(self, response: Response) -> tuple[Response, tuple[str, ...]]:
+        """The answer, and what of it is not what was asked for."""
+        request = self._request
+        return (response, ()) if request is None or isinstance(request, Request) else answered(response, request)
 
 
 class WholeTarget(ResponseTarget):
@@ -366,10 +372,11 @@ class WholeTarget(ResponseTarget):
         self._context = context
         self._bill = bill
 
-    def finish(self) -> None:
-        if self._context.include_usage and self._fold.usage is not None:
-            self._fold.usage = _priced(self._fold.usage, self._bill)
-        response, losses = self._answer()
+    def give(self, response: Response) -> None:
+        usage = response.usage
+        if self._context.include_usage and usage is not None and (priced := _priced(usage, self._bill)) is not usage:
+            response = msgspec.structs.replace(response, usage=priced)
+        response, losses = self._as_asked(response)
         built = self._dialect.encode_answer(response, self._context)
         self._outlet.complete(built.body, losses + built.losses)
 
@@ -406,21 +413,57 @@ class _Calls:
     def __init__(self) -> None:
         self._said: dict[tuple[int, int], list[str]] = {}
 
-    def look(self, event: ToolCallStart | ToolCallDelta | Finish) -> None:
-        match event:
-            case ToolCallStart(name=name):
-                if not name:
-                    raise UpstreamProtocolError("The upstream called a tool without naming it.")
-                self._said[event.choice, event.index] = []
-            case ToolCallDelta(arguments=arguments):
-                if (said := self._said.get((event.choice, event.index))) is not None:
-                    said.append(arguments)
-            case Finish(reason="stop" | "tool_calls", choice=choice):
-                texts = ["".join(said) for place, said in self._said.items() if place[0] == choice]
-                if not all(is_object(text) for text in texts if text.strip()):
-                    raise UpstreamProtocolError("The upstream ended its answer within the arguments of a tool call.")
-            case _:
-                pass  # what was cut by a limit says so itself
+    def begin(self, event: ToolCallStart) -> None:
+        _check_call(event.name)
+        self._said[event.choice, event.index] = []
+
+    def add(self, event: ToolCallDelta) -> None:
+        if (said := self._said.get((event.choice, event.index))) is not None:
+            said.append(event.arguments)
+
+    def finish(self, event: Finish) -> None:
+        for place, said in self._said.items():
+            if place[0] == event.choice:
+                _check_call("…", "".join(said), event.reason)
+
+
+def _check_call(name: str, arguments: str = "", reason: FinishReason | None = None) -> None:
+    """Raises UpstreamProtocolError for one without a name, and for half of one; what a limit cut says so itself."""
+    if not name:
+        raise UpstreamProtocolError("The upstream called a tool without naming it.")
+    if reason in {"stop", "tool_calls"} and arguments.strip() and not is_object(arguments):
+        raise UpstreamProtocolError("The upstream ended its answer within the arguments of a tool call.")
+
+
+class TranslatedAnswer(_Gathering, Relay):
+    """A whole answer in another dialect than its upstream's: one piece, of which nothing is held."""
+
+    def __init__(self, dialect: Dialect, target: ResponseTarget) -> None:
+        self._dialect = dialect
+        self._target = target
+        self._parts = []
+
+    feed = _Gathering._gather  # pyright: ignore[reportAssignmentType]  # one call less a read
+
+    def end(self) -> None:
+        response = fold(self._dialect.decode_answer(self._whole()))
+        self.content = True
+        self.usage = response.usage
+        self.upstream_id = response.id
+        for choice in response.choices:
+            self.finish_reason = choice.finish_reason or ""
+            self._look(choice)
+        self._target.give(response)
+
+    def _look(self, choice: Choice) -> None:
+        for part in choice.message.parts:
+            if type(part) is ToolCall:
+                _check_call(part.name, part.arguments, choice.finish_reason)
+                self.output_estimate += len(part.arguments) // 4 + 1
+            elif type(part) is Text or type(part) is Refusal:
+                self.output_estimate += len(part.text) // 4 + 1
+            elif type(part) is Reasoning:
+                self.output_estimate += (len(part.text) + len(part.summary or "")) // 4 + 1
 
 
 class Events(Relay):
@@ -453,29 +496,30 @@ class Events(Relay):
         self.malformed = self._source.malformed
         passed: list[Event] = []
         for event in events:
-            if isinstance(event, ToolCallStart | ToolCallDelta | Finish):
-                self._calls.look(event)
-            match event:
-                case TextDelta(text=text) | RefusalDelta(text=text) | ToolCallDelta(arguments=text):
-                    self.output_estimate += len(text) // 4 + 1
-                case ReasoningDelta(text=text, summary=summary):
-                    self.thinking = True
-                    self.output_estimate += (len(text) + len(summary)) // 4 + 1
-                case Start(usage=usage):
-                    self.usage = usage
-                    self.upstream_id = event.id
-                case UsageReport(usage=usage):
-                    self.usage = usage
-                case Finish(reason=reason):
-                    self.finish_reason = reason
-                case End():
-                    self._ended = True
-                    continue
-                case Failure(error=error):
-                    self._give(passed)
-                    raise error
-                case _:
-                    pass
+            if type(event) is TextDelta or type(event) is RefusalDelta:
+                self.output_estimate += len(event.text) // 4 + 1
+            elif type(event) is ReasoningDelta:
+                self.thinking = True
+                self.output_estimate += (len(event.text) + len(event.summary)) // 4 + 1
+            elif type(event) is ToolCallDelta:
+                self._calls.add(event)
+                self.output_estimate += len(event.arguments) // 4 + 1
+            elif type(event) is ToolCallStart:
+                self._calls.begin(event)
+            elif type(event) is Start:
+                self.usage = event.usage
+                self.upstream_id = event.id
+            elif type(event) is UsageReport:
+                self.usage = event.usage
+            elif type(event) is Finish:
+                self._calls.finish(event)
+                self.finish_reason = event.reason
+            elif type(event) is End:
+                self._ended = True
+                continue
+            elif type(event) is Failure:
+                self._give(passed)
+                raise event.error
             passed.append(event)
         self._give(passed)
         if self._ended:
@@ -489,8 +533,9 @@ class Events(Relay):
 
 def translated(outlet: Outlet, source: Source, target: StreamTarget) -> Relay:
     """A stream in another dialect than its upstream's."""
-    if isinstance(source, TextSource) and isinstance(target.encoder, TextEncoder):
-        return _TranslatedStream(outlet, source, target, target.encoder)
+    encoder = target.encoder
+    if hasattr(source, "texts") and hasattr(encoder, "around"):  # to ask for a protocol costs as much as ten chunks
+        return _TranslatedStream(outlet, cast("TextSource", source), target, cast("TextEncoder", encoder))
     return Events(source, target)
 
 
@@ -500,6 +545,7 @@ class _TranslatedStream(Events):
     def __init__(self, outlet: Outlet, source: TextSource, target: StreamTarget, encoder: TextEncoder) -> None:
         super().__init__(source, target)
         self._outlet = outlet
+        self._chunk = outlet.chunk
         self._texts = source
         self._encoder = encoder
         self._around: tuple[bytes, bytes] | None = None
@@ -520,8 +566,12 @@ class _TranslatedStream(Events):
                 self._outlet.on_body(data)
                 return
             before, after = self._around
-            self._outlet.chunk(b"%b%b%b" % (before, (after + before).join(texts), after))
-            said = b"".join(texts)
+            said = texts[0]
+            if len(texts) == 1:
+                self._chunk(b"%b%b%b" % (before, said, after))
+            else:
+                self._chunk(b"%b%b%b" % (before, (after + before).join(texts), after))
+                said = b"".join(texts)
             self.output_estimate += len(said) // 4 + len(texts)
             self._encoder.wrote(said)
         except Exception as error:

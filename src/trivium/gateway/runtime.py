@@ -29,6 +29,7 @@ from trivium.errors import (
     UpstreamUnreachable,
 )
 from trivium.gateway.budget import DAY_S, DailyBudget
+from trivium.gateway.probe import Probes
 from trivium.gateway.reasons import PASSED_OVER
 from trivium.gateway.snapshot import Leg, Snapshot
 from trivium.gateway.tokens import Tokens
@@ -37,6 +38,7 @@ from trivium.routing.conditions import Conditions
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan, Rejected
 from trivium.routing.route import Breaker
+from trivium.routing.statistics import Statistics
 from trivium.telemetry.metrics import Metrics
 from trivium.transport.pool import Dial, Pool
 from trivium.types.ids import Ids
@@ -75,6 +77,15 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
 
 
+class Shared(Protocol):
+    """What all processes have measured, and which endpoints one of them finds failing."""
+
+    @property
+    def measured(self) -> dict[str, Statistics]: ...
+    @property
+    def failing(self) -> frozenset[str]: ...
+
+
 class Owner(Protocol):
     """The owner of the home, as its clients see it."""
 
@@ -84,6 +95,7 @@ class Owner(Protocol):
 
     async def touch(self, engines: list[str]) -> None: ...
     async def spent(self, since_ms: int, requested_model: str) -> int: ...
+    async def share(self, told: dict[str, Statistics], failing: list[str], known: list[str]) -> Shared: ...
     async def call(self, op: str, **arguments: object) -> Any:
         """Anything else that its handlers offer. Raises what it raises, or Unavailable."""
         ...
@@ -130,6 +142,7 @@ class Runtime:
         self._looked = -LOOK_S
         self._sweeping: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.probes = Probes(self)
         self._refreshed = -REFRESH_S
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -190,7 +203,9 @@ class Runtime:
     def why_not(self, endpoint: Endpoint, exchange: Exchange) -> str:
         """Why an endpoint is passed over, for people: `openai is failing`."""
         _, why, _ = self.conditions.put_off(endpoint, self.conditions.now(), exchange.input_tokens)
-        return f"{endpoint.provider.id} {PASSED_OVER.get(why, 'is slow')}"
+        health = self.conditions.healths.get(endpoint.id)
+        otherwise = "is failing" if health is not None and health.breaker.open_until_s else "is slow"
+        return f"{endpoint.provider.id} {PASSED_OVER.get(why, otherwise)}"
 
     def binding(self, leg: Leg, snapshot: Snapshot, number: int) -> Binding | None:
         """How to reach an engine, or a provider with the key of a `number` or with a token; None: `prepare` it."""
@@ -301,6 +316,8 @@ class Runtime:
             self.budget.settle(attempt.reserved_nanos, cost_nanos)
         plan = attempt.exchange.plan
         self.conditions.ended(attempt, error, output_tokens, plan.route.breaker if plan else Breaker())
+        if attempt.health is not None and attempt.health.breaker.open_until_s:
+            self.probes.later(endpoint, attempt.health)
         if error is not None and endpoint.engine is not None and isinstance(error, UpstreamUnreachable | UpstreamCut):
             self._engines.pop(endpoint.engine, None)
 
@@ -415,11 +432,13 @@ class Runtime:
         return self._refreshing
 
     async def refresh(self) -> None:
-        """Ask the owner what was spent today, and tell it which engines are in use."""
+        """Ask the owner what was spent today, and tell it which engines are in use and what was measured."""
         used, self._used = sorted(self._used), set()
         try:
             if used:
                 await self.owner.touch(used)
+            if self.conditions.healths:
+                await self.share()
             if self.budget.limit_nanos is not None:
                 now, before = time.time(), self.budget.since_nanos
                 day_ms = int(now // DAY_S) * DAY_S * 1000
@@ -427,6 +446,17 @@ class Runtime:
         except TriviumError:
             # The owner is changing; the figures of the last look hold until the next one.
             self._used.update(used)
+
+    async def share(self) -> None:
+        """Tell the owner what was measured here, and hear what all have measured. Raises what `Owner.share` does."""
+        conditions = self.conditions
+        shared = await self.owner.share(conditions.told(), conditions.failing(), list(conditions.healths))
+        conditions.hear_others(shared.measured, shared.failing)
+
+    async def last_words(self) -> None:
+        """Tell what was measured since the last look, if anything was."""
+        if any(health.own.attempts for health in self.conditions.healths.values()):
+            await self.share()
 
     def swap(self, snapshot: Snapshot) -> None:
         """Take over a new configuration; requests in flight keep the one they began with."""
@@ -445,6 +475,7 @@ class Runtime:
         """Let go of everything; requests in flight end as their callers see it: cut."""
         if self._sweeping is not None:
             self._sweeping.cancel()
+        self.probes.close()
         for task in list(self._tasks):
             task.cancel()
         self.tokens.close()

@@ -10,6 +10,7 @@ from trivium.dialects.base import Dialect
 from trivium.errors import ClientGone, TriviumError, UpstreamError
 from trivium.gateway import pipeline
 from trivium.gateway.exchange import Exchange
+from trivium.gateway.metadata import annotated
 from trivium.transport.server import Fields, Stream
 
 JSON = b"content-type: application/json\r\n"
@@ -103,7 +104,8 @@ class HttpSink:
         extra = b"x-trivium-attempts: %d\r\n" % exchange.attempts
         if exchange.attempts > 1 or (exchange.attempts and not error.retryable):
             extra += b"x-should-retry: false\r\n"  # we have already tried; both big SDKs obey this
-        refuse(self._connection, exchange.dialect, error, exchange.id, self._cors + extra + exchange.limits)
+        extra += self._cors + exchange.limits + self._service(exchange)
+        refuse(self._connection, exchange.dialect, error, exchange.id, extra, exchange)
 
     def cut(self, last: bytes) -> None:
         self._connection.cut(last)
@@ -111,12 +113,19 @@ class HttpSink:
     def done(self) -> None:
         self._exchange = None
 
+    @staticmethod
+    def _service(exchange: Exchange) -> bytes:
+        return b"x-generation-id: %b\r\n" % exchange.id.encode() if exchange.wish.service else b""
+
     def _head(self, exchange: Exchange) -> bytes:
         identity = exchange.id.encode()
         leg = exchange.leg
         if leg is None or (not exchange.released and exchange.stream and exchange.attempt is None):
-            return b"%bx-request-id: %b\r\nrequest-id: %b\r\n" % (self._cors, identity, identity)
+            head = b"%bx-request-id: %b\r\nrequest-id: %b\r\n" % (self._cors, identity, identity)
+            return head + self._service(exchange)
         head = _HEAD % (self._cors, identity, identity, _told(leg.place.access, leg.place.endpoint), exchange.attempts)
+        if exchange.wish.service:
+            head += self._service(exchange)
         if exchange.limits:
             head += exchange.limits
         if exchange.losses:
@@ -126,8 +135,16 @@ class HttpSink:
         return head
 
 
-def refuse(connection: Connection, dialect: Dialect, error: TriviumError, request_id: str, extra: bytes = b"") -> None:
-    """Answer with an error in a dialect's envelope and under its status."""
+def refuse(
+    connection: Connection,
+    dialect: Dialect,
+    error: TriviumError,
+    request_id: str,
+    extra: bytes = b"",
+    exchange: Exchange | None = None,
+) -> None:
+    """Answer with an error in a dialect's envelope and under its status; an exchange that wishes for it says how it was
+    routed."""
     identity = request_id.encode()
     head = b"%b%bx-request-id: %b\r\nrequest-id: %b\r\n" % (JSON, extra, identity, identity)
     if error.retry_after_s is not None:
@@ -135,4 +152,7 @@ def refuse(connection: Connection, dialect: Dialect, error: TriviumError, reques
         head += b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (max(1, round(wait_s)), round(wait_s * 1000) or 1000)
     if isinstance(error, UpstreamError) and error.endpoint:
         head += b"x-trivium-endpoint: %b\r\n" % field(error.endpoint)
-    connection.whole(error.status, head, dialect.encode_error(error, request_id))
+    body = dialect.encode_error(error, request_id)
+    if exchange is not None and exchange.wish.metadata:
+        body = annotated(body, exchange, error)
+    connection.whole(error.status, head, body)

@@ -6,12 +6,13 @@ Pure look-ups with bounded caches. A new configuration is a new snapshot, swappe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
 from trivium.access.bind import Binding, bind
-from trivium.catalog.parse import Catalog
+from trivium.catalog.catalog import Catalog
 from trivium.catalog.resolve import endpoint as resolve_endpoint
 from trivium.catalog.rows import Endpoint, Timeouts
 from trivium.config.schema import Config, TokenCommand
@@ -23,6 +24,7 @@ from trivium.policy.key import Key
 from trivium.routing.names import AUTO, LOCAL, Suffixed, suffixed
 from trivium.routing.names import parse as parse_name
 from trivium.routing.plan import Facts, Plan, Rejected, plan
+from trivium.routing.preferences import Preferences
 from trivium.routing.route import Route
 from trivium.types.data import DataClass
 from trivium.types.request import Operation
@@ -122,6 +124,8 @@ class Snapshot:
             where = " or ".join(bound.row.key_env) or "its `api_key` or `token_command` in trivium.toml"
             return Rejected(name, "credential", f"no key: set {where}, or run `trivium login {named.provider}`")
         override = self.config.models.get(f"{named.provider}/{named.model}")
+        if override is not None and override.retired is not None:
+            return Rejected(name, "retired", override.retired or "it is not served any more")
         found = resolve_endpoint(
             self.catalog, bound.row, named.model, override=override, trusted_origin=bound.trusted_origin
         )
@@ -186,6 +190,14 @@ class Snapshot:
             return tuple(f"{service}/{slug}" for service in services if service in usable)
         return ()
 
+    @cached_property
+    def slugs(self) -> frozenset[str]:
+        """The catalog's models that can be asked by the name that they have at routing services."""
+        services = [name for name, bound in self.config.providers.items() if bound.row.access == "routed"]
+        usable = {name for name, bound in self.config.providers.items() if bound.has_key or name in self.found}
+        models = [model.spellings for model in self.catalog.models.values() if usable & model.spellings.keys()]
+        return frozenset(named[service] for named in models for service in services if service in named)
+
     def _known(self, name: str) -> bool:
         """Whether a name is the id of an endpoint in the catalog, whatever else it is a slug of."""
         named = parse_name(name, self.config.providers)
@@ -233,12 +245,15 @@ class Snapshot:
         *,
         slugs: bool = False,
         choice: int | None = None,
+        preferences: Preferences | None = None,
+        parameters: frozenset[str] = frozenset(),
     ) -> Plan:
         """The plan for every request of this kind whose size it `holds`. Raises NotFound for an unknown model."""
-        kind = (model, more, data_class, needs, key, operation, slugs, choice)
+        kind = (model, more, data_class, needs, key, operation, slugs, choice, preferences, parameters)
         found = self._plans.get(kind)
         if found is None:
-            facts = facts_of(model, data_class, needs, key, operation=operation, slugs=slugs, choice=choice)
+            wishes: dict[str, Any] = {"slugs": slugs, "choice": choice, "preferences": preferences}
+            facts = facts_of(model, data_class, needs, key, operation=operation, parameters=parameters, **wishes)
             found = self.plan(facts, more)
             _remember(self._plans, kind, found)
         return found
@@ -322,6 +337,10 @@ class Snapshot:
             _remember(self._bindings, name, found)
         return found
 
+    def reached(self, endpoint: Endpoint) -> Binding | None:
+        """How an endpoint was reached before, if it was."""
+        return next((one for (name, _, _), one in self._bindings.items() if name == endpoint.id), None)
+
     def bind(self, endpoint: Endpoint, credential: Secret | None, dialect: Dialect, base_url: str = "") -> Binding:
         try:
             return bind(endpoint, credential, self._timeouts(endpoint, Timeouts()), dialect, base_url=base_url)
@@ -400,6 +419,8 @@ def facts_of(
     operation: Operation = "chat",
     slugs: bool = False,
     choice: int | None = None,
+    preferences: Preferences | None = None,
+    parameters: frozenset[str] = frozenset(),
 ) -> Facts:
     """What a plan needs to know of a request with a caller's key."""
     return Facts(
@@ -413,6 +434,8 @@ def facts_of(
         max_output_tokens=max_output_tokens,
         models=key.models if key else (),
         roads=key.roads if key else (),
+        preferences=preferences,
+        parameters=parameters,
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from trivium.dialects import get as dialect_named
 from trivium.dialects.base import Dialect
+from trivium.dialects.common import UNSAID
 from trivium.errors import InternalError, TriviumError
 from trivium.gateway import paths, pipeline
 from trivium.gateway.count import estimate
@@ -21,6 +22,7 @@ from trivium.gateway.runtime import Runtime
 from trivium.gateway.sink import JSON, Connection, HttpSink, refuse
 from trivium.gateway.wish import Wish, wish_of
 from trivium.policy.key import Key
+from trivium.routing.preferences import parse as preferences_of
 from trivium.transport.server import Fields
 
 _TELLING = (
@@ -98,18 +100,26 @@ def _told(
     runtime: Runtime, place: Place, fields: Fields, body: bytes, key: Key | None
 ) -> bytes | Coroutine[Any, Any, Any]:
     """What there is to tell at a place where no model is asked: at once, or after its owner was asked."""
-    from trivium.gateway import ollama, openrouter
+    from trivium.gateway import listing, ollama, openrouter
 
     snapshot, dialect = runtime.snapshot, place.dialect
     match place.kind:
         case "models":
-            rows = model_rows(snapshot, key)
-            rows = openrouter.priced(snapshot, rows) if dialect.slugs else rows
-            return _models_dialect(place, fields).models_answer(rows)
+            if place.service:
+                return listing.models(snapshot, key, place.detail)
+            return _models_dialect(place, fields).models_answer(model_rows(snapshot, key))
         case "model":
             return one_of(_models_dialect(place, fields).models_answer([model_row(snapshot, key, place.detail)]))
+        case "embedders":
+            return listing.models(snapshot, key, place.detail, "embed")
+        case "counted":
+            return msgspec.json.encode(listing.count(snapshot, key, place.detail))
+        case "providers":
+            return msgspec.json.encode(listing.providers(snapshot))
+        case "zdr":
+            return msgspec.json.encode(listing.zero_retention(snapshot, key))
         case "endpoints":
-            return msgspec.json.encode(openrouter.endpoints(snapshot, key, place.detail))
+            return msgspec.json.encode(listing.endpoints(snapshot, key, place.detail))
         case "generation":
             return openrouter.generation(runtime, key, place.detail)
         case "key":
@@ -121,8 +131,11 @@ def _told(
         case "ollama":
             return msgspec.json.encode(ollama.told(runtime, key, place.detail, body))
         case _:
-            wish, more = wish_of(fields, place, key), dialect.peek(body).models
-            return msgspec.json.encode(view(snapshot, dialect.parse_request(body), wish, more))
+            wish, head = wish_of(fields, place, key), dialect.peek(body)
+            preferences = None if head.provider is UNSAID else preferences_of(head.provider)
+            request, id_ = dialect.parse_request(body), runtime.new_id()
+            planned = view(snapshot, runtime.conditions, request, wish, head.models, id_, preferences=preferences)
+            return msgspec.json.encode(planned)
 
 
 def _models_dialect(place: Place, fields: Fields) -> Dialect:

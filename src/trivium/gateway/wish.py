@@ -8,8 +8,10 @@ import msgspec
 
 from trivium.dialects.base import Addressed
 from trivium.errors import InvalidRequest, UnsupportedMediaType
+from trivium.gateway import metadata
 from trivium.gateway.paths import Place
 from trivium.policy.key import Key
+from trivium.routing.sticky import NAME_MAX
 from trivium.transport.server import Fields
 from trivium.types.data import DATA_CLASSES, DataClass
 
@@ -29,6 +31,12 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     forwarded: bytes = b""
     """Header lines of the caller that go on to an upstream of the same dialect."""
     addressed: Addressed | None = None
+    session: str = ""
+    """By what a header tells the caller's conversations apart."""
+    service: bool = False
+    """Asked as a routing service is; see `Place`."""
+    metadata: bool = False
+    """The answer says how it was routed."""
 
 
 def wish_of(fields: Fields, place: Place, key: Key | None) -> Wish:
@@ -48,6 +56,9 @@ def wish_of(fields: Fields, place: Place, key: Key | None) -> Wish:
         timeout_s=None if timeout is None else timeout_of(timeout),
         forwarded=b"".join(b"%b: %b\r\n" % (name, fields[name]) for name in place.dialect.forwarded if name in fields),
         addressed=place.addressed,
+        session=fields.get(b"x-session-id", b"")[:NAME_MAX].decode("latin-1"),
+        service=place.service,
+        metadata=metadata.asked(fields),
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from trivium.config.home import make_private, user_path
 from trivium.errors import ConfigError, LedgerUnavailable
 from trivium.types.ids import ulid
 
@@ -49,7 +50,7 @@ class Store:
         """
         path = _path_of(url_or_path)
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(path.parent)
             # Made here because SQLite gives its other files the mode of the first.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             writer = _connect(path, "rw")
@@ -61,7 +62,7 @@ class Store:
             except BaseException:
                 writer.close()
                 raise
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:  # a NUL in its name, too
             raise LedgerUnavailable(
                 f"The ledger `{path}` cannot be opened: {error}.",
                 remedy="Check its permissions and free space; the journal keeps all records until it is back.",
@@ -117,7 +118,7 @@ def _path_of(url_or_path: str | Path) -> Path:
         return url_or_path
     scheme, separator, rest = url_or_path.partition("://")
     if not separator:
-        return Path(url_or_path).expanduser()
+        return user_path(url_or_path)
     if scheme != "sqlite" or not rest.startswith("/"):
         raise ConfigError(
             f"`{scheme}://…` is no ledger that this version can write.",

@@ -30,6 +30,7 @@ class BreakerState:
         "_bad",
         "_began_s",
         "_count",
+        "asked",
         "cooldown_s",
         "failures",
         "hinted",
@@ -46,6 +47,8 @@ class BreakerState:
         """When the outage began."""
         self.cooldown_s = 0.0
         self.probing = False
+        self.asked = False
+        """Something free was answered since its cool-down, so that an attempt may be risked."""
         self.hinted = False
         """Others have found it failing: a hint makes it suspect, and never opens it."""
         self._began_s = 0.0
@@ -91,7 +94,7 @@ class BreakerState:
             return
         rate = self._count >= WINDOW_ATTEMPTS_MIN and self._bad >= self._count * WINDOW_SHARE
         if self.failures >= rule.failures or rate:
-            self.opened_s, self.cooldown_s = now_s, rule.cooldown_s
+            self.opened_s, self.cooldown_s, self.asked = now_s, rule.cooldown_s, False
             self.open_until_s = now_s + rule.cooldown_s
 
     def still_out(self, now_s: float) -> None:
@@ -101,7 +104,7 @@ class BreakerState:
 
     def _again(self, now_s: float) -> None:
         """Open for twice as long as before; in the first minutes of an outage for half a minute at most."""
-        self.probing = False
+        self.probing = self.asked = False
         early = now_s - self.opened_s < EARLY_S
         longest = max(COOLDOWN_S_EARLY_MAX, self.cooldown_s) if early else COOLDOWN_S_MAX
         self.cooldown_s = min(self.cooldown_s * 2, longest)

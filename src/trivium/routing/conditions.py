@@ -25,7 +25,8 @@ from trivium.routing.allowance import Allowance, Bench, scope_of
 from trivium.routing.disposition import AT_ONCE, RETRY_AFTER_S_MAX, Step, after_failure
 from trivium.routing.draw import seed_of
 from trivium.routing.health import Health
-from trivium.routing.plan import Plan
+from trivium.routing.plan import Plan, Rejected
+from trivium.routing.preferences import Percentiles, Preferences, arranged
 from trivium.routing.ranking import (
     PRIOR_ITL_S,
     PRIOR_TTFT_S,
@@ -38,6 +39,7 @@ from trivium.routing.ranking import (
 )
 from trivium.routing.route import Breaker, Route
 from trivium.routing.statistics import Statistics, size_of
+from trivium.routing.sticky import Session, Sticky
 from trivium.types.request import Operation
 
 ENDPOINTS_MAX = 4096
@@ -46,6 +48,8 @@ BOARD_S = 0.25
 """How long means are good for; who waits and who is open is looked at for every request."""
 VIEWS_MAX = 64
 """Orders of one plan that are kept as plans; more endpoints than four have more orders than that."""
+WINDOW_S = 300
+"""What callers prefer is measured over the last five minutes."""
 BRIEF_S = 2.0
 """A limit that ends within this is waited for; else somebody else is asked."""
 OUTPUT_TOKENS_EXPECTED = 500.0
@@ -64,6 +68,8 @@ class Asking(Protocol):
     def operation(self) -> Operation: ...
     @property
     def plan(self) -> Plan | None: ...
+    @property
+    def session(self) -> Session | None: ...
 
 
 class Attempt(Protocol):
@@ -85,6 +91,10 @@ class Attempt(Protocol):
     def written(self) -> bool: ...
     def times(self) -> tuple[float | None, float]:
         """Seconds from its sending to the first content, where its answer is a stream, and to now."""
+        ...
+
+    def read_cache(self) -> bool:
+        """Whether a part of its prompt was read from a cache."""
         ...
 
 
@@ -114,6 +124,7 @@ class Conditions:
         """Providers whose limits are known or whose credentials are benched; all others cost nothing to look at."""
         self.outputs: dict[str, float] = {}
         """Tokens that an answer of each route takes."""
+        self.sticky = Sticky()
         self.change = 0
         """Counts whatever moves an endpoint at once; a board of before is stale."""
         self._boards: dict[int, _Kept] = {}
@@ -123,21 +134,61 @@ class Conditions:
 
     # ---- the order of a plan
 
-    def ranked(self, plan: Plan, input_tokens: int, output_tokens_max: int | None, id_: str) -> Plan:
-        """The plan with its endpoints in the order in which this request asks them."""
+    def ranked(
+        self,
+        plan: Plan,
+        input_tokens: int,
+        output_tokens_max: int | None,
+        id_: str,
+        session: Session | None = None,
+    ) -> Plan:
+        """The plan with its endpoints in the order in which this request asks them; a session stays where it is."""
         now = self.now()
         kept = self.board(plan, now, input_tokens)
         made = kept.board
         places = made.plain
         if places is None:
             size = self.size(plan, input_tokens, output_tokens_max)
-            places = order(made, plan.route, size, seed_of(id_), now)
+            seed = seed_of(session.name if session is not None and session.named else id_)
+            places = order(made, plan.route, size, seed, now)
+            if session is not None and (at := self.sticky.find(session, now)) is not None:
+                places = staying(made, places, at)
         view = kept.views.get(places)
         if view is None:
             if len(kept.views) >= VIEWS_MAX:
                 kept.views.clear()
             view = kept.views[places] = reordered(plan, places)
         return view
+
+    def preferred(self, view: Plan, wish: Preferences) -> Plan:
+        """A ranked plan as the caller prefers it; what is put off stays behind what may be asked."""
+        now = self.now()
+        models = {endpoint.id: view.group(place) for place, endpoint in enumerate(view.endpoints)}
+        listed = arranged(wish, view.endpoints, models, self)
+        listed.sort(key=lambda endpoint: bool(self.put_off(endpoint, now, 0)[0]))
+        rejected: tuple[Rejected, ...] = ()
+        if wish.allow_fallbacks is False and not wish.order:
+            why = f"`provider.allow_fallbacks` is false, and `{listed[0].id}` comes first"
+            rejected = tuple(Rejected(endpoint.id, "allowed_providers", why) for endpoint in listed[1:])
+            del listed[1:]
+        groups = tuple(models[endpoint.id] for endpoint in listed) if view.groups else ()
+        return msgspec.structs.replace(
+            view, endpoints=tuple(listed), groups=groups, rejected=(*view.rejected, *rejected)
+        )
+
+    # ---- routing.preferences.Measured
+
+    def throughput(self, endpoint: str) -> Percentiles | None:
+        health = self.healths.get(endpoint)
+        found = None if health is None else health.measured().throughput(self.now(), WINDOW_S)
+        return None if found is None else Percentiles(*found.values())
+
+    def latency(self, endpoint: str) -> Percentiles | None:
+        health = self.healths.get(endpoint)
+        found = None if health is None else health.measured().latency_s(self.now(), WINDOW_S)
+        return None if found is None else Percentiles(*found.values())
+
+    # ---- the size of a request
 
     def size(self, plan: Plan, input_tokens: int, output_tokens_max: int | None) -> Size:
         expected = self.outputs.get(plan.route.name, OUTPUT_TOKENS_EXPECTED)
@@ -159,7 +210,7 @@ class Conditions:
     def _conditions(self, plan: Plan, now: float, input_tokens: int) -> tuple[list[Condition], float]:
         """How each endpoint is, drawn towards the pool's mean where little is known; and until when that holds."""
         healths = [self.healths.get(endpoint.id) for endpoint in plan.endpoints]
-        measured = [health.measured() if health is not None else None for health in healths]
+        measured = [health.means() if health is not None else None for health in healths]
         known = [one for one in measured if one is not None]
         ttft_s = _median([mean for one in known if (mean := one.mean_ttft_s) is not None], PRIOR_TTFT_S)
         itl_s = _median([mean for one in known if (mean := one.mean_itl_s) is not None], PRIOR_ITL_S)
@@ -214,14 +265,20 @@ class Conditions:
         clean = health is None or not (health.breaker.open_until_s or health.missing)
         return clean and endpoint.provider.id not in self.limited
 
-    def allowed(self, plan: Plan, position: int, input_tokens: int) -> int:
-        """The first position from `position` on that may be asked now or soon; `position` if none may."""
+    def allowed(self, plan: Plan, position: int, input_tokens: int, first: Callable[[Endpoint], bool]) -> int:
+        """The first position from `position` on that may be asked now or soon; `position` if none may.
+
+        `first`: whether an endpoint whose cool-down is over is still to be asked something free.
+        """
         if self.free(plan.endpoints[position]):
             return position
-        now = self.now()
-        for index in range(position, len(plan.endpoints)):
-            wait_s, reason, _ = self.put_off(plan.endpoints[index], now, input_tokens)
-            if not wait_s or (reason == "rate_limited" and wait_s <= BRIEF_S):
+        now, count = self.now(), len(plan.endpoints)
+        for index in range(position, count):
+            endpoint = plan.endpoints[index]
+            wait_s, reason, _ = self.put_off(endpoint, now, input_tokens)
+            if (not wait_s and (index + 1 == count or not first(endpoint))) or (
+                reason == "rate_limited" and wait_s <= BRIEF_S
+            ):
                 return index
         return position
 
@@ -352,8 +409,11 @@ class Conditions:
             self.change += 1
         health.breaker.succeeded()
         health.missing = None
-        if attempt.exchange.operation != "chat":
+        exchange = attempt.exchange
+        if exchange.operation != "chat":
             return
+        if exchange.session is not None:
+            self.sticky.answered(exchange.session, attempt.endpoint.id, now, cached=attempt.read_cache())
         ttft_s, took_s = attempt.times()
         itl_s = None
         if output_tokens > 1:
@@ -437,8 +497,21 @@ class Conditions:
                 health.shared = statistics
                 health.breaker.hinted = name in failing
 
+    def restore(self, measured: Mapping[str, Statistics]) -> None:
+        """Begin with what was measured before."""
+        for name, statistics in list(measured.items())[:ENDPOINTS_MAX]:
+            health = self.healths[name] = Health(self.now(), local=False)
+            health.shared = statistics
+            health.own.tau_s = statistics.tau_s
+
     def failing(self) -> list[str]:
         return [name for name, health in self.healths.items() if health.breaker.open_until_s]
+
+
+def staying(made: Board, places: tuple[int, ...], at: str) -> tuple[int, ...]:
+    """An order with an endpoint moved to its front, unless others are better off now: of its rank it stays."""
+    place = next((row.index for row in made.ranks[0] if row.name == seed_of(at)), None)
+    return places if place is None else (place, *(one for one in places if one != place))
 
 
 def reordered(plan: Plan, places: tuple[int, ...]) -> Plan:

@@ -32,7 +32,14 @@ class Health:
         self.touched_s = now_s
 
     def measured(self) -> Statistics:
-        """The means of everything that is known, as one."""
+        """Everything that is known, as one."""
+        both = Statistics(self.own.tau_s, self.shared.landmark_s)
+        both.add(self.shared)
+        both.add(self.own)
+        return both
+
+    def means(self) -> Statistics:
+        """The means of that, for those who ask for them often."""
         both = Statistics(self.own.tau_s, self.shared.landmark_s)
         both.add_means(self.shared)
         both.add_means(self.own)

@@ -6,12 +6,13 @@ certain ones first; nothing here knows the time, so that a plan can be computed,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from trivium.catalog.rows import Endpoint
 from trivium.dialects import suited
+from trivium.routing.preferences import Preferences, refused_by, relaxed
 from trivium.routing.route import Route
 from trivium.types.data import DataClass
 from trivium.types.request import Operation
@@ -41,6 +42,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Which roads the caller's key may take; empty: all."""
     choice: int | None = None
     """Which route with conditions it is for; None: none of them."""
+    preferences: Preferences | None = None
+    """Its `provider` object."""
+    parameters: frozenset[str] = frozenset()
+    """What it sends, where all of that must be heeded."""
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -60,6 +65,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rejected: tuple[Rejected, ...] = ()
     passed_over: Rejected | None = None
     """The first candidate, if it was rejected: why another one answers."""
+    relaxed: str = ""
+    """Where there is no endpoint: the one constraint without which there would be one."""
     data_class: DataClass = DataClass.ANY
     """What it was made for: the request's, or the stricter one of a route that is named."""
     context: int | None = None
@@ -111,7 +118,8 @@ def plan(
         endpoints=tuple(eligible),
         rejected=tuple(rejected),
         passed_over=rejected[0] if rejected and (not eligible or eligible[0] is not candidates[0]) else None,
-        data_class=facts.data_class,
+        relaxed="" if eligible else _relaxed(facts, route, candidates, first),
+        data_class=facts.data_class if (wish := facts.preferences) is None else max(facts.data_class, wish.data_class),
         context=min((e.context for e in eligible if e.context is not None), default=None),
         max_output=min((e.max_output for e in eligible if e.max_output), default=None),
         groups=tuple(places) if any(places) else (),
@@ -144,6 +152,33 @@ def larger_window(made: Plan, position: int) -> int:
     return len(made.endpoints)
 
 
+_FREE: dict[str, tuple[str, object]] = {
+    "data_class": ("data_class", DataClass.ANY),
+    "needs": ("capability", frozenset[str]()),
+    "input_tokens": ("context_length", 0),
+    "max_output_tokens": ("output_length", None),
+    "roads": ("allowed_roads", ()),
+}
+"""Facts that constrain: the reason that they are rejected with, and their value where they do not."""
+
+
+def _relaxed(facts: Facts, route: Route, candidates: Sequence[Endpoint | Rejected], first: Endpoint | None) -> str:
+    """The first constraint without which, alone, a candidate could serve; empty: it takes more, or there is none."""
+    for name, less in _relaxations(facts):
+        if any(_refusal(less, route, one, first) is None for one in candidates if isinstance(one, Endpoint)):
+            return name
+    return ""
+
+
+def _relaxations(facts: Facts) -> Iterator[tuple[str, Facts]]:
+    if facts.preferences is not None:
+        for name, less in relaxed(facts.preferences):
+            yield name, msgspec.structs.replace(facts, preferences=less)
+    for name, (reason, free) in _FREE.items():
+        if getattr(facts, name) != free:
+            yield reason, msgspec.structs.replace(facts, **{name: free})
+
+
 def _differ_in_media(endpoints: Sequence[Endpoint]) -> bool:
     """A lone remote endpoint is asked all the same and answers for itself; an engine of ours would fail with a 500."""
     if len(endpoints) == 1 and endpoints[0].engine is None:
@@ -155,13 +190,15 @@ def _refusal(facts: Facts, route: Route, endpoint: Endpoint, first: Endpoint | N
     """Why an endpoint cannot serve, as (reason, detail); None if it can."""
     if facts.roads and endpoint.access not in facts.roads:
         return "allowed_roads", f"the key allows {', '.join(facts.roads)}; this endpoint is {endpoint.access}"
+    if facts.preferences is not None and (refused := refused_by(facts.preferences, endpoint, facts.parameters)):
+        return refused
     if facts.data_class > endpoint.ceiling:
         return (
             "data_class",
             f"the request is `{facts.data_class.word}`, the endpoint's ceiling is `{endpoint.ceiling.word}`",
         )
     if not _offers(endpoint, facts.operation):
-        return "operation", f"it does not {facts.operation}"
+        return "operation", f"it does not {facts.operation}{_where(endpoint)}"
     missing = sorted(facts.needs - endpoint.capabilities)
     if missing:
         return "capability", f"the request needs {', '.join(missing)}"
@@ -175,6 +212,14 @@ def _refusal(facts: Facts, route: Route, endpoint: Endpoint, first: Endpoint | N
 def _offers(endpoint: Endpoint, operation: Operation) -> bool:
     known, asked = endpoint.operations, "chat" if operation == "count" else operation
     return (not known or asked in known) and suited(endpoint.dialects, None, operation) is not None
+
+
+def _where(endpoint: Endpoint) -> str:
+    """Where to ask an endpoint instead that is stated to be for something."""
+    return next((f"; ask `{path}`" for operation, path in _PATHS.items() if operation in endpoint.operations), "")
+
+
+_PATHS: dict[Operation, str] = {"embed": "/v1/embeddings", "rerank": "/v1/rerank", "chat": "/v1/chat/completions"}
 
 
 def _unlike(route: Route, endpoint: Endpoint, first: Endpoint | None) -> str:

@@ -27,6 +27,7 @@ from trivium.routing.conditions import Conditions
 from trivium.routing.draw import unit
 from trivium.routing.health import Health
 from trivium.routing.plan import Plan, larger_window
+from trivium.routing.sticky import Session
 from trivium.types.request import Operation
 
 
@@ -55,6 +56,7 @@ class Request(msgspec.Struct, eq=False, gc=False, kw_only=True):
     max_output_tokens: int | None = None
     operation: Operation = "chat"
     stream: bool = True
+    session: Session | None = None
     position: int = 0
     tries: int = 0
     deadline: float = 0.0
@@ -79,6 +81,9 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
     def times(self) -> tuple[float | None, float]:
         return self.answer.ttft_s if self.stream else None, self.answer.took_s
 
+    def read_cache(self) -> bool:
+        return False
+
 
 class Bounds(msgspec.Struct, frozen=True):
     """What an attempt at one endpoint of a plan is held to, and whether it is streamed whatever its caller asked."""
@@ -93,6 +98,10 @@ class World(Protocol):
 
     def answer(self, request: Request, endpoint: Endpoint, now_s: float) -> Answer: ...
     def bounds(self, request: Request, position: int) -> Bounds: ...
+    def free(self, request: Request, endpoint: Endpoint, now_s: float) -> bool | None:
+        """Whether an endpoint that has failed answers something free; None: there is nothing to ask it."""
+        ...
+
     def further(self, request: Request, error: TriviumError) -> Plan:
         """The plan with what its route names for a failure, next in turn."""
         ...
@@ -116,6 +125,7 @@ class Simulation:
         self.now_s = 0.0
         self.conditions = Conditions(lambda: self.now_s)
         self._world = world
+        self._asking: Request | None = None
         self._slack_s = slack_s
         self._events: list[_Event] = []
         self._count = 0
@@ -163,7 +173,8 @@ class Simulation:
 
     def _attempt(self, request: Request) -> None:
         plan, conditions, now = request.plan, self.conditions, self.now_s
-        position = conditions.allowed(plan, request.position, request.input_tokens)
+        self._asking = request
+        position = conditions.allowed(plan, request.position, request.input_tokens, self._first)
         if position != request.position:
             request.position, request.tries = position, 0
         endpoint = plan.endpoints[position]
@@ -189,6 +200,19 @@ class Simulation:
             self._at(now + answer.ttft_s - self._slack_s, request, attempt, -1)
         else:
             self._at(now + answer.took_s - self._slack_s, request, attempt)
+
+    def _first(self, endpoint: Endpoint) -> bool:
+        """Ask an endpoint something free, as `gateway.probe` does; here the answer comes at once."""
+        breaker = self.conditions.health(endpoint).breaker
+        if not breaker.open_until_s or breaker.asked or self._asking is None:
+            return False
+        answers = self._world.free(self._asking, endpoint, self.now_s)
+        self.conditions.change += 1
+        if answers is False:
+            breaker.still_out(self.now_s)
+            return True
+        breaker.asked = bool(answers)
+        return False
 
     def _ended(self, attempt: Attempt) -> None:
         request, answer = attempt.exchange, attempt.answer
@@ -293,6 +317,11 @@ class Scripted:
 
     def bounds(self, request: Request, position: int) -> Bounds:
         return self._bounds
+
+    def free(self, request: Request, endpoint: Endpoint, now_s: float) -> bool | None:
+        return not any(
+            one.kind == "down" and one.from_s <= now_s < one.until_s for one in self.scripts[endpoint.id].faults
+        )
 
     def further(self, request: Request, error: TriviumError) -> Plan:
         return request.plan

@@ -83,6 +83,10 @@ class Answer:
     def text(self) -> str:
         return "".join(self.pieces)
 
+    def reason(self, stop: str, length: str, calls: str) -> str:
+        """Why it ends, in the words of a dialect."""
+        return calls if self.calls else length if self.cut_short else stop
+
     @property
     def reasoning_tokens(self) -> int:
         return len(self.thinking) * self.n

@@ -51,9 +51,7 @@ def _tools(body: JSON) -> list[Tool]:
 
 
 def _reason(answer: Answer) -> str:
-    if answer.calls:
-        return "tool_use"
-    return "max_tokens" if answer.cut_short else "end_turn"
+    return answer.reason("end_turn", "max_tokens", "tool_use")
 
 
 def usage(answer: Answer, output_tokens: int) -> JSON:

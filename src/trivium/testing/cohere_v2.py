@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from trivium.testing.answers import JSON, Answer, Question, Tool, ToolCall, pieces_of
+from trivium.testing.answers import JSON, Answer, Question, ToolCall, pieces_of
 from trivium.testing.problems import PROBLEMS, Problem
 from trivium.testing.voice import (
     Script,
     Voice,
     data_frame,
+    functions,
     parts_of,
     record,
-    records,
     require_messages,
     text_of,
     tokens_of,
@@ -48,16 +48,11 @@ def ask(body: JSON) -> Question:
         text=text_of(users[-1].get("content")) if users else "",
         prompt_tokens=tokens_of(body),
         images=sum(part.get("type") == "image_url" for part in parts),
-        tools=() if body.get("tool_choice") == "NONE" else tuple(_tools(body)),
+        tools=() if body.get("tool_choice") == "NONE" else functions(body),
         tool_result=_result_text(last.get("content")) if last.get("role") == "tool" else None,
         schema=form.get("json_schema", {"type": "object"}) if form.get("type") == "json_object" else None,
         max_tokens=body.get("max_tokens"),
     )
-
-
-def _tools(body: JSON) -> list[Tool]:
-    functions = (tool["function"] for tool in records(body, "tools"))
-    return [Tool(function["name"], record(function, "parameters")) for function in functions]
 
 
 def _result_text(content: Any) -> str:
@@ -67,9 +62,7 @@ def _result_text(content: Any) -> str:
 
 
 def _reason(answer: Answer) -> str:
-    if answer.calls:
-        return "TOOL_CALL"
-    return "MAX_TOKENS" if answer.cut_short else "COMPLETE"
+    return answer.reason("COMPLETE", "MAX_TOKENS", "TOOL_CALL")
 
 
 def usage(answer: Answer) -> JSON:

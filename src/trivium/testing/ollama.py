@@ -12,9 +12,9 @@ from typing import Any
 
 from msgspec.json import encode
 
-from trivium.testing.answers import CREATED, JSON, Answer, Question, Tool
+from trivium.testing.answers import CREATED, JSON, Answer, Question
 from trivium.testing.problems import Problem, invalid
-from trivium.testing.voice import LINES, Refused, Script, Voice, record, records, require_messages, tokens_of
+from trivium.testing.voice import LINES, Refused, Script, Voice, functions, record, records, require_messages, tokens_of
 
 STARTED = datetime.fromtimestamp(CREATED, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 PIECE_NS = 1_000_000
@@ -30,7 +30,7 @@ def ask_chat(body: JSON) -> Question:
         text=users[-1].get("content") or "" if users else "",
         prompt_tokens=tokens_of(body),
         images=sum(len(records(user, "images")) for user in users),
-        tools=tuple(_tool(tool["function"]) for tool in records(body, "tools")),
+        tools=functions(body),
         tool_result=last.get("content") if last.get("role") == "tool" else None,
     )
 
@@ -53,10 +53,6 @@ def _question(body: JSON, **more: Any) -> Question:
         max_tokens=limit if limit and limit > 0 else None,
         **more,
     )
-
-
-def _tool(function: JSON) -> Tool:
-    return Tool(function["name"], record(function, "parameters"))
 
 
 def in_message(content: str, more: JSON) -> JSON:

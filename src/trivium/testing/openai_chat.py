@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from trivium.testing.answers import CREATED, JSON, Answer, Question, Tool, ToolCall, pieces_of
+from trivium.testing.answers import CREATED, JSON, Answer, Question, ToolCall, pieces_of
 from trivium.testing.problems import Problem
 from trivium.testing.voice import (
     Script,
     Voice,
     data_frame,
+    functions,
     parts_of,
     record,
-    records,
     require_messages,
     text_of,
     tokens_of,
@@ -35,18 +35,13 @@ def ask(body: JSON) -> Question:
         text=text_of(users[-1].get("content")) if users else "",
         prompt_tokens=tokens_of(body),
         images=sum(part.get("type") == "image_url" for user in users for part in parts_of(user.get("content"))),
-        tools=() if body.get("tool_choice") == "none" else tuple(_tools(body)),
+        tools=() if body.get("tool_choice") == "none" else functions(body),
         tool_result=text_of(last.get("content")) if last.get("role") == "tool" else None,
         schema=_schema(record(body, "response_format")),
         max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
         include_usage=bool(record(body, "stream_options").get("include_usage")),
         n=body.get("n") or 1,
     )
-
-
-def _tools(body: JSON) -> list[Tool]:
-    functions = (tool["function"] for tool in records(body, "tools") if tool.get("type") == "function")
-    return [Tool(function["name"], record(function, "parameters")) for function in functions]
 
 
 def _schema(form: JSON) -> JSON | None:
@@ -60,9 +55,7 @@ def _schema(form: JSON) -> JSON | None:
 
 
 def _reason(answer: Answer) -> str:
-    if answer.calls:
-        return "tool_calls"
-    return "length" if answer.cut_short else "stop"
+    return answer.reason("stop", "length", "tool_calls")
 
 
 def _call(call: ToolCall) -> JSON:

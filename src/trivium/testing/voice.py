@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.json import encode
 
-from trivium.testing.answers import JSON, Answer, Question
+from trivium.testing.answers import JSON, Answer, Question, Tool
 from trivium.testing.problems import Problem, invalid
 
 
@@ -116,6 +116,12 @@ def record(body: JSON, name: str) -> JSON:
 
 def records(body: JSON, name: str) -> list[JSON]:
     return body.get(name) or []
+
+
+def functions(body: JSON) -> tuple[Tool, ...]:
+    """The tools, in the shape that OpenAI's wire began."""
+    found = (tool["function"] for tool in records(body, "tools") if tool.get("type", "function") == "function")
+    return tuple(Tool(function["name"], record(function, "parameters")) for function in found)
 
 
 def parts_of(content: Any) -> list[JSON]:

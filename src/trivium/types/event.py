@@ -7,6 +7,8 @@ or `Failure` was cut. Adding an event? Also `fold` in `types/response.py` and ev
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -139,16 +141,20 @@ class Failure(Event, frozen=True):
     error: TriviumError
 
 
+_SEEN: dict[type[Event], Callable[[Any], object]] = {
+    TextDelta: attrgetter("text"),
+    RefusalDelta: attrgetter("text"),
+    ToolCallStart: bool,
+    ToolCallDelta: attrgetter("arguments"),
+    CitationDelta: bool,
+    AudioDelta: lambda event: event.data or event.transcript,
+    Embedded: bool,
+    Ranked: bool,
+}
+"""What of an event is content; by type, since asking a struct for one class after the other takes its time."""
+
+
 def is_content(event: Event) -> bool:
     """Whether the caller sees something of the answer by this event, so that it can no longer be taken back."""
-    match event:
-        case TextDelta(text=text) | RefusalDelta(text=text):
-            return bool(text)
-        case ToolCallStart() | CitationDelta() | Embedded() | Ranked():
-            return True
-        case ToolCallDelta(arguments=arguments):
-            return bool(arguments)
-        case AudioDelta(data=data, transcript=transcript):
-            return bool(data or transcript)
-        case _:
-            return False
+    seen = _SEEN.get(type(event))
+    return seen is not None and bool(seen(event))

@@ -98,9 +98,13 @@ class _ChoiceFold(msgspec.Struct):
         return found
 
     def add(self, event: Event) -> None:
-        match event:
+        match event:  # the usual ones first: a struct that is none of a class takes its time to say so
             case ev.TextDelta():
                 self.slot(Text, event.block).text.append(event.text)
+            case ev.Finish():
+                self.finish = event
+            case ev.ToolCallDelta():
+                self.slot(ToolCall, event.index).text.append(event.arguments)
             case ev.CitationDelta():
                 self.slot(Text, event.block).citations.append(event.citation)
             case ev.ReasoningDelta():
@@ -112,19 +116,15 @@ class _ChoiceFold(msgspec.Struct):
                 fields.update(id=event.id, name=event.name)
                 if event.signature is not None:
                     fields["signature"] = event.signature
-            case ev.ToolCallDelta():
-                self.slot(ToolCall, event.index).text.append(event.arguments)
             case ev.AudioDelta():
                 self.slot(Audio).text.append(event.data)
             case ev.LogprobsDelta():
                 self.logprobs += event.content
-            case ev.Finish():
-                self.finish = event
             case _:
                 pass
 
     def choice(self, index: int) -> Choice:
-        parts = tuple(slot.part() for slot in self.slots.values())
+        parts = tuple([slot.part() for slot in self.slots.values()])
         finish = self.finish
         return Choice(
             index=index,
@@ -156,31 +156,30 @@ class Fold(msgspec.Struct):
     ranking: list[ev.Ranked] = []
 
     def add(self, event: Event) -> None:
-        match event:
-            case ev.Start():
-                self.start = event
-                self.usage = event.usage or self.usage
-            case ev.UsageReport():
-                self.usage = event.usage
-            case ev.Embedded(index=index, vector=vector):
-                self.vectors[index] = vector
-            case ev.Ranked():
-                self.ranking.append(event)
-            case _:
-                choice = getattr(event, "choice", None)
-                if choice is not None:
-                    if choice not in self.choices:
-                        self.choices[choice] = _ChoiceFold()
-                    self.choices[choice].add(event)
+        number: int | None = getattr(event, "choice", None)
+        if number is not None:
+            choice = self.choices.get(number)
+            if choice is None:
+                choice = self.choices[number] = _ChoiceFold()
+            choice.add(event)
+        elif type(event) is ev.Start:
+            self.start = event
+            self.usage = event.usage or self.usage
+        elif type(event) is ev.UsageReport:
+            self.usage = event.usage
+        elif type(event) is ev.Embedded:
+            self.vectors[event.index] = event.vector
+        elif type(event) is ev.Ranked:
+            self.ranking.append(event)
 
     def response(self) -> Response:
         return Response(
             id=self.start.id,
             model=self.start.model,
             created=self.start.created,
-            choices=tuple(self.choices[index].choice(index) for index in sorted(self.choices)),
+            choices=tuple([self.choices[index].choice(index) for index in sorted(self.choices)]),
             usage=self.usage,
-            embeddings=tuple(self.vectors[index] for index in sorted(self.vectors)),
+            embeddings=tuple([self.vectors[index] for index in sorted(self.vectors)]),
             ranking=tuple(self.ranking),
         )
 

@@ -84,8 +84,11 @@ class FrameCutter:
 
 def read_frame(raw: bytes) -> Frame | None:
     """The event of one raw frame; None where it dispatches nothing (comments, `event:` without data)."""
-    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
-        return Frame("message", raw[6:-2])
+    kind, rest = b"", raw
+    if raw.startswith(b"event: "):
+        kind, _, rest = raw.partition(b"\n")
+    if rest.startswith(b"data: ") and rest.find(b"\n") == len(rest) - 2 and b"\r" not in raw:
+        return Frame(kind[7:].decode("utf-8", "replace") or "message", rest[6:-2])
     event = b""
     data: list[bytes] = []
     for line in _lines(raw):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -176,3 +179,24 @@ def _lives(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def test_an_interruption_ends_the_command_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    command = TokenCommand((sys.executable, "-c", "import time; time.sleep(60)"))
+    monkeypatch.setattr(subprocess.Popen, "wait", _interrupted_once(subprocess.Popen.wait))
+    with pytest.raises(KeyboardInterrupt):
+        token.fetch("p", command, tmp_path, started.append)
+    assert started[0].returncode is not None
+
+
+def _interrupted_once(wait: Callable[..., int]) -> Callable[..., int]:
+    """Ctrl-C in the first wait."""
+    left = [KeyboardInterrupt()]
+
+    def waited(*given: Any, **more: Any) -> int:
+        if left:
+            raise left.pop()
+        return wait(*given, **more)
+
+    return waited

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from trivium.catalog.parse import parse
+from trivium.catalog.catalog import parse
 
 PROVIDERS = b"""
 [[providers]]

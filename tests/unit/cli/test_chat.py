@@ -77,6 +77,27 @@ def test_a_line_that_is_no_text_is_said_and_the_talk_goes_on(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_question_with_a_nul_does_not_shut_the_next_talk(tmp_path: Path) -> None:
+    append(tmp_path / "chat" / "history", Turn(1, "m", "one\0two", "three"))
+    leader, follower = pty.openpty()
+    os.write(leader, b"/quit\n")
+    words, env = command("chat"), support.environment(tmp_path) | {"TERM": "dumb"}
+    done = subprocess.run(words, env=env, stdin=follower, capture_output=True, text=True, check=False, timeout=60)
+    os.close(leader)
+    os.close(follower)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_history_that_cannot_be_written_does_not_end_the_talk(tmp_path: Path) -> None:
+    (tmp_path / "chat" / "history").mkdir(parents=True)
+    with FakeUpstream() as up:
+        words = ("chat", "-m", "primary/echo", "--config", configured(tmp_path, up))
+        done = trivium(tmp_path, *words, stdin="one\ntwo\n")
+    assert (done.returncode, done.stdout) == (0, "one\ntwo\n")
+    assert done.stderr.count("This is not kept") == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_an_interruption_stops_the_answer_and_a_second_one_the_talk(tmp_path: Path) -> None:
     with FakeUpstream() as up:
         words = command("chat", "-m", "primary/stall-after-3", "--config", configured(tmp_path, up))

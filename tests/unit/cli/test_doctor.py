@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import msgspec
@@ -76,3 +78,10 @@ def test_a_probe_that_cannot_be_made_says_why(tmp_path: Path) -> None:
     assert "  Find out what is between here and primary" in done.stdout
     assert "and second" not in done.stdout
     assert "  second: from trivium.toml: not tried: no free call that tells is known." in done.stdout.splitlines()
+
+
+def test_a_ledger_of_a_newer_version_is_a_trouble_and_not_the_end(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
+        database.execute("PRAGMA user_version=99")
+    report = examine(load(env={"HOME": str(tmp_path), "TRIVIUM_HOME": str(tmp_path)}, cwd=tmp_path))
+    assert "newer Trivium" in report["ledger"]["trouble"]

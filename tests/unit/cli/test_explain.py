@@ -72,3 +72,29 @@ def test_what_is_no_request_is_refused(tmp_path: Path) -> None:
         request_of(str(tmp_path / "bad.json"))
     with pytest.raises(UsageError):
         request_of(str(tmp_path / "missing.json"))
+
+
+def test_a_body_has_a_bound(tmp_path: Path) -> None:
+    with (tmp_path / "huge.json").open("wb") as file:
+        file.truncate((32 << 20) + 1)
+    with pytest.raises(UsageError, match="at most"):
+        request_of(str(tmp_path / "huge.json"))
+
+
+def test_a_past_request_is_told_with_its_attempts_and_planned_anew(tmp_path: Path) -> None:
+    with FakeUpstream() as up:
+        file = configured(tmp_path, up, {"name": "both", "targets": ["primary/529", "primary/ok"]})
+        asked = trivium(tmp_path, "ask", "-m", "both", "Hello", "--json", "--config", file)
+        id_ = json.loads(asked.stdout)["id"]
+        said = json.loads(trivium(tmp_path, "explain", id_, "--json", "--config", file).stdout)
+        shown = trivium(tmp_path, "explain", id_, "--config", file).stdout
+        nobody = trivium(tmp_path, "explain", "gen-nobody", "--config", file)
+    assert [one["endpoint"] for one in said["request"]["attempts"]] == ["primary/529", "primary/ok"]
+    assert [one["endpoint"] for one in said["plan"]["endpoints"]] == ["primary/529", "primary/ok"]
+    answered = said["plan"]["endpoints"][1]
+    assert answered["expected_ttft_ms"] is None or answered["expected_ttft_ms"] > 0
+    assert answered["expected_ms"] > 0
+    assert "primary/ok answered" in shown
+    assert "planned so:" in shown
+    assert nobody.returncode == 1
+    assert "trivium log" in nobody.stderr

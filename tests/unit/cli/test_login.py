@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import support
-from cli_help import configured, said_error, trivium
+from cli_help import command, configured, said_error, trivium
 from trivium.config import credentials
 from trivium.config.origin import origin_of
 from trivium.testing import FakeUpstream
@@ -102,3 +106,24 @@ def test_logout_says_where_another_key_comes_from(tmp_path: Path) -> None:
         done = trivium(tmp_path, "logout", "primary", "--config", configured(tmp_path, up))
     assert done.returncode == 1
     assert "trivium.toml" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("typed", [b"\x04", b"k\xff\n"])
+def test_a_terminal_that_gives_no_key_is_a_usage_error(typed: bytes, tmp_path: Path) -> None:
+    leader, follower = pty.openpty()
+    words = command("login", "primary", "--config", without_key(tmp_path, "http://127.0.0.1:9/v1"))
+    env = support.environment(tmp_path) | PLAIN
+    started = subprocess.Popen(words, env=env, stdin=follower, stdout=-1, stderr=-1, text=True, start_new_session=True)
+    os.close(follower)
+    assert started.stderr is not None
+    asked = ""
+    while not asked.endswith("(not shown): "):
+        more = started.stderr.read(1)
+        assert more, asked
+        asked += more
+    os.write(leader, typed)
+    _, said = started.communicate(timeout=20)
+    os.close(leader)
+    assert started.returncode == 2
+    assert "defect" not in said

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cli_help import said_error, trivium
+import support
+from cli_help import configured, said_error, trivium
 from trivium.cli.app import COMMANDS
 from trivium.cli.main import main
 from trivium.config.trust import trust
+from trivium.testing import FakeUpstream
 
 
 def exit_code(*words: str) -> int | str | None:
@@ -121,3 +123,34 @@ def test_a_found_env_file_counts_only_when_trusted(tmp_path: Path) -> None:
     assert "missing.toml" in after.stderr
     own = trivium(tmp_path, "ask", "hi", env={"TRIVIUM_CONFIG": "other.toml"})
     assert "other.toml" in own.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes streams as a POSIX shell does")
+@pytest.mark.parametrize(
+    ("words", "closed", "code", "said"),
+    [
+        ("ask -m primary/echo hi", "<&-", 0, "direct · primary/echo"),
+        ("usage", ">&-", 0, ""),
+        ("usage", "2>&-", 0, ""),
+        ("explain -", "<&-", 1, "not valid JSON"),
+        ("login primary", "<&-", 2, "that is not a key"),
+        ("chat", "<&-", 0, ""),
+    ],
+)
+def test_a_closed_standard_stream_is_an_empty_one(
+    words: str, closed: str, code: int, said: str, tmp_path: Path
+) -> None:
+    with FakeUpstream() as up:
+        env = support.environment(tmp_path) | {"TRIVIUM_CONFIG": configured(tmp_path, up)}
+        line = f"{sys.executable} -m trivium.cli.main {words} {closed}"
+        done = subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "defect" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_error_that_nobody_can_read_keeps_its_exit_code(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        words = [sys.executable, "-m", "trivium.cli.main", "nonsense"]
+        assert subprocess.run(words, stderr=full, check=False, timeout=60).returncode == 2

@@ -9,7 +9,10 @@ import pytest
 
 import support
 from cli_help import configured, said_error, trivium
-from trivium.cli.refresh import _ids
+from engines_help import serve
+from trivium.cli.call import call
+from trivium.cli.refresh import _ids, read_list
+from trivium.config.load import load
 from trivium.errors import UpstreamProtocolError
 from trivium.testing import FakeUpstream
 
@@ -123,3 +126,16 @@ def test_all_forms_of_lists_are_read() -> None:
     ]
     assert _ids("lab", b'{"data": [{"id": "b", "more": 1}, {"id": "a"}], "more": 1}') == ["a", "b"]
     assert _ids("lab", b'[{"id": "b"}, {"id": "a"}]') == ["a", "b"]
+
+
+def test_a_list_is_read_no_further_than_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trivium.cli.call.ANSWER_BYTES_MAX", 1000)
+    monkeypatch.setattr("trivium.cli.refresh.ANSWER_BYTES_MAX", 1000)
+    with serve() as site:
+        site.files["/v1/models"] = json.dumps({"data": [{"id": f"m-{n}"} for n in range(1000)]}).encode()
+        file = configured(tmp_path, f"{site.url}/v1", key=KEY)
+        config = load(file=file, env={}, cwd=tmp_path, home=tmp_path)
+        status, body = call(config, config.providers["primary"], "/models", KEY)
+        assert (status, len(body)) == (200, 1001)
+        with pytest.raises(UpstreamProtocolError, match="longer than 1000 bytes"):
+            read_list(config, config.providers["primary"])

@@ -451,6 +451,39 @@ base_url = "http://y/v1"
     ),
     case(
         4,
+        "`Content-Length` is no header that can be sent",
+        "",
+        "providers[0].headers.Content-Length",
+        r"""
+[[providers]]
+id = "lab"
+base_url = "http://x/v1"
+headers = { Content-Length = "5" }
+""",
+    ),
+    case(
+        3,
+        "`models[0].price.input`: expected a number <= 1000000000.0",
+        "",
+        "models[0].price.input",
+        r"""
+[[models]]
+id = "openai/x"
+price = { input = inf, output = 1 }
+""",
+    ),
+    case(
+        2,
+        "`local.watts`: expected a number <= 1000000000.0",
+        "",
+        "local.watts",
+        r"""
+[local]
+watts = inf
+""",
+    ),
+    case(
+        4,
         "`X-A` is no header that can be sent",
         "",
         "providers[0].headers.X-A",

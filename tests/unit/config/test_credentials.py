@@ -127,3 +127,22 @@ def test_another_provider_s_form_of_key_is_refused(provider: str, key: str, word
 )
 def test_its_own_form_and_unknown_forms_are_taken(provider: str, key: str):
     credentials.check_form(provider, key, catalog())
+
+
+def test_a_keyring_that_does_not_let_a_key_go_is_not_said_to_have(ring: MemoryKeyring, tmp_path: Path):
+    credentials.save(tmp_path, "openai", "sk-secret", ORIGIN)
+    keyring.set_keyring(keyring.backends.fail.Keyring())
+    with pytest.raises(UsageError, match="the key is still in it"):
+        credentials.remove(tmp_path, "openai")
+    keyring.set_keyring(ring)
+    assert revealed(tmp_path) == "sk-secret"
+    ring.kept.clear()  # by its own program
+    assert credentials.remove(tmp_path, "openai")
+
+
+@pytest.mark.usefixtures("broken_ring")
+def test_keys_in_a_file_that_cannot_be_read_are_not_overwritten(tmp_path: Path):
+    (tmp_path / "credentials.json").write_text('{"openai": {"origin": "o", "key": "sk-secret"}')
+    with pytest.raises(UsageError, match="would be lost"):
+        credentials.save(tmp_path, "groq", "gsk_other", ORIGIN)
+    assert "sk-secret" in (tmp_path / "credentials.json").read_text()

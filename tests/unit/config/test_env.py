@@ -54,3 +54,9 @@ def test_what_is_missing_is_named(value: str, words: str, tmp_path: Path):
     (tmp_path / "long").write_bytes(b"x" * 70_000)
     with pytest.raises(ConfigError, match=words):
         expanded(value, tmp_path)
+
+
+def test_a_file_that_cannot_have_such_a_name_is_one_that_cannot_be_read(tmp_path: Path):
+    document = read(b'[defaults]\nmodel = "${file:a\\u0000b}"\n', "c.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        expand(document, {}, tmp_path)

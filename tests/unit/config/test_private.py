@@ -1,6 +1,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from trivium.config.private import write, write_once
 
 
@@ -20,3 +22,10 @@ def test_the_first_of_many_writers_wins_and_all_agree(tmp_path: Path):
         seen = set(pool.map(lambda n: write_once(file, b"%d" % n), range(64)))
     assert seen == {file.read_bytes()}
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_write_that_fails_leaves_no_copy_behind(tmp_path: Path):
+    (tmp_path / "x").mkdir()
+    with pytest.raises(OSError):
+        write(tmp_path / "x", b"secret")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]

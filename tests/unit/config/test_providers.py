@@ -219,3 +219,10 @@ def test_a_command_says_the_key_and_goes_before_every_other(tmp_path: Path):
 def test_a_command_that_cannot_be_meant_so(changed: str, message: str, tmp_path: Path):
     with pytest.raises(ConfigError, match=message):
         bound(tmp_path, changed, "vertex")
+
+
+@pytest.mark.parametrize("key", ["sk-hush…", "sk-hush\nx", "sk-hush\x7f"])
+def test_a_key_of_the_environment_that_no_header_can_carry_is_refused_unseen(key: str, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"\$OPENAI_API_KEY has characters that no header can carry") as caught:
+        bound(tmp_path, "", OPENAI_API_KEY=key)
+    assert "hush" not in str(caught.value)

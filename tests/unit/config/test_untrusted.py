@@ -126,3 +126,15 @@ def test_no_reference_is_expanded(tmp_path: Path):
 def test_no_state_is_written(tmp_path: Path):
     found(tmp_path, HOSTILE)
     assert not (tmp_path / "user").exists()
+
+
+def test_a_default_that_is_an_ignored_route_is_ignored_with_it(tmp_path: Path):
+    route = '[[routes]]\nname = "later"\ntargets = ["openai/x"]\nstrategy = "smart"\n'
+    config = found(tmp_path, f'{route}[defaults]\nmodel = "later"\n')
+    assert (config.routes, config.defaults.model) == ({}, None)
+    assert "ignored `defaults.model`" in " ".join(config.notes)
+
+
+def test_a_budget_that_is_none_is_still_an_error_with_its_line(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"trivium.toml:3: .*budget"):
+        found(tmp_path, '[defaults]\nmodel = "evil/x"\nbudget = "much"\n')

@@ -294,6 +294,10 @@ class TestParse:
             ({"temperature": -1}, "temperature"),
             ({"k": 1.5}, "k"),
             ({"stream": "yes"}, "stream"),
+            ({"citation_options": []}, "citation_options"),
+            ({"citation_options": {"mode": "LOUD"}}, "citation_options.mode"),
+            ({"priority": "first"}, "priority"),
+            ({"safety_mode": ["OFF"]}, "safety_mode"),
         ],
     )
     def test_refusals_name_the_place(self, fields: dict[str, Any], param: str) -> None:

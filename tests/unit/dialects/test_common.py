@@ -17,6 +17,7 @@ from trivium.dialects.common import (
     MODEL_NAME_BYTES_MAX,
     CommonHead,
     HeadDecoder,
+    check_twin,
     excerpt,
     logprobs_of,
     tokens,
@@ -232,3 +233,35 @@ def test_no_words_of_an_upstream_take_long_to_read(words: str) -> None:
         began = process_time()
         assert get(name).decode_error(400, body)
         assert process_time() - began < 1
+
+
+@pytest.mark.parametrize("code", ["²", "४२९", "9" * 5000, "4290", "-429"])
+def test_a_code_that_is_no_status_is_a_word(code: str) -> None:
+    error = upstream_error(200, "in band", code)
+    assert (type(error), error.upstream_status) == (UpstreamServerError, 500)
+
+
+def test_what_an_error_repeats_is_bounded() -> None:
+    body = b'{"model":"m","messages":[{"role":"%s","content":"a"}]}' % (b"x" * 1_000_000)
+    with pytest.raises(InvalidRequest) as caught:
+        get("openai_chat").parse_request(body)
+    assert (caught.value.param, len(str(caught.value)) < 1000) == ("messages[0].role", True)
+    assert len(upstream_error(400, "no", "c" * 1_000_000).provider_code or "") <= 512
+
+
+@pytest.mark.parametrize("twin", [b"null", b"{}", b'{"strict":true}', b"[1]", b'"ab"', b"5", b'[["a",1],["a",2]]'])
+def test_what_is_said_once_is_not_said_twice(twin: bytes) -> None:
+    check_twin(b'{"messages":[],"trivium":%b}' % twin)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"trivium":', b'{"trivium":' + b"[" * 5000 + b"]" * 5000 + b"}"])
+def test_a_broken_body_says_nothing_twice(body: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        check_twin(body)
+
+
+def test_a_wish_in_a_long_body_is_found_without_reading_it_all() -> None:
+    body = b'{"model":"m","trivium":{},"messages":[%b0]}' % (b"[]," * 3_000_000)
+    began = process_time()
+    check_twin(body)
+    assert process_time() - began < 1

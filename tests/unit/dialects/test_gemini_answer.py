@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from time import process_time
 from typing import Any
 
 import pytest
@@ -762,3 +763,32 @@ def test_the_list_of_models() -> None:
             },
         ]
     }
+
+
+def test_many_citations_of_a_long_text_take_neither_time_nor_room() -> None:
+    def said(*parts: Any, **more: Any) -> bytes:
+        return b"data: %b\n\n" % json.dumps({"candidates": [candidate(*parts, reason=None, **more)]}).encode()
+
+    decoder, text = DIALECT.decoder(), "é" * 50_000
+    decoder.feed(said({"text": text}))
+    cited = {"citationSources": [{"startIndex": 2, "endIndex": 100_000, "uri": "u"}]}
+    began = process_time()
+    for _ in range(300):
+        (found,) = decoder.feed(said(citationMetadata=cited))
+        assert isinstance(found, CitationDelta)
+        assert (found.citation.start, found.citation.end) == (1, 50_000)
+    assert process_time() - began < 1
+    citations = (Citation(source="u", start=0, end=50_000),) * 1000
+    message = Message("assistant", (Text(text, citations=citations),))
+    response = Response(choices=(Choice(message=message, finish_reason="stop"),))
+    assert len(DIALECT.encode_answer(response, CONTEXT).body) < 5_000_000
+
+
+def test_texts_after_a_long_call_are_not_paid_for_by_its_length() -> None:
+    encoder = DIALECT.encoder(CONTEXT)
+    encoder.encode([ToolCallStart(index=0, id="c", name="f")])
+    encoder.encode([ToolCallDelta(index=0, arguments='{"a":"' + "x" * 2_000_000)])
+    began = process_time()
+    for _ in range(2000):
+        encoder.encode([TextDelta("a")])
+    assert process_time() - began < 1

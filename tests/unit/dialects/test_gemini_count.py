@@ -77,3 +77,29 @@ def test_a_count_is_told_and_costs_nothing() -> None:
 def test_an_answer_that_is_no_count(told: bytes) -> None:
     with pytest.raises(UpstreamProtocolError):
         COUNT.read_answer(told)
+
+
+TWIN = {"data_class": "premises"}
+
+
+def test_a_wish_beside_the_whole_request_holds_for_it() -> None:
+    data = json.dumps({"generateContentRequest": WHOLE, "trivium": TWIN, "models": ["b"]}).encode()
+    head = COUNT.peek(data, AT)
+    assert (head.trivium and head.trivium.data_class, head.models) == ("premises", ("b",))
+    assert json.loads(COUNT.pass_request(data, head, "ok")) == {
+        "generateContentRequest": {"model": "models/ok", **WHOLE}
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"generateContentRequest":{"contents":[{}]},"trivium":{"data_class":"premises"},"trivium":{}}',
+        b'{"generateContentRequest":{"contents":[{}],"trivium":{}},"trivium":{"data_class":"premises"}}',
+        b'{"generateContentRequest":{"contents":[{}]},"trivium":{"dataclass":"premises"}}',
+        b'{"generateContentRequest":5,"trivium":{"data_class":"premises"}}',
+    ],
+)
+def test_a_wish_is_not_lost_beside_the_whole_request(body: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        COUNT.peek(body, AT)

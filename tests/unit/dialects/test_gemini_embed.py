@@ -146,3 +146,10 @@ class TestAnswers:
         context = AnswerContext(id="g", model="m", created=0, request=request)
         out = DIALECT.encode_answer(Response(embeddings=((0.5,),), usage=Usage(input_tokens=4)), context)
         assert json.loads(out.body) == expected | {"usageMetadata": {"promptTokenCount": 4, "totalTokenCount": 4}}
+
+
+@pytest.mark.parametrize("dimensions", [0, -5])
+def test_a_vector_has_a_length(dimensions: int) -> None:
+    body = json.dumps({"content": {"parts": [{"text": "a"}]}, "outputDimensionality": dimensions}).encode()
+    with pytest.raises(InvalidRequest, match="outputDimensionality"):
+        DIALECT.parse_request(body, Addressed("m", stream=False))

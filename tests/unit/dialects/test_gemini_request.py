@@ -837,3 +837,17 @@ class TestPass:
 )
 def test_media(contents: Any, media: Media) -> None:
     assert DIALECT.media(DIALECT.peek(body(contents=contents), PATH).messages) == media
+
+
+@pytest.mark.parametrize("name", ["topK", "topP", "temperature", "frequencyPenalty"])
+@pytest.mark.parametrize("value", ["inf", "-Infinity", "nan"])
+def test_a_number_is_a_number(name: str, value: str) -> None:
+    with pytest.raises(InvalidRequest, match="finite"):
+        parsed(contents=[HI], generationConfig={name: value})
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "२"])
+def test_a_count_that_nobody_can_mean_stays_as_it_is(digits: str) -> None:
+    schema = {"type": "STRING", "maxLength": digits}
+    tools = [{"functionDeclarations": [{"name": "f", "parameters": schema}]}]
+    assert parsed(contents=[HI], tools=tools).tools[0].parameters["maxLength"] == digits

@@ -491,3 +491,14 @@ def test_a_conversation_is_more_than_a_prompt() -> None:
         "stream": False,
     }
     assert set(made.losses) == {"messages", "tools"}
+
+
+def test_pictures_and_calls_have_a_bound_too() -> None:
+    many = ["AAAA" * 4] * 20_001
+    calls = [{"function": {"name": "f"}}] * 20_001
+    for message in ({"role": "user", "images": many}, {"role": "assistant", "tool_calls": calls}):
+        body = json.dumps({"model": "m", "messages": [message]}).encode()
+        with pytest.raises(InvalidRequest, match="20000 parts"):
+            get("ollama").parse_request(body)
+    with pytest.raises(InvalidRequest, match="20000 parts"):
+        get("ollama_generate").parse_request(json.dumps({"model": "m", "prompt": "a", "images": many}).encode())

@@ -11,6 +11,7 @@ from openai.types.chat import ChatCompletion
 
 from trivium.dialects import get
 from trivium.dialects.base import AnswerContext
+from trivium.dialects.error_types import told
 from trivium.errors import (
     AuthenticationFailed,
     ContextLengthExceeded,
@@ -366,6 +367,7 @@ class TestErrors:
         envelope = msgspec.json.decode(DIALECT.encode_error(error, "gen-1"))
         assert envelope == {
             "error": {
+                **told(error),
                 "message": str(error),
                 "type": kind,
                 "param": error.param,

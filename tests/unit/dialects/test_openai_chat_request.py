@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from trivium.dialects import get
+from trivium.dialects.common import UNSAID
 from trivium.errors import InvalidRequest
 from trivium.types.message import Audio, Citation, File, Image, Message, Reasoning, Refusal, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
@@ -31,7 +32,7 @@ def build(*messages: Message, **fields: Any) -> tuple[dict[str, Any], tuple[str,
     return json.loads(built.body), built.losses
 
 
-ROUTED = {"provider": {"order": ["x"]}, "plugins": [{"id": "web"}], "transforms": [], "session_id": "s", "top_a": 0.5}
+ROUTED = {"plugins": [{"id": "web"}], "transforms": [], "session_id": "s", "top_a": 0.5}
 
 
 def test_a_routing_service_gets_its_own_fields_and_nobody_else():
@@ -45,36 +46,10 @@ def test_a_routing_service_gets_its_own_fields_and_nobody_else():
     assert {*ROUTED, "top_k", "min_p", "reasoning.budget_tokens", "reasoning.exclude"} <= set(direct.losses)
 
 
-class TestPrivacy:
-    @pytest.mark.parametrize("name", ["openai_chat", "openrouter"])
-    @pytest.mark.parametrize(
-        ("said", "twin", "found"),
-        [
-            ({"data_collection": "deny"}, None, "no_training"),
-            ({"zdr": True}, None, "zero_retention"),
-            ({"zdr": True, "data_collection": "allow"}, None, "zero_retention"),
-            ({"zdr": True}, {"data_class": "no_training", "strict": True}, "zero_retention"),
-            ({"data_collection": "deny"}, {"data_class": "Premises"}, "Premises"),
-            ({"data_collection": "deny"}, {"strict": True}, "no_training"),
-            ({"zdr": True}, {"data_class": "nonsense"}, "nonsense"),  # which is refused
-            ({"data_collection": "allow", "zdr": False}, {"data_class": "any"}, "any"),
-        ],
-    )
-    def test_a_wish_for_it_counts_by_either_name(self, name: str, said: Any, twin: Any, found: str):
-        more = {"trivium": twin} if twin else {}
-        wishes = get(name).peek(body(provider=said, **more)).trivium
-        assert wishes is not None
-        assert (wishes.data_class, bool(wishes.strict)) == (found, bool(twin and twin.get("strict")))
-
-    @pytest.mark.parametrize("said", [{}, {"order": ["x"]}, None, "elsewhere", {"data_collection": "allow"}])
-    def test_who_wishes_for_nothing(self, said: Any):
-        assert DIALECT.peek(body(provider=said)).trivium is None
-
-    @pytest.mark.parametrize("said", [{"data_collection": "dney"}, {"zdr": "yes"}])
-    def test_a_misspelt_wish_is_not_lost(self, said: Any):
-        with pytest.raises(InvalidRequest) as caught:
-            _ = DIALECT.peek(body(provider=said)).trivium
-        assert caught.value.param == f"provider.{next(iter(said))}"
+@pytest.mark.parametrize("name", ["openai_chat", "openrouter", "anthropic_messages", "openai_responses"])
+def test_what_is_said_of_who_may_serve_is_in_the_head(name: str):
+    assert bytes(get(name).peek(body(provider={"zdr": True}, max_tokens=1, input="x")).provider) == b'{"zdr": true}'
+    assert get(name).peek(body(max_tokens=1, input="x")).provider is UNSAID
 
 
 class TestModels:
@@ -98,6 +73,11 @@ class TestModels:
         with pytest.raises(InvalidRequest) as caught:
             self.DIALECT.peek(json.dumps({"messages": HELLO} | more).encode())
         assert caught.value.param == "model"
+
+    @pytest.mark.parametrize("broken", [b'{"models":["a"]', b'{"models":["a"],"messages":5}', b'["models"]'])
+    def test_a_broken_list_is_refused(self, broken: bytes):
+        with pytest.raises(InvalidRequest):
+            self.DIALECT.parse_request(broken)
 
     def test_elsewhere_a_model_is_named(self):
         with pytest.raises(InvalidRequest):

@@ -13,8 +13,19 @@ from hypothesis import strategies as st
 from trivium.dialects import get
 from trivium.dialects.base import AnswerContext
 from trivium.errors import InvalidRequest, UpstreamProtocolError, UpstreamRateLimited
-from trivium.types.event import End, Event, Failure, Finish, LogprobsDelta, Start, TextDelta, UsageReport
-from trivium.types.message import Message, Reasoning, Text
+from trivium.types.event import (
+    AudioDelta,
+    CitationDelta,
+    End,
+    Event,
+    Failure,
+    Finish,
+    LogprobsDelta,
+    Start,
+    TextDelta,
+    UsageReport,
+)
+from trivium.types.message import Citation, Image, Message, Reasoning, Text
 from trivium.types.request import Request, Sampling, Tool
 from trivium.types.response import Choice, Response, fold
 from trivium.types.usage import Usage
@@ -155,3 +166,24 @@ def test_thoughts_are_a_loss() -> None:
     built = LEGACY.encode_answer(answer, CONTEXT)
     assert built.losses == ("reasoning",)
     assert msgspec.json.decode(built.body)["choices"][0]["text"] == "a"
+
+
+def test_an_error_inside_a_choice_is_the_answers() -> None:
+    choice = {"index": 0, "text": "a", "finish_reason": "error", "error": {"code": 429, "message": "slow down"}}
+    body = msgspec.json.encode({"id": "c", "choices": [choice]})
+    with pytest.raises(UpstreamRateLimited):
+        LEGACY.decode_answer(body)
+    failure = LEGACY.decoder().feed(b"data: %b\n\n" % body)[-1]
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.error, UpstreamRateLimited)
+
+
+def test_what_a_completion_cannot_say_is_named() -> None:
+    cited = Text("a", citations=(Citation(source="u"),))
+    answer = Response(choices=(Choice(message=Message("assistant", (cited,))),))
+    assert LEGACY.encode_answer(answer, CONTEXT).losses == ("citations",)
+    encoder = LEGACY.encoder(CONTEXT)
+    encoder.encode([CitationDelta(citation=Citation(source="u")), AudioDelta(data="AAAA")])
+    assert encoder.losses == ("citations", "audio")
+    asked = Request(model="m", messages=(Message("user", (Text("a"), Image(url="https://a/b.png"))),))
+    assert LEGACY.build_request(asked).losses == ("messages.image",)

@@ -7,6 +7,7 @@ import pytest
 
 from engines_help import write
 from trivium.engines.indexes import PUBLIC_INDEX, Configured, configured
+from trivium.errors import UsageError
 
 
 def read(root: Path, env: dict[str, str] | None = None) -> Configured:
@@ -108,3 +109,18 @@ def test_credentials_never_stay_in_a_location(tmp_path: Path) -> None:
     }
     for secret in ("pa:ss", "hidden", basic("u:p")):
         assert secret not in repr(found)
+
+
+def test_a_password_of_the_environment_is_no_part_of_the_address(tmp_path: Path) -> None:
+    login = {"UV_INDEX_OWN_USERNAME": "u", "UV_INDEX_OWN_PASSWORD": "p/a@s%41"}
+    source = read(tmp_path, {"UV_INDEX": "own=https://i.example/simple", **login}).sources[-1]
+    assert source.location == "https://i.example/simple"
+    assert source.authorization is not None
+    assert base64.b64decode(source.authorization.reveal().removeprefix("Basic ")) == b"u:p/a@s%41"
+
+
+@pytest.mark.parametrize("url", ["https://u:hush@[/simple", "https://u:hush@h:port/simple", "https://h:99999/"])
+def test_an_address_that_is_no_url_is_refused_unseen(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match="no URL") as refused:
+        read(tmp_path, {"PIP_INDEX_URL": url})
+    assert "hush" not in str(refused.value)

@@ -205,6 +205,20 @@ def test_a_member_that_is_missing_is_said_to_be(tmp_path: Path, site: Site) -> N
         pull(by, "pypi:tiny-model==1.0#tiny_model/other.gguf", progress=nothing)
 
 
+@pytest.mark.parametrize(("at", "byte"), [(8, 1), (10, 99)], ids=["encrypted", "of an unknown method"])
+def test_a_member_that_cannot_be_read_is_said_to_be(tmp_path: Path, site: Site, at: int, byte: int) -> None:
+    data = bytearray(WHEEL)
+    for mark, place in ((b"PK\x01\x02", at), (b"PK\x03\x04", at - 2)):
+        start = -1
+        while (start := data.find(mark, start + 1)) >= 0:
+            data[start + place] = byte
+    json_page(site, bytes(data), digest=sha256(bytes(data)))
+    by = puller(tmp_path, {"PIP_INDEX_URL": f"{site.url}/simple"})
+    with pytest.raises(WrongContent, match="does not hold"):
+        pull(by, "pypi:tiny-model==1.0#tiny_model/Tiny.gguf", progress=nothing)
+    assert not [name for name in everything(by.store) if name.endswith(".member")]
+
+
 def test_private_places_are_contacted_only_if_the_machine_or_its_index_names_them(tmp_path: Path, site: Site) -> None:
     """Through the program's own client, which else contacts public addresses only."""
     with serve() as files, serve() as unnamed:
@@ -299,7 +313,38 @@ def test_nothing_is_kept_of_what_cannot_be_made(
     assert by.store.list() == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "page"),
+    [
+        ("text/html", f'<a href="http://[/{WHEEL_NAME}">{WHEEL_NAME}</a>'.encode()),
+        ("application/json", json.dumps({"files": [{"filename": WHEEL_NAME, "url": "http://[/x"}]}).encode()),
+    ],
+)
+def test_an_index_that_lists_what_is_no_url_has_nothing(tmp_path: Path, site: Site, kind: str, page: bytes) -> None:
+    site.files["/simple/tiny-model/"], site.headers["/simple/tiny-model/"] = page, {"content-type": kind}
+    with pytest.raises(UpstreamUnreachable, match="Invalid"):
+        pull(puller(tmp_path, {"PIP_INDEX_URL": f"{site.url}/simple"}), "tiny", progress=nothing)
+
+
+def test_an_index_in_a_broken_coding_has_nothing(tmp_path: Path, site: Site) -> None:
+    site.files["/simple/tiny-model/"], site.headers["/simple/tiny-model/"] = b"no gzip", {"content-encoding": "gzip"}
+    with pytest.raises(UpstreamUnreachable, match="cannot be reached"):
+        pull(puller(tmp_path, {"PIP_INDEX_URL": f"{site.url}/simple"}), "tiny", progress=nothing)
+
+
 # hf:
+
+
+@pytest.mark.parametrize("token", ["hf_hush…", "hf_hush\nx"])
+def test_a_token_that_no_header_can_carry_is_refused_unseen(tmp_path: Path, site: Site, token: str) -> None:
+    with pytest.raises(UsageError, match="HF_TOKEN has characters") as refused:
+        describe(puller(tmp_path, hub(site) | {"HF_TOKEN": token}), "hf:o/r/m.gguf")
+    assert "hush" not in str(refused.value)
+
+
+def test_a_hub_that_is_no_url_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="HF_ENDPOINT is no URL"):
+        describe(puller(tmp_path, {"HF_ENDPOINT": "https://["}), "hf:o/r/m.gguf")
 
 
 def hub(site: Site, data: bytes = DATA, *, digest: str = "", licence: str = "mit") -> dict[str, str]:

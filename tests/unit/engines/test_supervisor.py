@@ -83,6 +83,17 @@ def test_concurrent_calls_share_one_start(home: Path, fake: Callable[[str], None
     run(work())
 
 
+def test_an_engine_of_any_name_has_its_log_among_the_others(home: Path) -> None:
+    async def named() -> None:
+        async with supervise(home, Engine(id="../../x", model="absent.gguf")) as engines:
+            with pytest.raises(EngineUnavailable):
+                await engines.ensure("../../x")
+            logs = [engine.log.path.parent for engine in engines._engines.values()]
+            assert logs == [home / "logs"]
+
+    run(named())
+
+
 def test_a_cancelled_call_does_not_stop_the_start(home: Path, fake: Callable[[str], None]) -> None:
     fake("good")
 

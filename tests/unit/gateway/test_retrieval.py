@@ -13,7 +13,7 @@ from trivium import errors
 from trivium.catalog.rows import Endpoint
 from trivium.dialects import get as dialect_named
 from trivium.gateway import needs
-from trivium.gateway.explain import view
+from trivium.gateway.explain import PlanView, view
 from trivium.gateway.relay import PassedAnswer
 from trivium.gateway.wish import Wish
 from trivium.ledger.record import Closed, Reserved, Settled
@@ -103,8 +103,12 @@ def embed(world: World, model: str, wish: Wish | None = None, dialect: Any = OPE
     return exchange, sink
 
 
+def planned(world: World, request: Any) -> PlanView:
+    return view(world.runtime.snapshot, world.runtime.conditions, request, Wish())
+
+
 def rejected(world: World, request: Any) -> dict[str, str]:
-    return {no.endpoint: no.reason for no in view(world.runtime.snapshot, request, Wish()).rejected}
+    return {no.endpoint: no.reason for no in planned(world, request).rejected}
 
 
 # ---- what is asked, and settled
@@ -287,20 +291,25 @@ def test_the_first_that_embeds_is_what_the_others_are_compared_with(world: World
 
 
 def test_a_ranking_may_be_anybodys(world: World) -> None:
-    plan = view(world.runtime.snapshot, RerankRequest(model="same", query="q", documents=("a",)), Wish())
+    plan = view(
+        world.runtime.snapshot,
+        world.runtime.conditions,
+        RerankRequest(model="same", query="q", documents=("a",)),
+        Wish(),
+    )
     assert [row.endpoint for row in plan.endpoints] == ["oai/down+503", "coh/same", "oai/ok"]
 
 
 def test_a_window_holds_each_text_and_not_all(world: World) -> None:
     many = ["four"] * 50
     assert embed(world, "oai/small", input=many)[1].error is None
-    chat = view(world.runtime.snapshot, Request(model="oai/small", messages=()), Wish())
+    chat = planned(world, Request(model="oai/small", messages=()))
     assert [row.endpoint for row in chat.endpoints] == ["oai/small"]
 
 
 def test_the_plan_of_vectors_costs_what_goes_in(world: World) -> None:
     request = EmbedRequest(model="oai/priced", inputs=("a" * 40, "b" * 40))
-    (row,) = view(world.runtime.snapshot, request, Wish()).endpoints
+    (row,) = planned(world, request).endpoints
     assert row.expected_cost_usd == pytest.approx(20 * 2e-6)
 
 

@@ -14,7 +14,7 @@ from trivium.config import shipped
 from trivium.config.load import load
 from trivium.dialects import get
 from trivium.errors import ConfigError, NotFound
-from trivium.gateway import openrouter
+from trivium.gateway import listing
 from trivium.gateway import snapshot as module
 from trivium.gateway.snapshot import Limits, Snapshot, facts_of
 from trivium.policy.key import Key
@@ -271,11 +271,11 @@ def test_a_key_may_name_a_slug(make: Make) -> None:
 def test_the_endpoints_of_a_slug_are_those_of_the_key(make: Make, key: Key | None, slug: str, found: list[str]) -> None:
     snapshot = make("", {"OPENAI_API_KEY": "k", "OPENROUTER_API_KEY": "k"})
     if found:
-        told = openrouter.endpoints(snapshot, key, slug)["data"]["endpoints"]
+        told = listing.endpoints(snapshot, key, slug)["data"]["endpoints"]
         assert [endpoint["provider_name"] for endpoint in told] == found
     else:
         with pytest.raises(NotFound):
-            openrouter.endpoints(snapshot, key, slug)
+            listing.endpoints(snapshot, key, slug)
 
 
 @pytest.mark.parametrize(("roads", "endpoints"), [(("local",), []), (("direct",), ["oai/small"]), ((), ["oai/small"])])

@@ -17,6 +17,7 @@ from trivium.dialects import get as dialect_named
 from trivium.dialects.base import Dialect
 from trivium.errors import EngineUnavailable, TriviumError
 from trivium.gateway import pipeline
+from trivium.gateway.control import Shared
 from trivium.gateway.exchange import Exchange
 from trivium.gateway.runtime import Running, Runtime
 from trivium.gateway.snapshot import Snapshot
@@ -108,6 +109,7 @@ class Owner:
     def __init__(self) -> None:
         self.base_url: str | None = ""
         self.asked = 0
+        self.told: dict[str, Any] = {}
         self.spent_nanos: int | None = 0
         """None: it never says."""
 
@@ -120,6 +122,10 @@ class Owner:
         return Running(base_url=self.base_url, api_key="made-up")
 
     async def touch(self, engines: list[str]) -> None: ...
+
+    async def share(self, told: Any, failing: list[str], known: list[str]) -> Shared:
+        self.told.update(told)
+        return Shared({name: self.told[name] for name in known if name in self.told}, frozenset(failing))
 
     async def spent(self, since_ms: int, requested_model: str) -> int:
         if self.spent_nanos is None:

@@ -183,3 +183,9 @@ def test_spent_counts_the_bound_where_the_cost_is_not_known(tmp_path: Path) -> N
     assert store.spent_since(yesterday, requested_model="auto") == 11_010_701
     assert store.spent_since(NOON_MS + 1) == 0
     store.close()
+
+
+@pytest.mark.parametrize("url", ["sqlite:///tmp/a%00b", "sqlite:///tmp/a\0b"])
+def test_a_name_that_no_file_can_have_is_one_that_cannot_be_opened(url: str) -> None:
+    with pytest.raises(LedgerUnavailable, match="cannot be opened"):
+        Store.open(url)

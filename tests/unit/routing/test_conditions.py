@@ -13,7 +13,9 @@ from trivium.catalog.rows import Endpoint, Price, Provider
 from trivium.routing import conditions as module
 from trivium.routing.conditions import BRIEF_S, Conditions
 from trivium.routing.plan import Plan
+from trivium.routing.preferences import Preferences
 from trivium.routing.route import Breaker, Order, Route
+from trivium.routing.sticky import Session
 from trivium.testing.clock import Clock
 from trivium.types.data import DataClass
 
@@ -63,7 +65,7 @@ class Attempt:
         self, conditions: Conditions, clock: Clock, at: Endpoint, *, stream: bool = True, key: int = 0
     ) -> None:
         self.endpoint, self.stream, self.first, self.credential, self.health = at, stream, True, key, None
-        self.exchange = SimpleNamespace(plan=plan(at), input_tokens=100, operation="chat")
+        self.exchange = SimpleNamespace(plan=plan(at), input_tokens=100, operation="chat", session=None)
         self._conditions, self._clock, self._sent = conditions, clock, clock.now()
         self._first: float | None = None
         conditions.sent(cast("Any", self))
@@ -320,3 +322,51 @@ def test_the_same_request_is_asked_in_the_same_order(conditions: Conditions) -> 
     first = [order(conditions, made, id_) for id_ in ids]
     assert first == [order(conditions, made, id_) for id_ in ids]
     assert {found[0] for found in first} == {"a", "b", "c"}
+
+
+def test_a_session_stays_where_it_was_answered(conditions: Conditions, clock: Clock) -> None:
+    made = plan(A, B, C, strategy="price")
+    session = Session("", "r", "s-1", named=True)
+
+    def first(id_: str) -> str:
+        return conditions.ranked(made, 100, None, id_, session).endpoints[0].model
+
+    drawn = first("gen-1")
+    assert {first(f"gen-{number}") for number in range(50)} == {drawn}  # its own name is the seed
+    stays = "a" if drawn != "a" else "c"
+    conditions.sticky.answered(session, f"{stays}/{stays}", conditions.now(), cached=False)
+    assert first("gen-2") == stays
+    at = A if stays == "a" else C
+    fail(conditions, clock, at, errors.UpstreamTimeout("Slow."))
+    assert first("gen-3") != stays
+    clock.advance(RULE.cooldown_s + 1)
+    answer(conditions, clock, at, 0.1, 0.2)
+    assert first("gen-4") == stays
+    clock.advance(601)
+    assert first("gen-5") == drawn
+
+
+def test_what_a_caller_prefers_decides_among_what_may_be_asked(conditions: Conditions, clock: Clock) -> None:
+    view = conditions.ranked(plan(A, B, C, strategy="price"), 100, None, "gen-1")
+
+    def ids(**wish: Any) -> list[str]:
+        return [one.model for one in conditions.preferred(view, Preferences(**wish)).endpoints]
+
+    assert ids(sort="price") == ["b", "c", "a"]
+    assert ids(order=("c", "a")) == ["c", "a", "b"]
+    answer(conditions, clock, A, 0.5, 0.6)
+    answer(conditions, clock, C, 0.1, 0.2)
+    assert ids(sort="latency") == ["c", "a", "b"]
+    assert ids(sort="price", preferred_max_latency=0.3)[0] == "c"
+    fail(conditions, clock, C, errors.UpstreamTimeout("Slow."))
+    assert ids(sort="latency") == ["a", "b", "c"]
+
+
+def test_no_fallbacks_is_the_first_alone(conditions: Conditions) -> None:
+    view = plan(A, B, C)
+    found = conditions.preferred(view, Preferences(allow_fallbacks=False, sort="price"))
+    assert [one.model for one in found.endpoints] == ["b"]
+    assert [(one.endpoint, one.reason) for one in found.rejected] == [
+        ("c/c", "allowed_providers"),
+        ("a/a", "allowed_providers"),
+    ]

@@ -136,7 +136,7 @@ def test_a_plan_stays_the_plan_for_what_it_holds(
     assert found.holds(0, None)
     own = plan(msgspec.structs.replace(usual, input_tokens=tokens, max_output_tokens=output), ROUTE, given_candidates)
     if found.holds(tokens, output):
-        assert own == found
+        assert msgspec.structs.replace(own, relaxed=found.relaxed) == found  # which may be asked for less still
     assert set(ids(own)) <= set(ids(found))
 
 

@@ -131,7 +131,7 @@ def encode_answer(response: Response, context: AnswerContext) -> Built:
     choice = response.choices[0] if response.choices else Choice(message=Message("assistant"))
     losses.add("logprobs", when=choice.logprobs)
     parts, stop_sequence = choice.message.parts, choice.stop_sequence
-    refused = any(isinstance(part, Refusal) for part in parts)
+    refused = Refusal in map(type, parts)
     stop = stop_of(choice.finish_reason, choice.native_finish_reason, stop_sequence, refused=refused)
     content = [block for part in parts for block in _blocks(part, losses)]
     usage = response.usage or Usage(input_tokens=context.input_tokens_estimate, estimated=True)

@@ -6,6 +6,7 @@ https://docs.claude.com/en/api/messages
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -41,32 +42,39 @@ OWN_FIELDS = frozenset(
 SERVICE_TIERS = {"auto": "auto", "default": "standard_only"}
 
 _SAMPLING = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k"}
+_NO_REASONING = ReasoningOptions()
+_more = attrgetter(
+    "tools", "tool_choice", "parallel_tools", "response_format", "reasoning", "stop", "service_tier", "extra"
+)
+_NO_MORE = _more(Request(model="", messages=()))
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def build_request(request: Request) -> Built:
     """The request's bytes; what the API has no word for is named in the losses."""
     losses = Losses()
-    options = request.reasoning or ReasoningOptions()
+    options = request.reasoning or _NO_REASONING
     system, messages = _conversation(request.messages, losses)
     budget = _budget(options)
     max_tokens = MAX_TOKENS_ASSUMED + budget if request.max_output_tokens is None else request.max_output_tokens
+    body: Json = {"model": request.model, "max_tokens": max_tokens, "messages": messages}
+    if system:
+        body["system"] = _content(system)
+    if request.stream:
+        body["stream"] = True
     thinking = _thinking(options, min(budget, max_tokens - 1), losses) if request.reasoning else None
-    tools, choice = _tools(request, losses)
     stop = [text for text in request.stop if text.strip()]  # the API refuses those of white space only
-    body = given(
-        model=request.model,
-        max_tokens=max_tokens,
-        messages=messages,
-        system=_content(system) if system else None,
-        stream=request.stream or None,
-        tools=tools or None,
-        tool_choice=choice,
-        thinking=thinking,
-        output_config=given(effort=_effort(options, losses), format=_format(request.response_format, losses)) or None,
-        stop_sequences=stop or None,
-        service_tier=SERVICE_TIERS.get(request.service_tier or ""),
-    )
+    if _more(request) != _NO_MORE:
+        tools, choice = _tools(request, losses)
+        output = given(effort=_effort(options, losses), format=_format(request.response_format, losses))
+        body |= given(
+            tools=tools or None,
+            tool_choice=choice,
+            thinking=thinking,
+            output_config=output or None,
+            stop_sequences=stop or None,
+            service_tier=SERVICE_TIERS.get(request.service_tier or ""),
+        )
     thinks = thinking is not None and thinking["type"] != "disabled"
     body |= sampling_members(_allowed(request.sampling, losses, thinks=thinks), _SAMPLING, losses)
     losses.add("stop", when=len(stop) < len(request.stop))
@@ -80,7 +88,7 @@ def build_request(request: Request) -> Built:
             losses.add(name, when=name not in {"metadata", "server_tools"} or not isinstance(value, dict | list))
     found: Any = request.extra.get("metadata")  # in another dialect it may be anything
     own: Json = found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
-    if metadata := own | given(user_id=request.user):
+    if metadata := own if request.user is None else own | {"user_id": request.user}:
         body["metadata"] = metadata
     return Built(msgspec.json.encode(body), tuple(losses))
 
@@ -90,9 +98,11 @@ def _conversation(messages: tuple[Message, ...], losses: Losses) -> tuple[list[J
     system: list[Json] = []
     turns: list[Json] = []
     for message in messages:
-        text = plain_text(message)
-        if text and (turns or message.role != "system"):
-            turns.append({"role": message.role, "content": text})
+        if text := plain_text(message):
+            if turns or message.role != "system":
+                turns.append({"role": message.role, "content": text})
+            else:
+                system.append({"type": "text", "text": text})
             continue
         losses.add("name", when=message.name is not None)
         blocks = [block for part in message.parts for block in _blocks(part, losses)]

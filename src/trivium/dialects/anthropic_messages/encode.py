@@ -66,38 +66,36 @@ class MessagesEncoder:
             if getattr(event, "choice", 0):
                 self._losses.add("n")
                 continue
-            match event:
-                case ev.TextDelta():
-                    self._text(event.text, event.block)
-                case ev.ReasoningDelta():
-                    self._reasoning(event)
-                case ev.ToolCallStart() | ev.ToolCallDelta():
-                    self._call_event(event)
-                case ev.RefusalDelta():
-                    self._is_refused = True
-                    self._text(event.text, -1)
-                case ev.CitationDelta():
-                    self._block("text", event.block)
-                    self._delta({"type": "citations_delta", "citation": wire_citation(event.citation)})
-                case ev.Start():
-                    self._start(event.usage)
-                case ev.Finish():
-                    self._close()
-                    self._finish = event
-                case ev.UsageReport():
-                    self._usage = event.usage
-                case ev.End():
-                    self._end()
-                case ev.Ping() if self._is_started:
+            if type(event) is ev.TextDelta:
+                self._text(event.text, event.block)
+            elif type(event) is ev.ReasoningDelta:
+                self._reasoning(event)
+            elif type(event) is ev.ToolCallStart or type(event) is ev.ToolCallDelta:
+                self._call_event(event)
+            elif type(event) is ev.RefusalDelta:
+                self._is_refused = True
+                self._text(event.text, -1)
+            elif type(event) is ev.CitationDelta:
+                self._block("text", event.block)
+                self._delta({"type": "citations_delta", "citation": wire_citation(event.citation)})
+            elif type(event) is ev.Start:
+                self._start(event.usage)
+            elif type(event) is ev.Finish:
+                self._close()
+                self._finish = event
+            elif type(event) is ev.UsageReport:
+                self._usage = event.usage
+            elif type(event) is ev.End:
+                self._end()
+            elif type(event) is ev.Ping:
+                if self._is_started:
                     self._out.append(_PING)
-                case ev.Failure():
-                    self._out.append(self.fail(event.error))
-                case ev.AudioDelta():
-                    self._losses.add("audio")
-                case ev.LogprobsDelta():
-                    self._losses.add("logprobs")
-                case _:
-                    pass
+            elif type(event) is ev.Failure:
+                self._out.append(self.fail(event.error))
+            elif type(event) is ev.AudioDelta:
+                self._losses.add("audio")
+            elif type(event) is ev.LogprobsDelta:
+                self._losses.add("logprobs")
         out = b"".join(self._out)
         self._out.clear()
         return out

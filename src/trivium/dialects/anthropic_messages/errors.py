@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from trivium.dialects.common import error_words, excerpt, upstream_error
+from trivium.dialects.common import error_words, excerpt, upstream_error, with_availability
+from trivium.dialects.error_types import ERROR_TYPES, error_type, told
 from trivium.errors import TriviumError, UpstreamContextLength, UpstreamError, UpstreamRefused
 
 _STATUS = {
@@ -24,18 +25,6 @@ _STATUS = {
 }
 """The status that a type stands for, where none came (an error inside a 200) or only a vague one (5xx)."""
 
-_TYPE = {
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    408: "timeout_error",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-}
-"""The type that a caller of this dialect reads for a status; below 500 else `invalid_request_error`."""
-
 _CONTEXT = re.compile(r"prompt is too long|exceeds? (the )?context|context (window|limit|length)", re.IGNORECASE)
 _REFUSED = re.compile(r"content filtering policy", re.IGNORECASE)
 
@@ -50,7 +39,7 @@ class WireError(msgspec.Struct, frozen=True):
 def decode_error(status: int, body: bytes) -> UpstreamError:
     """An upstream's failed answer as one of our errors; a body in no known shape leaves the status to decide."""
     message, _, kind = error_words(body)
-    return classify(status, WireError(kind, message))
+    return with_availability(classify(status, WireError(kind, message)), body)
 
 
 def classify(status: int, wire: WireError) -> UpstreamError:
@@ -65,9 +54,8 @@ def classify(status: int, wire: WireError) -> UpstreamError:
 
 
 def encode_error(error: TriviumError, request_id: str) -> bytes:
-    """The envelope; `error_type` is our stable word for programs, beside the API's own coarse type."""
-    kind = _TYPE.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
-    wire: dict[str, Any] = {"type": kind, "message": str(error), "error_type": error.kind}
+    """The envelope: the API's own coarse type, and beside it what programs can tell more by."""
+    wire: dict[str, Any] = {"type": ERROR_TYPES[error_type(error)].messages, "message": str(error), **told(error)}
     if error.param is not None:
         wire["param"] = error.param
     return msgspec.json.encode({"type": "error", "error": wire, "request_id": request_id})

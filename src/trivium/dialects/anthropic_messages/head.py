@@ -6,12 +6,17 @@ from typing import Annotated
 
 import msgspec
 
-from trivium.dialects.common import MAX_TOKENS, CommonHead, HeadDecoder, not_empty
+from trivium.dialects.common import MAX_TOKENS, CommonHead, HeadDecoder, check_models, not_empty
+from trivium.errors import InvalidRequest
 from trivium.wire.json import NULL, is_null
 
 
 class _OutputConfig(msgspec.Struct):
     format: msgspec.Raw = NULL
+
+
+class _Fallback(msgspec.Struct, forbid_unknown_fields=True):
+    model: str
 
 
 class MessagesHead(CommonHead, kw_only=True):
@@ -21,6 +26,18 @@ class MessagesHead(CommonHead, kw_only=True):
     tools: msgspec.Raw = NULL
     output_config: _OutputConfig | None = None
     output_format: msgspec.Raw = NULL
+    fallbacks: Annotated[tuple[_Fallback, ...], msgspec.Meta(max_length=3)] | None = None
+    """OpenRouter's way to say `models` in this dialect."""
+
+    def check(self) -> None:
+        super().check()
+        if self.fallbacks and self.models:
+            raise InvalidRequest(
+                "`fallbacks` and `models` say the same.", remedy="Send one of them.", param="fallbacks"
+            )
+        if self.fallbacks:
+            check_models(more := tuple(one.model for one in self.fallbacks))
+            self.models_sent = more
 
     @property
     def wants_usage(self) -> bool:

@@ -14,8 +14,8 @@ from trivium.dialects.anthropic_messages.build import SERVICE_TIERS
 from trivium.dialects.anthropic_messages.head import peek
 from trivium.dialects.anthropic_messages.wire import REASONING_FORMAT, WireCitation, citation_of
 from trivium.dialects.base import Addressed
-from trivium.dialects.common import Json, check_size, invalid
-from trivium.dialects.request import BodyReader, missing
+from trivium.dialects.common import MAX_TOKENS, Json, invalid
+from trivium.dialects.request import ChatReader, missing
 from trivium.errors import InvalidRequest
 from trivium.types.message import File, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from trivium.types.request import Effort, ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
@@ -160,7 +160,7 @@ class _OutputConfig(msgspec.Struct):
 class _Body(msgspec.Struct):
     model: str
     messages: list[_Message]
-    max_tokens: int
+    max_tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
     system: str | list[_Text] | None = None
     stream: bool | None = None
     tools: list[dict[str, Any]] | None = None
@@ -176,7 +176,7 @@ class _Body(msgspec.Struct):
     service_tier: str | None = None
 
 
-_read = BodyReader(_Body)
+_read = ChatReader(_Body, peek)
 _TIERS = {wire: ours for ours, wire in SERVICE_TIERS.items()}
 
 
@@ -200,7 +200,7 @@ class _Reader:
         prompt = (Message("system", system),) if system else ()
         return Request(
             model=body.model,
-            messages=prompt + tuple(self.message(message, index) for index, message in enumerate(body.messages)),
+            messages=(*prompt, *[self.message(message, index) for index, message in enumerate(body.messages)]),
             max_output_tokens=body.max_tokens,
             stream=body.stream is True,
             tools=self.tools(),
@@ -219,10 +219,12 @@ class _Reader:
         self.extra.setdefault(name, []).append(where)
 
     def message(self, message: _Message, index: int) -> Message:
+        if isinstance(message.content, str):
+            return Message(message.role, (Text(message.content),) if message.content else ())
         where = f"messages[{index}].content"
         parts = self.parts(message.content, where)
         for kind, role, word in ((ToolResult, "user", "tool_result"), (ToolCall, "assistant", "tool_use")):
-            if message.role != role and any(isinstance(part, kind) for part in parts):
+            if message.role != role and kind in map(type, parts):
                 raise InvalidRequest(
                     f"A `{word}` block stands in a message of the {message.role}.",
                     remedy=f"Put it into a message with the role `{role}`.",
@@ -360,5 +362,4 @@ def _tool_choice(wire: _Choice) -> ToolChoice:
 
 def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Request:
     """The canonical request. Raises InvalidRequest naming the field's path."""
-    check_size(peek(body).messages)
     return _Reader(*_read(body)).request()

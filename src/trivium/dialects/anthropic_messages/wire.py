@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple, replace
 
 from trivium.dialects.common import tokens
 from trivium.types.event import FinishReason
@@ -59,6 +60,9 @@ class _CacheCreation(msgspec.Struct, frozen=True):
     ephemeral_1h_input_tokens: Any = None
 
 
+_NO_LIFETIMES = _CacheCreation()
+
+
 class _OutputDetails(msgspec.Struct, frozen=True):
     thinking_tokens: Any = None
 
@@ -78,25 +82,24 @@ def merge_usage(earlier: WireUsage | None, later: WireUsage) -> WireUsage:
     """The figures of both, where `later` says them its own (they are cumulative)."""
     if earlier is None:
         return later
-    said = {name: value for name, value in msgspec.structs.asdict(later).items() if value is not None}
-    return msgspec.structs.replace(earlier, **said)
+    said = zip(later.__struct_fields__, astuple(later), strict=True)
+    return replace(earlier, **{name: value for name, value in said if value is not None})
 
 
 def usage_of(wire: WireUsage) -> Usage:
     """`input_tokens` excludes the cache on this wire too; the breakdown by lifetime may be missing."""
-    lifetimes = wire.cache_creation or _CacheCreation()
+    lifetimes, details = wire.cache_creation or _NO_LIFETIMES, wire.output_tokens_details
     hour = tokens(lifetimes.ephemeral_1h_input_tokens) or 0
     written = tokens(wire.cache_creation_input_tokens)
     if written is None:
         written = hour + (tokens(lifetimes.ephemeral_5m_input_tokens) or 0)
-    details = wire.output_tokens_details or _OutputDetails()
     return Usage(
         input_tokens=tokens(wire.input_tokens) or 0,
         output_tokens=tokens(wire.output_tokens) or 0,
         cache_read_tokens=tokens(wire.cache_read_input_tokens) or 0,
         cache_write_tokens=max(0, written - hour),
         cache_write_1h_tokens=min(hour, written),
-        reasoning_tokens=tokens(details.thinking_tokens) or 0,
+        reasoning_tokens=0 if details is None else tokens(details.thinking_tokens) or 0,
     )
 
 

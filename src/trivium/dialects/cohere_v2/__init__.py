@@ -13,8 +13,6 @@ from trivium.dialects.cohere_v2.stream import ChatDecoder, ChatMeter
 from trivium.dialects.media import media
 from trivium.dialects.request import pass_request
 
-__all__ = ["DIALECT"]
-
 DIALECT = Dialect(
     name="cohere_v2",
     path="/chat",

@@ -20,6 +20,7 @@ from trivium.dialects.request import (
     given,
     has_text,
     is_textual,
+    own_extra,
     plain_text,
     sampling_members,
 )
@@ -76,12 +77,7 @@ def build_request(request: Request) -> Built:
     losses.add("parallel_tool_calls", when=request.parallel_tools is False)
     for name in ("user", "metadata", "service_tier"):
         losses.add(name, when=getattr(request, name))
-    for name, value in request.extra.items():
-        if name in OWN_FIELDS:
-            body[name] = value
-        else:
-            losses.add(name)
-    return Built(msgspec.json.encode(body), tuple(losses))
+    return Built(msgspec.json.encode(body | own_extra(request.extra, OWN_FIELDS, losses)), tuple(losses))
 
 
 class _Conversation:

@@ -15,21 +15,15 @@ import msgspec
 from trivium.dialects.base import AnswerContext
 from trivium.dialects.calls import CallOrder
 from trivium.dialects.cohere_v2.errors import words
-from trivium.dialects.cohere_v2.wire import (
-    TOOL_PLAN,
-    Said,
-    finish_word,
-    wire_citation,
-    wire_logprobs,
-    wire_usage,
-)
+from trivium.dialects.cohere_v2.wire import TOOL_PLAN, finish_word, wire_citation, wire_logprobs, wire_usage
 from trivium.dialects.common import Json
-from trivium.dialects.request import Losses, given
+from trivium.dialects.encoder import Encoder
+from trivium.dialects.request import given
+from trivium.dialects.said import Said
 from trivium.errors import TriviumError
 from trivium.types import event as ev
 from trivium.types.event import Event
 from trivium.types.message import Citation
-from trivium.types.usage import Usage
 
 _json = msgspec.json.encode
 
@@ -47,13 +41,12 @@ def _frame(kind: str, **members: Any) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), _json({"type": kind, **members}))
 
 
-class ChatEncoder:
+class ChatEncoder(Encoder):
     """Writes one stream. `End` is what sends the finish and the usage, which may come after it."""
 
     def __init__(self, context: AnswerContext) -> None:
-        self._context = context
+        super().__init__(context)
         self._out: list[bytes] = []
-        self._losses = Losses()
         self._is_started = False
         self._counts = {"content": 0, "tool-plan": 0, "tool-call": 0}
         self._open: tuple[str, int] | None = None
@@ -63,11 +56,6 @@ class ChatEncoder:
         self._citations = 0
         self._calls = CallOrder()
         self._finish = ev.Finish(reason="error")
-        self._usage: Usage | None = None
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return tuple(self._losses)
 
     def encode(self, events: Iterable[Event]) -> bytes:
         """Frames for these events, in one piece."""
@@ -117,8 +105,7 @@ class ChatEncoder:
 
     def wrote(self, text: bytes) -> None:
         if self._open is not None:
-            plain = text.isascii() and b"\\" not in text
-            self._texts[self._open[1]][1].add(text.decode() if plain else msgspec.json.decode(b'"%b"' % text))
+            self._texts[self._open[1]][1].add(text)
 
     def fail(self, error: TriviumError) -> bytes:
         """The in-band error, which ends a stream as an answer does."""

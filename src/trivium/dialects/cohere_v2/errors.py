@@ -8,13 +8,7 @@ import msgspec
 
 from trivium.dialects.common import Json, error_words, excerpt, upstream_error
 from trivium.dialects.request import given
-from trivium.errors import (
-    TriviumError,
-    UpstreamContextLength,
-    UpstreamError,
-    UpstreamQuotaExhausted,
-    UpstreamRefused,
-)
+from trivium.errors import TriviumError, UpstreamContextLength, UpstreamError, UpstreamQuotaExhausted, UpstreamRefused
 
 _LEAVES: tuple[tuple[frozenset[int], re.Pattern[str], type[UpstreamError]], ...] = (
     (frozenset({400, 422}), re.compile("too many tokens", re.IGNORECASE), UpstreamContextLength),

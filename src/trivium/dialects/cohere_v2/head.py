@@ -27,10 +27,6 @@ class ChatHead(CommonHead, kw_only=True):
     logprobs: bool | None = None
 
     @property
-    def wants_usage(self) -> bool:
-        return True
-
-    @property
     def needs(self) -> frozenset[str]:
         needs: set[str] = set()
         if not_empty(self.tools):

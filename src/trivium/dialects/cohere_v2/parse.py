@@ -15,10 +15,11 @@ from trivium.dialects.base import Addressed
 from trivium.dialects.cohere_v2.build import SAMPLING
 from trivium.dialects.cohere_v2.head import Count, peek
 from trivium.dialects.cohere_v2.wire import TOOL_PLAN, WireCitation, by_block, snippet
-from trivium.dialects.common import Json, check_size
-from trivium.dialects.request import BodyReader, joined_results, split_data_url
+from trivium.dialects.common import Json, check_size, invalid
+from trivium.dialects.request import BodyReader, ToolDefinition, joined_results, split_data_url
 from trivium.types.message import File, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
-from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
+from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, ToolChoice
+from trivium.wire.json import BROKEN
 
 
 class _Text(msgspec.Struct, tag="text"):
@@ -81,17 +82,6 @@ class _Tool(msgspec.Struct, tag_field="role", tag="tool"):
 _Message = _System | _User | _Assistant | _Tool
 
 
-class _FunctionDefinition(msgspec.Struct):
-    name: str
-    description: str | None = None
-    parameters: Json | None = None
-
-
-class _ToolDefinition(msgspec.Struct):
-    function: _FunctionDefinition
-    type: Literal["function"] = "function"
-
-
 class _Format(msgspec.Struct):
     type: Literal["text", "json_object"]
     json_schema: Json | None = None
@@ -108,7 +98,7 @@ class _Body(msgspec.Struct):
     messages: list[_Message]
     stream: bool | None = None
     max_tokens: Count | None = None
-    tools: list[_ToolDefinition] | None = None
+    tools: list[ToolDefinition] | None = None
     tool_choice: Literal["REQUIRED", "NONE"] | None = None
     strict_tools: bool | None = None
     documents: list[str | _Document] | None = None
@@ -124,7 +114,20 @@ class _Body(msgspec.Struct):
     logprobs: bool | None = None
 
 
+class _CitationOptions(msgspec.Struct):
+    mode: Literal["ENABLED", "DISABLED", "FAST", "ACCURATE", "OFF"] | None = None
+
+
+class _Own(msgspec.Struct):
+    """What only this wire knows, which is kept for it as it is."""
+
+    citation_options: _CitationOptions | None = None
+    priority: int | None = None
+    safety_mode: Literal["CONTEXTUAL", "STRICT", "OFF"] | None = None
+
+
 _read = BodyReader(_Body)
+_check_own = msgspec.json.Decoder(_Own).decode
 _CHOICES = {"REQUIRED": ToolChoice("required"), "NONE": ToolChoice("none")}
 
 
@@ -132,26 +135,24 @@ def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Reques
     """The canonical request. Raises InvalidRequest naming the field's path."""
     check_size(peek(body).messages)
     wire, extra = _read(body)
+    if extra:
+        try:
+            _check_own(body)
+        except BROKEN as error:
+            raise invalid(error) from None
     form = wire.response_format
     return Request(
         model=wire.model,
         messages=joined_results(_messages(wire)),
         max_output_tokens=wire.max_tokens,
         stream=wire.stream is True,
-        tools=tuple(_tool(tool, wire.strict_tools) for tool in wire.tools or ()),
+        tools=tuple(tool.tool(wire.strict_tools) for tool in wire.tools or ()),
         tool_choice=_CHOICES[wire.tool_choice] if wire.tool_choice else None,
         response_format=form and _format(form),
         reasoning=wire.thinking and _reasoning(wire.thinking),
         sampling=Sampling(**{ours: getattr(wire, theirs) for ours, theirs in SAMPLING.items()}),
         stop=tuple(wire.stop_sequences or ()),
         extra=extra,
-    )
-
-
-def _tool(wire: _ToolDefinition, strict: bool | None) -> Tool:
-    function = wire.function
-    return Tool(
-        name=function.name, description=function.description, parameters=function.parameters or {}, strict=strict
     )
 
 

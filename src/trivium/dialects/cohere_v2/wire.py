@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 
 from trivium.dialects.common import Json, tokens
 from trivium.dialects.request import Losses, given
+from trivium.dialects.said import Said
 from trivium.types.event import FinishReason
 from trivium.types.message import Citation, Part, Reasoning, Refusal, Text, ToolCall
 from trivium.types.usage import Usage
@@ -18,8 +18,6 @@ TOOL_PLAN = "cohere-tool-plan"
 """Marks thinking that is a plan about tools, which has a place of its own here."""
 PLAN_BLOCK = -1
 """Its block in an answer; those of content are numbered from 0."""
-QUOTE_MAX = 1000
-"""Characters of an answer that a citation repeats: longer ones are found by their offsets, and many cost nothing."""
 
 _FINISH: dict[str, FinishReason] = {
     "COMPLETE": "stop",
@@ -118,29 +116,6 @@ def by_block(wires: Iterable[WireCitation], default: int) -> dict[int, list[Cita
         block = default if wire.content_index is None else wire.content_index
         blocks.setdefault(block, []).extend(citations_of(wire))
     return blocks
-
-
-class Said:
-    """A text that grows; a part of it is read without a look at the rest, however many citations quote it."""
-
-    def __init__(self, text: str = "") -> None:
-        self.length = 0
-        self._starts: list[int] = []
-        self._pieces: list[str] = []
-        self.add(text)
-
-    def add(self, text: str) -> None:
-        self._starts.append(self.length)
-        self._pieces.append(text)
-        self.length += len(text)
-
-    def part(self, start: int, end: int) -> str:
-        """What stands between two offsets, at most 1000 characters of it."""
-        start = max(start, 0)
-        end = min(end, start + QUOTE_MAX)
-        first, last = bisect_right(self._starts, start) - 1, bisect_left(self._starts, end)
-        spans = zip(self._starts[first:last], self._pieces[first:last], strict=True)
-        return "".join(piece[max(start - begin, 0) : max(end - begin, 0)] for begin, piece in spans)
 
 
 def wire_citation(citation: Citation, index: int, said: Said) -> Json:

@@ -9,11 +9,8 @@ from trivium.dialects.gemini.encode import GenerateEncoder
 from trivium.dialects.gemini.errors import decode_error, encode_error
 from trivium.dialects.gemini.head import pass_request, peek
 from trivium.dialects.gemini.media import media
-from trivium.dialects.gemini.meter import GenerateMeter
 from trivium.dialects.gemini.parse import parse_request
-from trivium.dialects.gemini.stream import GenerateDecoder
-
-__all__ = ["DIALECT"]
+from trivium.dialects.gemini.stream import GenerateDecoder, GenerateMeter
 
 DIALECT = Dialect(
     name="gemini",

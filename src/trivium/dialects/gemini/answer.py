@@ -14,6 +14,7 @@ from trivium.dialects.gemini.errors import WireError, classify, refusal_of
 from trivium.dialects.gemini.logprobs import WireLogprobs, logprobs_of, wire_logprobs
 from trivium.dialects.gemini.wire import REASONING_FORMAT, finish_of, finish_word, shaped, usage_of, wire_usage
 from trivium.dialects.request import Losses, given, tool_input
+from trivium.dialects.said import Said
 from trivium.errors import UpstreamError, UpstreamProtocolError
 from trivium.types import event as ev
 from trivium.types.event import Event
@@ -126,7 +127,7 @@ class Candidate:
             shaped(wire.citation_metadata, WireCitations),
         )
         if grounding is not None or quoted is not None:
-            for citation in citations_of(grounding, quoted, self.heard.text):
+            for citation in citations_of(grounding, quoted, self.heard.said):
                 yield ev.CitationDelta(citation=citation, choice=self.index, block=self.heard.block)
         if wire.finish_reason and not self.finished:
             self.finished = True
@@ -230,7 +231,7 @@ def _candidate(choice: Choice, losses: Losses) -> Json:
         choice.index,
         parts,
         finishReason=finish_word(choice.finish_reason, choice.native_finish_reason, refused=refused),
-        groundingMetadata=wire_grounding((part.text, part.citations) for part in texts),
+        groundingMetadata=wire_grounding((Said(part.text), part.citations) for part in texts),
         logprobsResult=wire_logprobs(choice.logprobs) if choice.logprobs else None,
     )
 

@@ -10,17 +10,18 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from trivium.dialects.base import AnswerContext
+from trivium.dialects.calls import SpokenCall
 from trivium.dialects.common import Json
+from trivium.dialects.encoder import Encoder
 from trivium.dialects.gemini.answer import call_object, candidate_object, thought_objects
 from trivium.dialects.gemini.citations import Heard, wire_grounding
 from trivium.dialects.gemini.errors import encode_error
 from trivium.dialects.gemini.logprobs import wire_logprobs
 from trivium.dialects.gemini.wire import finish_word, wire_usage
-from trivium.dialects.request import Losses, is_object
 from trivium.errors import TriviumError
 from trivium.types import event as ev
 from trivium.types.event import Event
-from trivium.types.message import Citation, ToolCall
+from trivium.types.message import Citation
 from trivium.types.usage import Usage
 
 _json = msgspec.json.encode
@@ -30,7 +31,7 @@ class _Choice(msgspec.Struct):
     """One choice while it is said."""
 
     before: bytes
-    calls: dict[int, tuple[ev.ToolCallStart, list[str]]] = {}
+    calls: dict[int, SpokenCall] = {}
     heard: Heard = msgspec.field(default_factory=Heard)
     citations: list[Citation] = []
     format: str | None = None
@@ -38,23 +39,17 @@ class _Choice(msgspec.Struct):
     finish: ev.Finish | None = None
 
 
-class GenerateEncoder:
+class GenerateEncoder(Encoder):
     """Writes one stream."""
 
     def __init__(self, context: AnswerContext) -> None:
-        self._context = context
+        super().__init__(context)
         identity = {"modelVersion": context.model, "responseId": context.id}
         self._identity = identity
         self._end = b"," + _json(identity)[1:] + b"\n\n"
         self._text_end = b'}],"role":"model"}}]' + self._end
         self._choices: dict[int, _Choice] = {}
-        self._losses = Losses()
-        self._usage: Usage | None = None
         self._place: tuple[_Choice, int] | None = None
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return tuple(self._losses)
 
     def encode(self, events: Iterable[Event]) -> bytes:
         """Frames for these events; empty if they mean nothing on this wire."""
@@ -87,11 +82,11 @@ class GenerateEncoder:
                 said = thought_objects(text, event.signature, event.encrypted, choice.format, self._losses)
                 yield from self._parts(event.choice, said)
             case ev.ToolCallStart():
-                self._choice(event.choice).calls[event.index] = (event, [])
+                self._choice(event.choice).calls[event.index] = SpokenCall(event)
             case ev.ToolCallDelta():
-                _, arguments = self._choice(event.choice).calls.get(event.index, (None, None))
-                if arguments is not None:
-                    arguments.append(event.arguments)
+                call = self._choice(event.choice).calls.get(event.index)
+                if call is not None:
+                    call.pieces.append(event.arguments)
                 else:
                     self._losses.add("tool_call.arguments", when=event.arguments)
             case ev.CitationDelta():
@@ -137,13 +132,11 @@ class GenerateEncoder:
 
     def _calls(self, index: int, choice: _Choice, *, last: bool = False) -> Iterator[bytes]:
         """The calls that are whole, in their order; at the end all."""
-        for number, (start, said) in list(choice.calls.items()):
-            arguments = "".join(said)
-            if not (last or is_object(arguments)):
+        for number, call in list(choice.calls.items()):
+            if not (last or call.is_complete()):
                 return
             del choice.calls[number]
-            call = ToolCall(id=start.id, name=start.name, arguments=arguments, signature=start.signature)
-            yield self._frame([candidate_object(index, [call_object(call, self._losses)])])
+            yield self._frame([candidate_object(index, [call_object(call.whole, self._losses)])])
 
     def _frame(self, candidates: list[Json], **more: Json | None) -> bytes:
         return b"data: %b\n\n" % _json({"candidates": candidates, **more, **self._identity})
@@ -158,5 +151,5 @@ class GenerateEncoder:
     def _ended(self, index: int, choice: _Choice) -> Json:
         finish = choice.finish
         reason = finish_word(finish and finish.reason, finish and finish.native, refused=choice.is_refused)
-        grounding = wire_grounding([(choice.heard.text, choice.citations)]) if choice.citations else None
+        grounding = wire_grounding([(choice.heard.said, choice.citations)]) if choice.citations else None
         return candidate_object(index, [], finishReason=reason, groundingMetadata=grounding)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from trivium.dialects.base import Addressed, Twin
-from trivium.dialects.common import MAX_TOKENS, Json, check_models, check_name, check_twin, invalid, not_empty
+from trivium.dialects.common import MAX_TOKENS, UNSAID, Json, check_models, check_name, check_twin, invalid, not_empty
 from trivium.dialects.gemini.wire import camel_keys
 from trivium.errors import InvalidRequest
 from trivium.wire.json import BROKEN, NULL, join, members
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
-_NOT_SENT = ("trivium", "models", "model")
+NOT_SENT = ("trivium", "models", "model")
 """Two fields for Trivium alone, and a model beside that of the path, which could be another one."""
 
 
@@ -58,21 +59,26 @@ class Config(msgspec.Struct, rename="camel"):
         return self.response_schema is not None or self.response_json_schema is not None
 
 
-class GenerateHead(msgspec.Struct, frozen=True, kw_only=True):
+class PathHead(msgspec.Struct, frozen=True, kw_only=True):
     """What a body says at first sight, with what its path says."""
 
     model: str
-    stream: bool
     messages: msgspec.Raw
     models: tuple[str, ...]
     trivium: Twin | None
-    config: Config
-    needs: frozenset[str]
-    is_ours: bool
-    """It has members that no upstream may see."""
+    stream: bool = False
+    needs: frozenset[str] = frozenset()
     wants_usage: bool = True
     passes: bool = True
-    metadata: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = UNSAID
+    session: msgspec.Raw = UNSAID
+    provider: msgspec.Raw = UNSAID
+
+
+class GenerateHead(PathHead, frozen=True, kw_only=True):
+    config: Config
+    is_ours: bool
+    """It has members that no upstream may see."""
 
     @property
     def max_output_tokens(self) -> int | None:
@@ -93,7 +99,9 @@ def peek(body: bytes, addressed: Addressed | None = None, /) -> GenerateHead:
         wire = _DECODE(body)
         where = "generationConfig"
         sent = camel_keys(wire.camel_config or wire.generation_config or {})
-        config = msgspec.convert(sent, Config, strict=False)  # numbers may come as texts
+        config = msgspec.convert(sent, Config, strict=False)  # numbers may come as texts, but not `inf` or `nan`
+        if not math.isfinite(_sum(config)):
+            raise msgspec.ValidationError("Expected finite numbers")
     except BROKEN as error:
         raise invalid(error, where) from None
     if wire.trivium is not UNSET:
@@ -115,6 +123,12 @@ def peek(body: bytes, addressed: Addressed | None = None, /) -> GenerateHead:
     )
 
 
+def _sum(config: Config) -> float:
+    """Of all numbers that may be fractions: what is none makes it none."""
+    penalties = (config.presence_penalty or 0) + (config.frequency_penalty or 0)
+    return (config.temperature or 0) + (config.top_p or 0) + (config.top_k or 0) + penalties
+
+
 def _needs(config: Config, *, tools: bool) -> frozenset[str]:
     needs = {
         "tools": tools,
@@ -133,4 +147,4 @@ def pass_request(
     del model, stream, ask_usage
     if not head.is_ours:
         return body
-    return join({name: value for name, value in members(body).items() if name not in _NOT_SENT})
+    return join({name: value for name, value in members(body).items() if name not in NOT_SENT})

@@ -8,24 +8,22 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
 from trivium.dialects.base import Addressed
-from trivium.dialects.common import MESSAGES_MAX, PARTS_MAX, Json, invalid, too_long
+from trivium.dialects.common import MESSAGES_MAX, PARTS_MAX, Json, converted, invalid, too_long
 from trivium.dialects.gemini.build import SAMPLING, TIERS
 from trivium.dialects.gemini.head import Config, GenerateHead, Thinking, peek
 from trivium.dialects.gemini.media import kind_of, type_of
 from trivium.dialects.gemini.schema import json_schema
 from trivium.dialects.gemini.wire import REASONING_FORMAT, UNSIGNED, as_list, camel, in_camel_case
-from trivium.dialects.request import BodyReader, given
+from trivium.dialects.request import BodyReader, arguments_of, given
 from trivium.errors import InvalidRequest
 from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
 from trivium.types.request import Effort, ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
 from trivium.wire.json import BROKEN, is_null
-
-S = TypeVar("S", bound=msgspec.Struct)
 
 
 class _Blob(msgspec.Struct, rename="camel"):
@@ -260,7 +258,10 @@ class _Reader:
         match wire:
             case _Part(function_call=_Call() as call):
                 sent, signature = None if signature == UNSIGNED else signature, None
-                call_id, arguments = self.calls.begin(call.id, call.name), _arguments(call, where)
+                call_id, arguments = (
+                    self.calls.begin(call.id, call.name),
+                    arguments_of(call.args, f"{where}.functionCall.args"),
+                )
                 said.append(ToolCall(id=call_id, name=call.name, arguments=arguments, signature=sent))
             case _Part(function_response=_Response() as response):
                 said.append(self.result(response, where))
@@ -296,7 +297,7 @@ class _Reader:
         return tuple(tools)
 
     def tool(self, wire: Any, where: str) -> Tool:
-        tool = _converted(wire, _Declaration, where)
+        tool = converted(wire, _Declaration, where)
         for name in wire.keys() - set(_Declaration.__struct_encode_fields__):
             self.lose(f"tools.{name}", where)
         parameters = tool.parameters_json_schema
@@ -306,7 +307,7 @@ class _Reader:
 
     def tool_choice(self) -> ToolChoice | None:
         config, where = self.body.tool_config or {}, "toolConfig.functionCallingConfig"
-        calling = _converted(config, _ToolConfig, "toolConfig").function_calling_config
+        calling = converted(config, _ToolConfig, "toolConfig").function_calling_config
         self.own("toolConfig", config, _ToolConfig)
         if calling is None:
             return None
@@ -341,21 +342,6 @@ _SAMPLED = {ours: ours for ours in SAMPLING if ours not in {"top_k", "logprobs",
     "logprobs": "response_logprobs",
     "top_logprobs": "logprobs",
 }
-
-
-def _converted(value: Any, kind: type[S], where: str) -> S:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise invalid(error, where) from None
-
-
-def _arguments(call: _Call, where: str) -> str:
-    arguments = "{}" if is_null(call.args) else bytes(call.args).decode()
-    if not arguments.startswith("{"):
-        param = f"{where}.functionCall.args"
-        raise InvalidRequest(f"`{param}` is not an object.", remedy="Send the call's arguments.", param=param)
-    return arguments
 
 
 def _reasoning(wire: Thinking) -> ReasoningOptions:

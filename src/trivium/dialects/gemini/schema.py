@@ -5,12 +5,15 @@ https://ai.google.dev/api/caching#Schema
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from trivium.dialects.common import Json
 from trivium.dialects.gemini.wire import camel
 
 _COUNTS = frozenset(("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"))
+_INT64 = re.compile(r"[0-9]{1,19}")
+"""Counts are 64 bits wide there, which its JSON writes as text."""
 _NAMES = {"defs": "$defs", "ref": "$ref"}
 
 
@@ -36,8 +39,8 @@ def json_schema(schema: Json) -> Json:
                 done[name] = _inner(value)
             case "example", _:
                 done["examples"] = [value]
-            case _, str() if name in _COUNTS and value.isdecimal():
-                done[name] = int(value)  # 64 bits wide there, which its JSON writes as text
+            case _, str() if name in _COUNTS and _INT64.fullmatch(value):
+                done[name] = int(value)
             case _:
                 done[name] = value
     _order(done, schema.get("propertyOrdering", schema.get("property_ordering")))

@@ -13,9 +13,6 @@ from trivium.dialects.ollama.parse import parse_request
 from trivium.dialects.ollama.stream import CHAT_LINES, LineDecoder, LineEncoder, LineMeter
 from trivium.dialects.request import pass_request
 
-__all__ = ["DIALECT"]
-
-
 DIALECT = Dialect(
     name="ollama",
     path="/api/chat",

@@ -30,10 +30,6 @@ class _Head(CommonHead, kw_only=True):
         return self.stream_sent is not False
 
     @property
-    def wants_usage(self) -> bool:
-        return True
-
-    @property
     def max_output_tokens(self) -> int | None:
         """Zero and less mean no limit here."""
         limit = int(self.options.num_predict or 0) if self.options else 0

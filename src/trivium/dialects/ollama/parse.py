@@ -6,22 +6,11 @@ import re
 from collections import deque
 from typing import Any
 
-import msgspec
-
 from trivium.dialects.base import Addressed
-from trivium.dialects.common import Json, check_size, invalid
+from trivium.dialects.common import MESSAGES_BYTES_FREE, PARTS_MAX, Json, check_size, converted, too_long
 from trivium.dialects.ollama.head import peek, peek_prompt
-from trivium.dialects.ollama.wire import (
-    NOTHING,
-    SAMPLING,
-    Call,
-    ChatBody,
-    Options,
-    PromptBody,
-    ToolDefinition,
-    WireMessage,
-)
-from trivium.dialects.request import BodyReader, joined_results
+from trivium.dialects.ollama.wire import SAMPLING, Call, ChatBody, Options, PromptBody, WireMessage
+from trivium.dialects.request import BodyReader, arguments_of, joined_results
 from trivium.errors import InvalidRequest
 from trivium.types.message import Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool
@@ -38,16 +27,24 @@ def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Reques
     """A chat. Raises InvalidRequest naming the field's path."""
     check_size(peek(body).messages)
     wire, extra = _read_chat(body)
-    return _request(wire, extra, _messages(wire.messages), tuple(map(_tool, wire.tools or ())))
+    if len(body) > MESSAGES_BYTES_FREE and sum(map(_parts, wire.messages)) > PARTS_MAX:
+        raise too_long("messages")
+    return _request(wire, extra, _messages(wire.messages), tuple(tool.tool() for tool in wire.tools or ()))
 
 
 def parse_prompt(body: bytes, _addressed: Addressed | None = None, /) -> Request:
     """A prompt. Raises InvalidRequest naming the field's path."""
     peek_prompt(body)
     wire, extra = _read_prompt(body)
+    if len(body) > MESSAGES_BYTES_FREE and len(wire.images or ()) > PARTS_MAX:
+        raise too_long("images")
     system = (Message("system", (Text(wire.system),)),) if wire.system else ()
     asked = Message("user", (Text(wire.prompt), *_images(wire.images, "images")))
     return _request(wire, extra, (*system, asked), ())
+
+
+def _parts(message: WireMessage) -> int:
+    return len(message.images or ()) + len(message.tool_calls or ())
 
 
 def _request(
@@ -75,10 +72,7 @@ def _options(given: Json) -> tuple[Options, Json]:
     known = {name: value for name, value in given.items() if name in _KNOWN_OPTIONS}
     whole = {name: int(value) for name, value in known.items() if isinstance(value, float) and value.is_integer()}
     rest = {f"options.{name}": value for name, value in given.items() if name not in known and value is not None}
-    try:
-        return msgspec.convert(known | whole, Options), rest
-    except msgspec.ValidationError as error:
-        raise invalid(error, "options") from None
+    return converted(known | whole, Options, "options"), rest
 
 
 def _format(wanted: str | Json | None) -> ResponseFormat | None:
@@ -92,11 +86,6 @@ def _reasoning(think: Any) -> ReasoningOptions | None:
     if isinstance(think, bool):
         return ReasoningOptions(effort="medium" if think else "none")
     return think and ReasoningOptions(effort=think)
-
-
-def _tool(wire: ToolDefinition) -> Tool:
-    function = wire.function
-    return Tool(name=function.name, description=function.description, parameters=function.parameters or {})
 
 
 def _messages(wires: list[WireMessage]) -> tuple[Message, ...]:
@@ -126,10 +115,8 @@ _ROLES = "Only the `assistant` calls tools."
 
 
 def _call(wire: Call, number: int, index: int) -> ToolCall:
-    arguments = "{}" if wire.function.arguments == NOTHING else bytes(wire.function.arguments).decode()
-    if not arguments.startswith("{"):
-        param = f"messages[{number}].tool_calls[{index}].function.arguments"
-        raise InvalidRequest(f"`{param}` is not an object.", remedy="Send the call's arguments.", param=param)
+    where = f"messages[{number}].tool_calls[{index}].function.arguments"
+    arguments = arguments_of(wire.function.arguments, where)
     return ToolCall(id=wire.id or f"call_{number}_{index}", name=wire.function.name, arguments=arguments)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import msgspec
 
 from trivium.dialects.base import AnswerContext
+from trivium.dialects.calls import SpokenCall
+from trivium.dialects.encoder import Encoder
 from trivium.dialects.ollama.answer import (
     Shape,
     call_objects,
@@ -21,12 +23,10 @@ from trivium.dialects.ollama.answer import (
 )
 from trivium.dialects.ollama.errors import encode_error, error_in_band
 from trivium.dialects.ollama.wire import decode_line
-from trivium.dialects.request import Losses
 from trivium.dialects.stream import NDJSONDecoder, NDJSONMeter
 from trivium.errors import TriviumError
 from trivium.types import event as ev
 from trivium.types.event import Event
-from trivium.types.message import ToolCall
 from trivium.types.usage import Usage
 from trivium.wire.json import BROKEN
 from trivium.wire.ndjson import PlainLines
@@ -65,23 +65,17 @@ class LineDecoder(NDJSONDecoder):
         return events or [ev.Ping()]
 
 
-class LineEncoder:
+class LineEncoder(Encoder):
     """Writes one stream. Calls are whole on this wire, so that they wait for the finish."""
 
     def __init__(self, shape: Shape, context: AnswerContext) -> None:
-        self._context = context
+        super().__init__(context)
         self._shape = shape
         self._head = head_of(context)
         self._before, _, self._after = self._line("\0").rpartition(b'"\\u0000"')
-        self._calls: dict[int, tuple[ev.ToolCallStart, list[str]]] = {}
+        self._calls: dict[int, SpokenCall] = {}
         self._finish: ev.Finish | None = None
-        self._usage: Usage | None = None
         self._first_ns: int | None = None
-        self._losses = Losses()
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return tuple(self._losses)
 
     def encode(self, events: Iterable[Event]) -> bytes:
         """Lines for these events, in one piece."""
@@ -94,9 +88,6 @@ class LineEncoder:
         """What stands around every text."""
         del block
         return None if choice else (self._before + b'"', b'"' + self._after)
-
-    def wrote(self, text: bytes) -> None:
-        """Nothing here counts it."""
 
     def fail(self, error: TriviumError) -> bytes:
         """The in-band error; nothing follows it."""
@@ -114,10 +105,9 @@ class LineEncoder:
                 thought = event.text or event.summary
                 return self._line("", thinking=thought) if thought else b""
             case ev.ToolCallStart():
-                self._losses.add("tool_call.signature", when=event.signature)
-                self._calls[event.index] = (event, [])
+                self._calls[event.index] = SpokenCall(event)
             case ev.ToolCallDelta() if event.index in self._calls:
-                self._calls[event.index][1].append(event.arguments)
+                self._calls[event.index].pieces.append(event.arguments)
             case ev.ToolCallDelta():
                 self._losses.add("tool_call.arguments", when=event.arguments)
             case ev.LogprobsDelta():
@@ -141,8 +131,7 @@ class LineEncoder:
         return _encode(self._head | self._shape(text, more) | {"done": False}) + b"\n"
 
     def _called(self, finish: ev.Finish) -> bytes:
-        calls = [ToolCall(id=c.id, name=c.name, arguments="".join(said)) for c, said in self._calls.values()]
-        objects = call_objects(calls, finish.reason, self._losses)
+        objects = call_objects([call.whole for call in self._calls.values()], finish.reason, self._losses)
         return self._line("", tool_calls=objects) if objects else b""
 
     def _end(self) -> bytes:

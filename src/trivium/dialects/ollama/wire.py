@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from trivium.dialects.common import MAX_TOKENS
+from trivium.dialects.request import ToolDefinition
 from trivium.types.request import Sampling
 
 NOTHING = msgspec.Raw(b"null")
@@ -55,17 +56,6 @@ class WireMessage(msgspec.Struct):
     tool_calls: list[Call] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
-
-
-class WireTool(msgspec.Struct):
-    name: str
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-
-
-class ToolDefinition(msgspec.Struct):
-    function: WireTool
-    type: Literal["function"] = "function"
 
 
 class _Body(msgspec.Struct, kw_only=True):

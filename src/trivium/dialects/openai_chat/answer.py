@@ -118,16 +118,19 @@ def _choice(choice: Choice, losses: Losses) -> dict[str, Any]:
 
 
 def _message(parts: tuple[Part, ...], losses: Losses) -> dict[str, Any]:
-    texts = [part for part in parts if isinstance(part, Text)]
-    refusals = [part.text for part in parts if isinstance(part, Refusal)]
-    thoughts = [part for part in parts if isinstance(part, Reasoning)]
-    calls = [part for part in parts if isinstance(part, ToolCall)]
+    said: dict[type[Part], list[Any]] = {}
     for part in parts:
-        losses.add(type(part).__name__.lower(), when=not isinstance(part, Text | Refusal | Reasoning | ToolCall))
+        said.setdefault(type(part), []).append(part)
+    texts: list[Text] = said.pop(Text, [])
+    refusals: list[Refusal] = said.pop(Refusal, [])
+    thoughts: list[Reasoning] = said.pop(Reasoning, [])
+    calls: list[ToolCall] = said.pop(ToolCall, [])
+    for kind in said:
+        losses.add(kind.__name__.lower())
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": "".join(part.text for part in texts) if texts else None,
-        "refusal": "".join(refusals) if refusals else None,
+        "content": "".join([part.text for part in texts]) if texts else None,
+        "refusal": "".join([part.text for part in refusals]) if refusals else None,
         "annotations": _annotations(texts),
     }
     if thoughts:
@@ -149,8 +152,10 @@ def _annotations(texts: list[Text]) -> list[dict[str, Any]]:
     annotations: list[dict[str, Any]] = []
     before = 0
     for text in texts:
-        annotations += [annotation(citation, before, before + len(text.text)) for citation in text.citations]
-        before += len(text.text)
+        after = before + len(text.text)
+        if text.citations:
+            annotations += [annotation(citation, before, after) for citation in text.citations]
+        before = after
     return annotations
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -47,7 +48,6 @@ _ROUTED_FIELDS = OWN_FIELDS | {
     "deferred_tools",
     "image_config",
     "plugins",
-    "provider",
     "route",
     "session_id",
     "stop_server_tools_when",
@@ -60,29 +60,43 @@ _ROUTED_FIELDS = OWN_FIELDS | {
 
 _SAMPLING = {name: name for name in Sampling.__struct_fields__ if name not in {"top_k", "min_p", "repetition_penalty"}}
 _ROUTED_SAMPLING = {name: name for name in Sampling.__struct_fields__}
+_more = attrgetter(
+    "tools",
+    "tool_choice",
+    "parallel_tools",
+    "response_format",
+    "reasoning",
+    "stop",
+    "n",
+    "metadata",
+    "service_tier",
+)
+_NO_MORE = _more(Request(model="", messages=()))
 
 
 def build_request(request: Request) -> Built:
     """Write a request; `max_tokens` is the name that all servers of this shape know."""
     losses = Losses()
     choice, parallel = tool_options(request, request.tools, losses)
-    body = given(
-        model=request.model,
-        messages=[wire for message in request.messages for wire in _message(message, losses)],
-        max_tokens=request.max_output_tokens,
-        stream=request.stream or None,
-        stream_options={"include_usage": True} if request.stream else None,
-        tools=[_tool(tool, losses) for tool in request.tools] or None,
-        tool_choice=choice and _tool_choice(choice),
-        parallel_tool_calls=parallel,
-        response_format=request.response_format and _response_format(request.response_format),
-        **(_reasoning(request.reasoning, request.routed, losses) if request.reasoning else {}),
-        stop=request.stop or None,
-        n=request.n if request.n > 1 else None,
-        user=request.user,
-        metadata=request.metadata or None,
-        service_tier=request.service_tier,
-    )
+    body: Json = {"model": request.model, "messages": _messages(request.messages, losses)}
+    if request.max_output_tokens is not None:
+        body["max_tokens"] = request.max_output_tokens
+    if request.stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    if request.user is not None:
+        body["user"] = request.user
+    if _more(request) != _NO_MORE:
+        body |= given(
+            tools=[_tool(tool, losses) for tool in request.tools] or None,
+            tool_choice=choice and _tool_choice(choice),
+            parallel_tool_calls=parallel,
+            response_format=request.response_format and _response_format(request.response_format),
+            **(_reasoning(request.reasoning, request.routed, losses) if request.reasoning else {}),
+            stop=request.stop or None,
+            n=request.n if request.n > 1 else None,
+            metadata=request.metadata or None,
+            service_tier=request.service_tier,
+        )
     body |= sampling_members(request.sampling, _ROUTED_SAMPLING if request.routed else _SAMPLING, losses)
     known = _ROUTED_FIELDS if request.routed else OWN_FIELDS
     for name, value in request.extra.items():
@@ -124,20 +138,20 @@ def _response_format(wanted: ResponseFormat) -> Json:
     return {"type": "json_schema", "json_schema": form}
 
 
-def _message(message: Message, losses: Losses) -> Iterable[Json]:
+def _messages(messages: Iterable[Message], losses: Losses) -> list[Json]:
     """One message may be several here: every tool result is a message of its own, before the user's words."""
-    if (text := plain_text(message)) is not None:
-        yield {"role": message.role, "content": text}
-        return
-    if message.role == "assistant":
-        wire = _assistant(message, losses)
-    else:
-        results, parts = apart(message, losses)
-        yield from (_result(result, losses) for result in results)
-        if results and not parts:
-            return
-        wire = {"role": message.role, "content": _content(parts, losses)}
-    yield wire | given(name=message.name)
+    wires: list[Json] = []
+    for message in messages:
+        if (text := plain_text(message)) is not None:
+            wires.append({"role": message.role, "content": text})
+        elif message.role == "assistant":
+            wires.append(_assistant(message, losses) | given(name=message.name))
+        else:
+            results, parts = apart(message, losses)
+            wires += [_result(result, losses) for result in results]
+            if parts or not results:
+                wires.append({"role": message.role, "content": _content(parts, losses)} | given(name=message.name))
+    return wires
 
 
 def _result(result: ToolResult, losses: Losses) -> Json:

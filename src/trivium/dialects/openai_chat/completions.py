@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from trivium.dialects.base import Addressed, AnswerContext, Built, Media
-from trivium.dialects.common import HeadDecoder
+from trivium.dialects.common import HeadDecoder, Json
+from trivium.dialects.encoder import Encoder
 from trivium.dialects.openai import decode_error, encode_error, error_in_band
 from trivium.dialects.openai_chat import DIALECT as CHAT
 from trivium.dialects.openai_chat.answer import finish_word
@@ -21,7 +22,7 @@ from trivium.dialects.openai_chat.meter import ChatMeter
 from trivium.dialects.openai_chat.stream import DONE, DONE_DATA
 from trivium.dialects.openai_chat.usage import read_usage, usage_object
 from trivium.dialects.openai_chat.wire import Count, StreamOptions
-from trivium.dialects.request import BodyReader, Losses, given, sampling_members
+from trivium.dialects.request import BodyReader, Losses, given, own_extra, sampling_members
 from trivium.dialects.stream import SSEDecoder
 from trivium.errors import InvalidRequest, TriviumError, UpstreamProtocolError
 from trivium.types import event as ev
@@ -33,11 +34,13 @@ from trivium.types.usage import Usage
 from trivium.wire.json import BROKEN, is_null
 from trivium.wire.sse import Frame
 
-Json = dict[str, Any]
-
 _SAMPLING = {
     name: name for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "logit_bias")
 }
+
+
+_OWN = frozenset({"best_of", "echo", "suffix"})
+"""Fields of its own that are written back."""
 
 
 class _Head(ChatHead, kw_only=True):
@@ -100,6 +103,8 @@ def build_request(request: Request) -> Built:
     """A request of one user's text; anything else has no words here."""
     losses = Losses()
     losses.add("messages", when=len(request.messages) > 1)
+    for part in (part for message in request.messages for part in message.parts):
+        losses.add(f"messages.{type(part).__name__.lower()}", when=not isinstance(part, Text))
     for name in ("tools", "tool_choice", "response_format", "reasoning", "metadata", "service_tier"):
         losses.add(name, when=getattr(request, name))
     body = given(
@@ -115,15 +120,7 @@ def build_request(request: Request) -> Built:
     )
     plain = msgspec.structs.replace(request.sampling, logprobs=None, top_logprobs=None)
     body |= sampling_members(plain, _SAMPLING, losses)
-    for name, value in request.extra.items():
-        if name in _OWN:
-            body[name] = value
-        else:
-            losses.add(name)
-    return Built(msgspec.json.encode(body), tuple(losses))
-
-
-_OWN = frozenset({"best_of", "echo", "suffix"})
+    return Built(msgspec.json.encode(body | own_extra(request.extra, _OWN, losses)), tuple(losses))
 
 
 # ---- answers
@@ -168,6 +165,8 @@ def decode_answer(body: bytes) -> list[Event]:
         raise UpstreamProtocolError("The upstream answered 200 without a choice.")
     events: list[Event] = [ev.Start(id=wire.id or "", model=wire.model or "", created=int(wire.created or 0))]
     for choice in wire.choices:
+        if choice.error is not None:
+            raise error_in_band(choice.error)
         events += _said(choice)
         events.append(finish_of(choice.finish_reason or "stop", choice.index))
     if (usage := read_usage(wire.usage, wire.timings)) is not None:
@@ -243,6 +242,7 @@ def _choice(choice: Choice, losses: Losses) -> Json:
     parts = choice.message.parts
     for part in parts:
         losses.add(type(part).__name__.lower(), when=not isinstance(part, Text | Refusal))
+        losses.add("citations", when=isinstance(part, Text) and part.citations)
     return {
         "text": "".join(part.text for part in parts if isinstance(part, Text | Refusal)),
         "index": choice.index,
@@ -282,6 +282,8 @@ class _Decoder(SSEDecoder):
             if choice.index not in self._begun:
                 self._begun.add(choice.index)
                 self._open.add(choice.index)
+            if choice.error is not None:
+                return events + self._fail(error_in_band(choice.error))
             events += _said(choice)
             if choice.finish_reason and choice.index in self._open:
                 self._open.discard(choice.index)
@@ -291,18 +293,12 @@ class _Decoder(SSEDecoder):
         return events or [ev.Ping()]
 
 
-class _Encoder:
+class _Encoder(Encoder):
     """Events as a caller's chunks."""
 
     def __init__(self, context: AnswerContext) -> None:
-        self._context = context
+        super().__init__(context)
         self._before = b"data: " + msgspec.json.encode(_head(context))[:-1] + b',"choices":['
-        self._usage: Usage | None = None
-        self._losses = Losses()
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return tuple(self._losses)
 
     def encode(self, events: Iterable[Event]) -> bytes:
         return b"".join(frame for event in events for frame in self._frames(event))
@@ -316,9 +312,6 @@ class _Encoder:
         del block
         head = self._before + b'{"index":%d,"logprobs":null,"finish_reason":null,"text":"' % choice
         return head, b'"}' + self._after()
-
-    def wrote(self, text: bytes) -> None:
-        """Nothing here counts it."""
 
     def _frames(self, event: Event) -> Iterable[bytes]:
         match event:
@@ -340,6 +333,10 @@ class _Encoder:
                 self._losses.add("reasoning")
             case ev.ToolCallStart():
                 self._losses.add("toolcall")
+            case ev.CitationDelta():
+                self._losses.add("citations")
+            case ev.AudioDelta():
+                self._losses.add("audio")
             case _:
                 pass
 

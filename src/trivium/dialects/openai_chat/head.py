@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from trivium.dialects.base import Twin
-from trivium.dialects.common import CommonHead, HeadDecoder, invalid, not_empty
+from trivium.dialects.common import CommonHead, HeadDecoder, not_empty
 from trivium.dialects.openai_chat.wire import Count, StreamOptions
-from trivium.types.data import DATA_CLASSES, DataClass
-from trivium.wire.json import BROKEN, members, raw
+from trivium.wire.json import members, raw
 from trivium.wire.splice import splice_model
 
 _STREAM = b'"stream":true'
@@ -26,13 +22,6 @@ class _Format(msgspec.Struct):
     type: str = "text"
 
 
-class _Wish(msgspec.Struct):
-    """What a routing service's `provider` says of privacy."""
-
-    data_collection: Literal["allow", "deny"] | None = None
-    zdr: bool | None = None
-
-
 class ChatHead(CommonHead, kw_only=True):
     """What a body says before its messages are read."""
 
@@ -43,12 +32,6 @@ class ChatHead(CommonHead, kw_only=True):
     response_format: msgspec.Raw = _NONE
     n: Count | None = None
     logprobs: bool | None = None
-    provider: msgspec.Raw = _NONE
-
-    @property
-    def trivium(self) -> Twin | None:
-        twin = self.twin_sent or None
-        return twin if self.provider is _NONE else _wished(twin, self.provider)
 
     @property
     def wants_usage(self) -> bool:
@@ -75,23 +58,6 @@ class ChatHead(CommonHead, kw_only=True):
 
 
 peek = HeadDecoder(ChatHead)
-
-
-def _wished(twin: Twin | None, provider: msgspec.Raw) -> Twin | None:
-    """Our own wishes with those of `provider`, which hold wherever the request goes. Raises InvalidRequest."""
-    if not bytes(provider).startswith(b"{"):
-        return twin
-    try:
-        wish = msgspec.json.decode(provider, type=_Wish)
-    except BROKEN as error:
-        raise invalid(error, "provider") from None
-    if not wish.zdr and wish.data_collection != "deny":
-        return twin
-    least = DataClass.ZERO_RETENTION if wish.zdr else DataClass.NO_TRAINING
-    twin = twin or Twin()
-    if twin.data_class is None or DATA_CLASSES.get(twin.data_class.strip().lower(), least) < least:
-        return msgspec.structs.replace(twin, data_class=least.word)
-    return twin
 
 
 def _format_of(value: msgspec.Raw) -> str:

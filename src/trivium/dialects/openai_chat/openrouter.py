@@ -9,40 +9,26 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from trivium.dialects.base import Addressed, AnswerContext, Built
 from trivium.dialects.common import HeadDecoder, ModelName
+from trivium.dialects.error_types import error_type, told
 from trivium.dialects.openai_chat import DIALECT as CHAT
 from trivium.dialects.openai_chat.answer import completion
 from trivium.dialects.openai_chat.head import ChatHead
 from trivium.dialects.openai_chat.stream import ChatEncoder
 from trivium.dialects.openai_chat.usage import usage_object
 from trivium.dialects.request import Losses, given
-from trivium.errors import TriviumError, UpstreamError
+from trivium.errors import TriviumError
 from trivium.types import event as ev
 from trivium.types.event import Event
 from trivium.types.message import Reasoning
+from trivium.types.money import NANOS_PER_USD
 from trivium.types.request import Request
 from trivium.types.response import Response
 from trivium.types.usage import Usage
 from trivium.wire.json import join, members
-
-_TYPES = {
-    400: "invalid_request",
-    401: "authentication",
-    402: "payment_required",
-    403: "permission_denied",
-    404: "not_found",
-    408: "timeout",
-    413: "payload_too_large",
-    415: "unprocessable",
-    429: "rate_limit_exceeded",
-    502: "provider_unavailable",
-    503: "provider_overloaded",
-    504: "timeout",
-}
-_SAME = frozenset({"context_length_exceeded", "content_policy_violation"})
-"""Kinds of ours that are its error types."""
 
 
 class _Head(ChatHead, kw_only=True):
@@ -64,20 +50,45 @@ _peek = HeadDecoder(_Head)
 
 
 def _parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Request:
-    if b'"models"' in body and "model" not in (fields := members(body)):
-        body = join({**fields, "model": _peek(body).model})
+    if b'"models"' in body:
+        head = _peek(body)
+        if "model" not in (fields := members(body)):
+            body = join({**fields, "model": head.model})
     return CHAT.parse_request(body)
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
+_TOOLS = {"web_search_requests": 0, "tool_calls_requested": 0, "tool_calls_executed": 0}
+
+
+def _usage(usage: Usage, context: AnswerContext) -> dict[str, Any]:
     """`usage` with its cost: null where a price is unknown, never 0."""
     wire = usage_object(usage)
     wire["cost"] = usage.cost_usd
     wire["is_byok"] = False
-    wire["cost_details"] = {"upstream_inference_cost": usage.cost_usd}
-    wire["prompt_tokens_details"] |= {"cache_write_tokens": usage.cache_write_tokens + usage.cache_write_1h_tokens}
+    wire["cost_details"] = _cost_details(usage, context)
+    wire["prompt_tokens_details"] |= {
+        "cache_write_tokens": usage.cache_write_tokens + usage.cache_write_1h_tokens,
+        "video_tokens": 0,
+    }
     wire["completion_tokens_details"] |= {"image_tokens": 0}
+    wire["server_tool_use_details"] = _TOOLS
     return wire
+
+
+def _cost_details(usage: Usage, context: AnswerContext) -> dict[str, Any] | None:
+    """The parts of the cost, which add up to it in nano-dollars: what earlier attempts cost was for the prompt."""
+    total = context.bill and context.bill(usage)
+    prompt = context.bill and context.bill(
+        structs.replace(usage, output_tokens=0, output_audio_tokens=0, reasoning_tokens=0)
+    )
+    if total is None or prompt is None:
+        return None
+    return {
+        "upstream_inference_cost": total / NANOS_PER_USD,
+        "upstream_inference_prompt_cost": prompt / NANOS_PER_USD,
+        "upstream_inference_completions_cost": (total - prompt) / NANOS_PER_USD,
+        "server_tool_cost": None,
+    }
 
 
 def _detail(index: int, said: Reasoning | ev.ReasoningDelta) -> list[dict[str, Any]]:
@@ -96,7 +107,7 @@ def _detail(index: int, said: Reasoning | ev.ReasoningDelta) -> list[dict[str, A
 def _encode_answer(response: Response, context: AnswerContext) -> Built:
     losses = Losses()
     body = completion(response, context, losses)
-    body["provider"] = context.provider
+    body |= {"provider": context.provider, "service_tier": None}
     for choice, wire in zip(response.choices, body["choices"], strict=True):
         wire["native_finish_reason"] = choice.native_finish_reason or wire["finish_reason"]
         thoughts = [part for part in choice.message.parts if isinstance(part, Reasoning)]
@@ -105,7 +116,7 @@ def _encode_answer(response: Response, context: AnswerContext) -> Built:
         if thoughts:
             message["reasoning_details"] = [d for index, part in enumerate(thoughts) for d in _detail(index, part)]
     if response.usage is not None:
-        body["usage"] = _usage(response.usage)
+        body["usage"] = _usage(response.usage, context)
     return Built(msgspec.json.encode(body), tuple(loss for loss in losses if loss != "reasoning.signature"))
 
 
@@ -113,7 +124,7 @@ class _Encoder(ChatEncoder):
     """Chunks with the provider, the details of reasoning and the bill; an error is a chunk, too."""
 
     def _head(self, context: AnswerContext) -> dict[str, Any]:
-        return {**super()._head(context), "provider": context.provider}
+        return {**super()._head(context), "provider": context.provider, "service_tier": None}
 
     def _delta_of(self, event: Event) -> dict[str, Any] | None:
         if not isinstance(event, ev.ReasoningDelta):
@@ -126,7 +137,7 @@ class _Encoder(ChatEncoder):
         yield from self._delta(event.choice, {}, finish_reason=word, native_finish_reason=event.native or word)
 
     def _usage_object(self, usage: Usage) -> dict[str, Any]:
-        return _usage(usage)
+        return _usage(usage, self._context)
 
     def fail(self, error: TriviumError) -> bytes:
         """A chunk with the error and a choice that ends in it; no marker follows."""
@@ -136,70 +147,21 @@ class _Encoder(ChatEncoder):
 
 
 def _error(error: TriviumError) -> dict[str, Any]:
-    kind = error.kind if error.kind in _SAME else _TYPES.get(error.status, "server")
-    metadata: dict[str, Any] = {"error_type": kind, "kind": error.kind}
-    if isinstance(error, UpstreamError):
-        metadata |= given(provider_name=error.endpoint.partition("/")[0] or None, provider_code=error.provider_code)
-    return {
-        "code": error.status,
-        "message": str(error),
-        "type": kind,
-        "param": error.param,
-        "error_type": kind,
-        "http_status": error.status,
-        "metadata": metadata,
-    }
+    kind = error_type(error)
+    return {"code": error.status, "message": str(error), "type": kind, "param": error.param, **told(error)}
 
 
 def _encode_error(error: TriviumError, request_id: str) -> bytes:
     return msgspec.json.encode({"error": _error(error), "user_id": None, "request_id": request_id})
 
 
-def _models_answer(rows: list[dict[str, Any]]) -> bytes:
-    """The answer of `GET /models`: what is not known is null."""
-    models = [model_object(row) for row in rows]
-    return msgspec.json.encode({"data": models, "total_count": len(models), "links": {"next": None}})
-
-
-def model_object(row: dict[str, Any]) -> dict[str, Any]:
-    """One model of the catalog in its shape, with the fields that clients rely on."""
-    return {
-        "id": row["id"],
-        "canonical_slug": row["id"],
-        "name": row.get("name") or row["id"],
-        "created": row.get("created") or 0,
-        "description": "",
-        "context_length": row.get("context"),
-        "architecture": {
-            "modality": "text->text",
-            "input_modalities": ["text"],
-            "output_modalities": ["text"],
-            "tokenizer": "Other",
-            "instruct_type": None,
-        },
-        "pricing": row.get("pricing") or {"prompt": "-1", "completion": "-1"},
-        "top_provider": {
-            "context_length": row.get("context"),
-            "max_completion_tokens": None,
-            "is_moderated": False,
-        },
-        "per_request_limits": None,
-        "supported_parameters": [],
-        "default_parameters": None,
-        "supported_voices": None,
-        "links": {"details": f"/api/v1/models/{row['id']}/endpoints"},
-    }
-
-
 DIALECT = msgspec.structs.replace(
     CHAT,
     name="openrouter",
-    slugs=True,
     keep_alive=b": OPENROUTER PROCESSING\n\n",
     peek=_peek,
     parse_request=_parse_request,
     encode_answer=_encode_answer,
     encoder=_Encoder,
     encode_error=_encode_error,
-    models_answer=_models_answer,
 )

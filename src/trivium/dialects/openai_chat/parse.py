@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from trivium.dialects.base import Addressed
-from trivium.dialects.common import check_size
 from trivium.dialects.openai_chat.head import peek
 from trivium.dialects.openai_chat.wire import (
     AssistantMessage,
@@ -26,22 +25,20 @@ from trivium.dialects.openai_chat.wire import (
     ToolMessage,
     UserMessage,
 )
-from trivium.dialects.request import BodyReader, given, joined_results, missing, split_data_url
+from trivium.dialects.request import ChatReader, given, joined_results, missing, split_data_url
 from trivium.errors import InvalidRequest
 from trivium.types.message import Audio, File, Image, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from trivium.types.request import ReasoningOptions, Request, ResponseFormat, Sampling, Tool, ToolChoice
 
-_read = BodyReader(Body)
+_read = ChatReader(Body, peek)
 _DEFAULT_CACHE = "5m"
-_SAMPLED = attrgetter(*Sampling.__struct_fields__)
-_UNSAID = Sampling()
+_beside = attrgetter("refusal", "reasoning", "reasoning_content", "reasoning_details", "tool_calls")
 
 ContentPart = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 
 
 def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Request:
     """Read a whole request. Raises InvalidRequest naming the field's path."""
-    check_size(peek(body).messages)
     wire, extra = _read(body)
     for legacy, modern in (("functions", "tools"), ("function_call", "tool_choice")):
         if legacy in extra:
@@ -70,9 +67,19 @@ def parse_request(body: bytes, _addressed: Addressed | None = None, /) -> Reques
 
 
 def _sampling(wire: Body) -> Sampling:
-    values = _SAMPLED(wire)
-    unsaid = values.count(None) == len(values)
-    return _UNSAID if unsaid else Sampling(**dict(zip(Sampling.__struct_fields__, values, strict=True)))
+    return Sampling(  # name by name: nothing that goes over the names costs as little
+        temperature=wire.temperature,
+        top_p=wire.top_p,
+        top_k=wire.top_k,
+        min_p=wire.min_p,
+        frequency_penalty=wire.frequency_penalty,
+        presence_penalty=wire.presence_penalty,
+        repetition_penalty=wire.repetition_penalty,
+        seed=wire.seed,
+        logit_bias=wire.logit_bias,
+        logprobs=wire.logprobs,
+        top_logprobs=wire.top_logprobs,
+    )
 
 
 def _tool(wire: ToolDefinition) -> Tool:
@@ -109,6 +116,10 @@ def _reasoning_options(wire: Body) -> ReasoningOptions | None:
         if wire.reasoning_effort is None and not exclude:
             return None
         return ReasoningOptions(effort=wire.reasoning_effort, exclude=exclude)
+    if options.effort and wire.reasoning_effort and options.effort != wire.reasoning_effort:
+        raise InvalidRequest(
+            "`reasoning_effort` and `reasoning.effort` differ.", remedy="Send one of them.", param="reasoning_effort"
+        )
     effort = options.effort or wire.reasoning_effort
     if effort is None and options.max_tokens is None and options.enabled is not None:
         effort = "medium" if options.enabled else "none"
@@ -117,28 +128,27 @@ def _reasoning_options(wire: Body) -> ReasoningOptions | None:
 
 def _messages(wires: list[ChatMessage]) -> tuple[Message, ...]:
     read = [_message(wire, number) for number, wire in enumerate(wires)]
-    return joined_results(read) if any(type(wire) is ToolMessage for wire in wires) else tuple(read)
+    return joined_results(read) if ToolMessage in map(type, wires) else tuple(read)
 
 
 def _message(wire: ChatMessage, number: int) -> Message:
-    if type(wire) is UserMessage and type(wire.content) is str:
-        return Message("user", (Text(wire.content),) if wire.content else (), wire.name)
-    where = f"messages[{number}].content"
-    if isinstance(wire, ToolMessage):
-        parts: Any = _parts(wire.content, where)
+    parts: Any = _parts(wire.content, number)
+    if type(wire) is AssistantMessage:
+        return Message("assistant", _assistant(wire, parts), wire.name)
+    if type(wire) is ToolMessage:
         return Message("user", (ToolResult(call_id=wire.tool_call_id, parts=parts, name=wire.name),))
-    if isinstance(wire, AssistantMessage):
-        return Message("assistant", _assistant(wire, where), wire.name)
-    return Message("user" if isinstance(wire, UserMessage) else "system", _parts(wire.content, where), wire.name)
+    return Message("user" if type(wire) is UserMessage else "system", parts, wire.name)
 
 
-def _assistant(wire: AssistantMessage, where: str) -> tuple[Part, ...]:
+def _assistant(wire: AssistantMessage, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    if not any(_beside(wire)):
+        return parts
     calls = (
         ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
         for call in wire.tool_calls or ()
     )
     refusals = (Refusal(wire.refusal),) if wire.refusal else ()
-    return (*_thoughts(wire), *_parts(wire.content or "", where), *refusals, *calls)
+    return (*_thoughts(wire), *parts, *refusals, *calls)
 
 
 def _thoughts(wire: AssistantMessage) -> list[Reasoning]:
@@ -152,12 +162,12 @@ def _thought(detail: ReasoningDetail) -> Reasoning:
     return Reasoning(**given(**{name: getattr(detail, name) for name in Reasoning.__struct_fields__}))
 
 
-def _parts(content: str | Sequence[ContentPart], where: str) -> tuple[Part, ...]:
+def _parts(content: str | Sequence[ContentPart] | None, message: int) -> tuple[Part, ...]:
     """Content as parts; empty texts say nothing and are left out."""
-    if isinstance(content, str):
+    if content is None or isinstance(content, str):
         return (Text(content),) if content else ()
     return tuple(
-        _part(wire, f"{where}[{number}]")
+        _part(wire, f"messages[{message}].content[{number}]")
         for number, wire in enumerate(content)
         if not (isinstance(wire, TextPart) and not wire.text)
     )

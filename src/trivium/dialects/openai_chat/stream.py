@@ -138,23 +138,20 @@ class ChatEncoder:
         yield start + self._encode(event.text) + self._text_end
 
     def _other(self, event: Event) -> Iterable[bytes]:
-        match event:
-            case ev.UsageReport():
-                self._usage = event.usage
-            case ev.Start(usage=Usage()):
-                self._usage = event.usage
-            case ev.End():
-                yield from self._end()
-            case ev.Failure():
-                yield self.fail(event.error)
-            case ev.Finish():
-                yield from self._finish(event)
-            case ev.LogprobsDelta():
-                yield from self._delta(event.choice, {}, logprobs={"content": event.content, "refusal": None})
-            case _:
-                delta = self._delta_of(event)
-                if delta is not None:
-                    yield from self._delta(getattr(event, "choice", 0), delta)
+        if type(event) is ev.UsageReport:
+            self._usage = event.usage
+        elif type(event) is ev.Start:
+            self._usage = event.usage or self._usage
+        elif type(event) is ev.Finish:
+            yield from self._finish(event)
+        elif type(event) is ev.End:
+            yield from self._end()
+        elif type(event) is ev.Failure:
+            yield self.fail(event.error)
+        elif type(event) is ev.LogprobsDelta:
+            yield from self._delta(event.choice, {}, logprobs={"content": event.content, "refusal": None})
+        elif type(event) is not ev.Ping and (delta := self._delta_of(event)) is not None:
+            yield from self._delta(getattr(event, "choice", 0), delta)
 
     def _finish(self, event: ev.Finish) -> Iterable[bytes]:
         yield from self._delta(event.choice, {}, finish_reason=finish_word(event.reason))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec.structs import astuple
@@ -57,8 +57,17 @@ def of_usage(wire: UsageObject) -> Usage | None:
         input_audio_tokens=min(tokens(inside.audio_tokens) or 0, fresh) if inside.audio_tokens else 0,
         output_audio_tokens=min(tokens(made.audio_tokens) or 0, output) if made.audio_tokens else 0,
         input_image_tokens=min(tokens(inside.image_tokens) or 0, fresh) if inside.image_tokens else 0,
-        cost_usd=None if wire.cost is None else cost_of(wire.cost),
+        cost_usd=None if wire.cost is None else _billed(wire),
     )
+
+
+def _billed(wire: UsageObject) -> float | None:
+    """What a routing service charges; with a key of one's own at its upstream that is a fee, beside that one's bill."""
+    fee, inside = cost_of(wire.cost), wire.cost_details
+    if fee is None or wire.is_byok is not True or not isinstance(inside, dict):
+        return fee
+    bill = cost_of(cast("dict[str, Any]", inside).get("upstream_inference_cost"))
+    return None if bill is None else fee + bill
 
 
 def _of_timings(wire: Timings) -> Usage | None:

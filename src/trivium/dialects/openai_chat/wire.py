@@ -303,6 +303,8 @@ class UsageObject(msgspec.Struct):
     prompt_cache_hit_tokens: Any = None
     """Cached tokens where a server has no details."""
     cost: Any = None
+    is_byok: Any = None
+    cost_details: Any = None
 
 
 class Passed(msgspec.Struct):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from trivium.dialects.base import Dialect
 from trivium.dialects.media import media
-from trivium.dialects.openai import decode_error, encode_error, models_answer
+from trivium.dialects.openai import decode_error, encode_typed_error, models_answer
 from trivium.dialects.openai_responses.answer import decode_answer, encode_answer, read_answer
 from trivium.dialects.openai_responses.build import build_request
 from trivium.dialects.openai_responses.encode import ResponsesEncoder
 from trivium.dialects.openai_responses.head import peek
-from trivium.dialects.openai_responses.meter import ResponsesMeter
 from trivium.dialects.openai_responses.parse import ESSENTIAL, parse_request
-from trivium.dialects.openai_responses.stream import ResponsesDecoder
+from trivium.dialects.openai_responses.stream import ResponsesDecoder, ResponsesMeter
 from trivium.dialects.request import pass_request
-
-__all__ = ["DIALECT"]
 
 DIALECT = Dialect(
     name="openai_responses",
@@ -34,6 +31,6 @@ DIALECT = Dialect(
     encoder=ResponsesEncoder,
     meter=ResponsesMeter,
     decode_error=decode_error,
-    encode_error=encode_error,
+    encode_error=encode_typed_error,
     models_answer=models_answer,
 )

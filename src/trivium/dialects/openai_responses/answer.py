@@ -19,14 +19,7 @@ from trivium.dialects.openai_responses.items import (
     text_part,
 )
 from trivium.dialects.openai_responses.tools import call_item, stand_ins
-from trivium.dialects.openai_responses.wire import (
-    WireUsage,
-    finish_of,
-    status_of,
-    usage_of,
-    wire_logprobs,
-    wire_usage,
-)
+from trivium.dialects.openai_responses.wire import WireUsage, finish_of, status_of, usage_of, wire_logprobs, wire_usage
 from trivium.dialects.request import Losses, is_object
 from trivium.errors import UpstreamProtocolError
 from trivium.types import event as ev

@@ -16,26 +16,24 @@ import msgspec
 from trivium.dialects.base import AnswerContext
 from trivium.dialects.calls import CallOrder
 from trivium.dialects.common import Json
+from trivium.dialects.encoder import Encoder
+from trivium.dialects.error_types import ERROR_TYPES, error_type, told
 from trivium.dialects.openai_responses.answer import call_status, outcome, response_object
 from trivium.dialects.openai_responses.items import message_item, reasoning_item
 from trivium.dialects.openai_responses.tools import call_item, stand_ins
 from trivium.dialects.openai_responses.wire import REASONING_FORMAT, status_of, wire_citation, wire_logprobs
-from trivium.dialects.request import Losses
 from trivium.errors import TriviumError
 from trivium.types import event as ev
 from trivium.types.event import Event
 from trivium.types.message import Reasoning, ToolCall
-from trivium.types.usage import Usage
 
 _json = msgspec.json.encode
 
-_LIMITED, _INVALID = "rate_limit_exceeded", "invalid_prompt"
-_CODES = {_LIMITED: _LIMITED, "upstream_rate_limited": _LIMITED, "upstream_quota_exhausted": "insufficient_quota"} | {
+_CODES = {
+    "upstream_quota_exhausted": "insufficient_quota",
     "context_length_exceeded": "context_length_exceeded",
-    "invalid_request": _INVALID,
-    "upstream_rejected": _INVALID,
 }
-"""The codes by which callers of this API know what to do, by the kinds of our errors; else `server_error`."""
+"""The codes by which callers of this API know what to do, where the table of error types has coarser ones."""
 
 
 class _Kind(NamedTuple):
@@ -57,14 +55,14 @@ _KINDS = {
 }
 
 
-class ResponsesEncoder:
+class ResponsesEncoder(Encoder):
     """Writes one stream. `End` is what sends the last event, since the usage may come after the finish."""
 
     def __init__(self, context: AnswerContext) -> None:
+        super().__init__(context)
         identity, self._sequence = context.passed
         self._response = response_object(context) | ({"id": identity} if identity else {})
         self._tools = stand_ins(context.request)
-        self._losses = Losses()
         self._out: list[bytes] = []
         self._started = False
         self._output: list[Json] = []
@@ -81,11 +79,6 @@ class ResponsesEncoder:
         self._format: str | None = None
         self._refused = False
         self._finish: ev.Finish | None = None
-        self._usage: Usage | None = None
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return tuple(self._losses)
 
     def encode(self, events: Iterable[Event]) -> bytes:
         """Frames for these events, in one piece."""
@@ -102,9 +95,10 @@ class ResponsesEncoder:
 
     def fail(self, error: TriviumError) -> bytes:
         """The failed response; nothing follows it."""
-        code = _CODES.get(error.kind, "server_error")
-        told = {"code": code, "message": str(error), "param": error.param, "type": error.kind}
-        response = self._response | {"status": "failed", "error": told, "output": self._output}
+        kind = error_type(error)
+        code = _CODES.get(error.kind, ERROR_TYPES[kind].responses)
+        wire = {"code": code, "message": str(error), "param": error.param, "type": error.kind, **told(error)}
+        response = self._response | {"status": "failed", "error_type": kind, "error": wire, "output": self._output}
         return self._framed("response.failed", {"response": response})
 
     def _other(self, event: Event) -> None:

@@ -33,10 +33,6 @@ class ResponsesHead(CommonHead, kw_only=True):
     include: list[str] | None = None
 
     @property
-    def wants_usage(self) -> bool:
-        return True
-
-    @property
     def needs(self) -> frozenset[str]:
         needs: set[str] = set()
         if not_empty(self.tools):

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from trivium.dialects.base import Addressed
-from trivium.dialects.common import Json, check_size, invalid, not_empty
+from trivium.dialects.common import Json, check_size, converted, invalid, not_empty
 from trivium.dialects.openai_responses.head import peek
 from trivium.dialects.openai_responses.items import SEPARATOR
 from trivium.dialects.openai_responses.tools import OwnTools, flat, free_tool, wrapped
@@ -274,7 +274,7 @@ class _Reader:
         """A member that is an object; what has no place in its shape is kept aside by its path."""
         given = value or {}
         self.extra |= {f"{name}.{key}": given[key] for key in given if key not in shape.__struct_fields__}
-        return _converted(given, shape, name)
+        return converted(given, shape, name)
 
     # ---- the conversation
 
@@ -353,7 +353,7 @@ class _Reader:
             self.extra.setdefault(f"tools.{kind}", OwnTools()).append(wire)
         if kind not in {"function", "custom", "namespace"}:
             return
-        tool = _converted(wire, _Tool, where)
+        tool = converted(wire, _Tool, where)
         name, told = flat(tool.name, namespace), tool.description
         if kind == "custom":
             self.tools.append(free_tool(name, told, tool.format))
@@ -399,13 +399,6 @@ def _decoded(raw: msgspec.Raw, decoder: msgspec.json.Decoder[S], where: str) -> 
     try:
         return decoder.decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise invalid(error, where) from None
-
-
-def _converted(value: Json, shape: type[S], where: str) -> S:
-    try:
-        return msgspec.convert(value, shape)
-    except msgspec.ValidationError as error:
         raise invalid(error, where) from None
 
 

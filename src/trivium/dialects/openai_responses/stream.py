@@ -1,4 +1,4 @@
-"""Streams of an upstream: server-sent events of the Responses API as canonical events.
+"""Streams of an upstream: server-sent events of the Responses API, as canonical events, or lightly while they pass.
 
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
@@ -13,14 +13,14 @@ import msgspec
 from trivium.dialects.common import logprobs_of
 from trivium.dialects.openai import error_in_band
 from trivium.dialects.openai_responses.answer import WireResponse, start_of
-from trivium.dialects.openai_responses.items import SEPARATOR, ItemReader, read_item
+from trivium.dialects.openai_responses.items import SEPARATOR, ItemReader, is_call, read_item
 from trivium.dialects.openai_responses.wire import WireAnnotation, finish_of, usage_of
-from trivium.dialects.stream import SSEDecoder
+from trivium.dialects.stream import SSEDecoder, SSEMeter
 from trivium.errors import UpstreamError, UpstreamProtocolError
 from trivium.types import event as ev
 from trivium.types.event import Event
-from trivium.wire.json import NULL
-from trivium.wire.sse import Frame, Template
+from trivium.wire.json import BROKEN, NULL
+from trivium.wire.sse import BOM, Frame, Template, read_frame
 
 
 class WireEvent(msgspec.Struct, frozen=True):
@@ -52,8 +52,7 @@ class WireEvent(msgspec.Struct, frozen=True):
         return number if isinstance(number, int) and 0 <= number < 10**18 else -1
 
 
-decode_event = msgspec.json.Decoder(WireEvent).decode
-"""One event's data. Raises what `wire.json.BROKEN` names."""
+_decode = msgspec.json.Decoder(WireEvent).decode
 
 _TEXT = rb'[^"\\\x00-\x1f]*(?:\\["\\/bfnrt][^"\\\x00-\x1f]*)*'
 _NUMBER = rb"(?:0|[1-9]\d{0,17})"
@@ -168,7 +167,7 @@ class ResponsesDecoder(SSEDecoder):
         return self._finished
 
     def _frame(self, frame: Frame) -> list[Event]:
-        wire = decode_event(frame.data)
+        wire = _decode(frame.data)
         match wire.type:
             case "response.output_text.delta":
                 return self._text(wire)
@@ -240,3 +239,59 @@ class ResponsesDecoder(SSEDecoder):
             events.append(ev.UsageReport(usage))
         self._finished = True
         return events + self._end()
+
+
+_CONTENT = re.compile(r"response\.(output_text|refusal|function_call_arguments|custom_tool_call_input)\.delta")
+
+
+class ResponsesMeter(SSEMeter):
+    """After the first content, events that only continue a text are not looked at; every other frame is decoded."""
+
+    def __init__(self, caller_wants_usage: bool = True) -> None:
+        del caller_wants_usage
+        super().__init__(b"")
+        self._template = Deltas()
+        self._unread = self.ordinary = self._template.count
+        self._ledger = Ledger()
+        self._calls = False
+        self._next = 0
+
+    @property
+    def passed(self) -> tuple[str, int]:
+        return self.upstream_id, max(self._next, self._template.number + 1)
+
+    def _finished(self) -> bool:
+        return False  # the terminal event alone says how an answer ended
+
+    def _passes(self, raw: bytes) -> bool:
+        frame = read_frame(raw.removeprefix(BOM))
+        if frame is None:
+            return True
+        try:
+            wire = _decode(frame.data)
+        except BROKEN:
+            self.malformed += 1
+            return False
+        self._look(wire)
+        if self.error is not None:
+            self._template.forget()
+            return False
+        self._next = wire.number + 1 if wire.number >= 0 else self.passed[1] + 1
+        if self.content and wire.type == "response.output_text.delta" and not wire.logprobs:
+            self._template.learn(raw)
+        return True
+
+    def _look(self, wire: WireEvent) -> None:
+        self.upstream_id = self.upstream_id or wire.response.id or ""
+        self.error = self._ledger.see(wire)
+        if wire.type == "response.output_item.added" and is_call(wire.item):
+            self._calls = self.content = True
+        elif not self.content and _CONTENT.fullmatch(wire.type):
+            self.content = bool(wire.delta)
+        elif wire.type in FAILED:
+            self.error = error_of(wire)
+        elif wire.type in ENDED:
+            status = wire.type.removeprefix("response.")
+            self.finish_reason = finish_of(status, wire.response.reason, has_calls=self._calls).reason
+            self.usage = usage_of(wire.response.usage) if wire.response.usage else None
+            self.complete = self.error is None
