@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "trivium"
 
-TOTAL_LINES = 43_500
+TOTAL_LINES = 44_000
 """ADR 0010: the goal is 25,000; six dialects, retrieval and the clients of others are found to need this."""
 FILE_LINES = 600
 FUNCTION_LINES = 100

@@ -190,7 +190,7 @@ class _Recorded:
             took_s = PRIOR_TTFT_S + request.output_tokens * PRIOR_ITL_S
             return Answer(endpoint, took_s, PRIOR_TTFT_S, request.output_tokens)
         like = known[int(draw * len(known))]
-        took_s, ttft_s = like.duration_ms / 1e3, None if like.ttft_ms is None else like.ttft_ms / 1e3
+        took_s, ttft_s = like.duration_ms / 1e3, _ttft_s(like)
         if ttft_s is not None and like.output_tokens > 1:
             took_s = ttft_s + (took_s - ttft_s) * max(0, request.output_tokens - 1) / (like.output_tokens - 1)
         return Answer(endpoint, took_s, ttft_s, request.output_tokens)
@@ -229,8 +229,14 @@ def _operation(row: LogRow) -> Any:
     return row.operation or "chat"
 
 
+def _ttft_s(attempt: AttemptRow) -> float | None:
+    """Of an answer that came in one piece the ledger has its end, and nothing was measured."""
+    ttft_ms = attempt.ttft_ms
+    return None if ttft_ms is None or ttft_ms == attempt.duration_ms else ttft_ms / 1e3
+
+
 def _as_it_went(endpoint: Endpoint, attempt: AttemptRow) -> Answer:
-    ttft_s = None if attempt.ttft_ms is None else attempt.ttft_ms / 1e3
+    ttft_s = _ttft_s(attempt)
     if attempt.outcome == "ok":
         return Answer(endpoint, attempt.duration_ms / 1e3, ttft_s, attempt.output_tokens)
     kind = _ERRORS.get(attempt.error, InternalError)
