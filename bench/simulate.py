@@ -13,7 +13,7 @@ from trivium.routing.route import Order, Route
 from trivium.routing.simulate import Fault, Script, Scripted, Simulation, poisson
 from trivium.types.data import DataClass
 
-PER_S, TURNS = 200.0, 3
+PER_S, TURNS = 500.0, 3
 STRATEGIES: tuple[Order, ...] = ("order", "cheapest", "fastest", "balanced")
 
 

@@ -168,15 +168,16 @@ class Simulation:
             return
         if len(plan.endpoints) > 1:
             request.plan = self.conditions.ranked(plan, request.input_tokens, request.max_output_tokens, request.id)
-        request.deadline = self.now_s + self._world.bounds(request, 0).total_s
-        self._attempt(request)
+        bounds = self._world.bounds(request, 0)
+        request.deadline = self.now_s + bounds.total_s
+        self._attempt(request, bounds)
 
-    def _attempt(self, request: Request) -> None:
+    def _attempt(self, request: Request, bounds: Bounds | None = None) -> None:
         plan, conditions, now = request.plan, self.conditions, self.now_s
         self._asking = request
         position = conditions.allowed(plan, request.position, request.input_tokens, self._first)
         if position != request.position:
-            request.position, request.tries = position, 0
+            request.position, request.tries, bounds = position, 0, None
         endpoint = plan.endpoints[position]
         try:
             wait_s = conditions.limited_s(endpoint, request.input_tokens, request.deadline)
@@ -187,7 +188,7 @@ class Simulation:
             self._at(now + wait_s, request)
             return
         credential = conditions.credential(endpoint, request.input_tokens) if endpoint.keys > 1 else 0
-        bounds = self._world.bounds(request, position)
+        bounds = bounds or self._world.bounds(request, position)
         stream = request.stream or bounds.streams
         answer = self._world.answer(request, endpoint, now)
         if answer.took_s > bounds.first_content_s or answer.took_s > request.deadline - now:
