@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "trivium"
 
-TOTAL_LINES = 44_000
-"""ADR 0010: the goal is 25,000; six dialects, retrieval and the clients of others are found to need this."""
+TOTAL_LINES = 45_200
+"""ADR 0010: the goal is 25,000; six dialects, retrieval, the clients of others and rescue are found to need this."""
 FILE_LINES = 600
 FUNCTION_LINES = 100
 

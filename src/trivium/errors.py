@@ -41,6 +41,7 @@ caller sees (an error is given another where its caller's contract has that), wh
     │   ├── UpstreamServerError     upstream_server_error      502   any other 5xx
     │   ├── UpstreamNotFound        upstream_not_found         404   the provider knows no such model
     │   ├── UpstreamContextLength   context_length_exceeded    400
+    │   ├── UpstreamDiffers         upstream_differs           502   says another answer than it was to go on with
     │   ├── UpstreamRefused         content_policy_violation   400
     │   └── UpstreamRejected        upstream_rejected          400   any other 4xx: its own words pass
     ├── ConfigError                 exit code 78
@@ -301,6 +302,12 @@ class UpstreamContextLength(UpstreamError):
 
 class UpstreamRefused(UpstreamError):
     kind, status, retryable, exit_code = "content_policy_violation", 400, False, EXIT_FAILED
+
+
+class UpstreamDiffers(UpstreamError):
+    """It was to go on with another's answer, and says something else."""
+
+    kind, retryable, exit_code = "upstream_differs", False, EXIT_FAILED
 
 
 class UpstreamRejected(UpstreamError):

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from trivium.access.quirks import QUIRKS, Quirk
+from trivium.access.quirks import PREFILLS, QUIRKS, Prefill, Quirk
 from trivium.catalog.rows import Endpoint, Timeouts
 from trivium.dialects.base import Dialect
 from trivium.errors import InvalidRequest
@@ -41,6 +41,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     stream_head: bytes
     replaceable: tuple[tuple[bytes, bytes], ...]
     quirks: tuple[Quirk, ...]
+    prefills: tuple[Prefill, ...] = ()
     credential: Secret | None = None
 
     def censored(self, text: str) -> str:
@@ -79,6 +80,7 @@ def bind(
     lines = {name.encode(): f"{name}: {value}\r\n".encode("latin-1") for name, value in constant.items()}
     replaceable = tuple((b"\n%b:" % name, lines.pop(name)) for name in dialect.forwarded if name in lines)
     headers = b"".join(lines.values())
+    quirks = row.quirks if dialect.name == row.dialect else ()
     return Binding(
         endpoint=endpoint,
         dialect=dialect,
@@ -94,7 +96,8 @@ def bind(
         head=_head(origin, dialect.path, endpoint.model, auth, credential, headers),
         stream_head=_head(origin, dialect.stream_path or dialect.path, endpoint.model, auth, credential, headers),
         replaceable=replaceable,
-        quirks=tuple(QUIRKS[name] for name in row.quirks) if dialect.name == row.dialect else (),
+        quirks=tuple(QUIRKS[name] for name in quirks if name not in PREFILLS),
+        prefills=tuple(PREFILLS[name] for name in quirks if name in PREFILLS),
         credential=credential,
     )
 

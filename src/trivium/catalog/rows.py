@@ -22,7 +22,7 @@ Capability = Literal[
 ]
 
 
-QuirkName = Literal["max_completion_tokens"]
+QuirkName = Literal["max_completion_tokens", "continue_final_message", "prefill_grammar"]
 
 PLACE = re.compile(r"\{(\w+)\}", re.ASCII)
 """A part of a base URL that its user's environment says, under this name."""

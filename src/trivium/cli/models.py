@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,11 +15,13 @@ from trivium.cli.call import provider_named
 from trivium.cli.providers import words
 from trivium.cli.pull import offer_and_pull, puller_of
 from trivium.cli.refresh import kept
-from trivium.cli.terminal import OPTIONS, Options, note, print_json, print_rows, print_table, size, tell
+from trivium.cli.terminal import OPTIONS, Options, duration, note, print_json, print_rows, print_table, size, tell
 from trivium.config import shipped
 from trivium.config.schema import BoundProvider, Config
 from trivium.engines.store import Manifest
 from trivium.errors import EXIT_FAILED, NotFound
+from trivium.gateway.measured import kept as measured_at
+from trivium.routing.statistics import performance
 from trivium.types.money import NANOS_PER_USD
 
 UNKNOWN = "unknown"
@@ -97,12 +100,24 @@ def show(model: str, *, options: Options = OPTIONS) -> None:
         print_json(facts)
         return
     print_table(("fact", "value"), [(name, words(value)) for name, value in facts.items() if name != "providers"])
-    prices = [
-        [p["provider"], p["model"], price_words(p["price"]), p["price"].version if p["price"] else UNKNOWN]
-        for p in facts["providers"]
+    if facts["providers"]:
+        columns = ("provider", "its name for it", "price in/out per 1M tokens", "price of")
+        print_table((*columns, "first content", "tokens/s", "up today"), map(_place_cells, facts["providers"]))
+
+
+def _place_cells(place: dict[str, Any]) -> list[object]:
+    """A provider's price and performance, side by side with the others'."""
+    price, known = place["price"], place["performance"]
+    cells: list[object] = [place["provider"], place["model"], price_words(price), price.version if price else UNKNOWN]
+    if known is None:
+        return [*cells, *["not measured"] * 3]
+    latency, speed, up = known.latency_s, known.throughput, known.uptime_1d
+    return [
+        *cells,
+        f"{duration(latency[50])} (p90 {duration(latency[90])})" if latency else "not measured",
+        f"{speed[50]:.3g}" if speed else "not measured",
+        "not measured" if up is None else f"{up:.1%}",
     ]
-    if prices:
-        print_table(("provider", "its name for it", "price in/out per 1M tokens", "price of"), prices)
 
 
 def facts_of(config: Config, catalog: Catalog, model: str) -> dict[str, Any]:
@@ -122,6 +137,7 @@ def facts_of(config: Config, catalog: Catalog, model: str) -> dict[str, Any]:
     places = row.spellings.items() if row else ()
     own = config.models.get(model) or config.models.get(f"local/{spelling}")
     licence = (manifest and manifest.licence) or (pullable and pullable.licence)
+    measured, now = measured_at(config.home), time.time()
     return {
         "model": row.id if row else spelling,
         "name": (row and row.name) or spelling,
@@ -137,7 +153,13 @@ def facts_of(config: Config, catalog: Catalog, model: str) -> dict[str, Any]:
         "on_this_machine": manifest is not None,
         "note": (row and row.note) or (pullable and pullable.note) or "",
         "providers": [
-            {"provider": at, "model": name, "price": endpoint.price, "price_unit": PRICE_UNIT}
+            {
+                "provider": at,
+                "model": name,
+                "price": endpoint.price,
+                "price_unit": PRICE_UNIT,
+                "performance": performance(known, now) if (known := measured.get(endpoint.id)) else None,
+            }
             for at, name in places
             if at in config.providers and at != "local"
             for endpoint in [_endpoint(config, catalog, config.providers[at], name)]

@@ -56,7 +56,7 @@ def _explain(document: Document, text: str) -> ConfigError:
         return document.error(path, f"`{dotted(path)}` needs the key `{missing[1]}`")
     if word := _WORD.match(words):
         message = f"`{dotted(path)}` cannot be {word[1]!r}"
-        return document.error(path, message, wrong=word[1], valid=_valid(path))
+        return document.error(path, message, wrong=word[1], valid=_valid(path, words=True))
     return document.error(path, f"`{dotted(path)}`: {_plain(words)}")
 
 
@@ -75,8 +75,8 @@ def _path(text: str) -> Path:
     return tuple(step for step in steps if step is not None)
 
 
-def _valid(path: Path) -> list[str]:
-    """What may stand at a place: the keys of a table, or the words of a choice."""
+def _valid(path: Path, *, words: bool = False) -> list[str]:
+    """What may stand at a place: the keys of a table, or the words of a choice; where both may, `words` on demand."""
     from msgspec import inspect
 
     def plain(kind: inspect.Type) -> inspect.Type:
@@ -84,7 +84,8 @@ def _valid(path: Path) -> list[str]:
         if isinstance(kind, inspect.Metadata):
             return plain(kind.type)
         if isinstance(kind, inspect.UnionType):
-            return plain(next(t for t in kind.types if not isinstance(t, inspect.NoneType)))
+            some = [plain(t) for t in kind.types if not isinstance(t, inspect.NoneType)]
+            return min(some, key=lambda t: isinstance(t, inspect.LiteralType) is not words)
         return kind
 
     kind = plain(inspect.type_info(File))

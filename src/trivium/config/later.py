@@ -40,10 +40,6 @@ def refuse_route(document: Document, index: int, route: raw.Route) -> None:
     _refuse_set(document, (*path, "timeouts"), route.timeouts, ("headers",))
     if route.strategy == "smart":
         _refuse(document, (*path, "strategy"), '`strategy = "smart"`', 'Write `strategy = "balanced"`.')
-    if route.rescue not in ("terminate", "auto"):
-        _refuse(document, (*path, "rescue"), f'`rescue = "{route.rescue}"`', 'Write "terminate" or "auto".')
-    if route.rescue_other_model:
-        _refuse(document, (*path, "rescue_other_model"), "`rescue_other_model`")
     if route.cache != "off":
         _refuse(document, (*path, "cache"), f'`cache = "{route.cache}"`', 'Write `cache = "off"`.')
 

@@ -120,6 +120,11 @@ class Breaker(Table, frozen=True):
     cooldown: Duration = "15s"
 
 
+class Hold(Table, frozen=True):
+    tokens: Count = 40
+    ms: Count = 1500
+
+
 class When(Table, frozen=True):
     """Conditions on a request, all of which must hold; names may end in `*`."""
 
@@ -137,6 +142,7 @@ class Route(Limits, frozen=True, kw_only=True):
     targets: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     strategy: Strategy = "order"
     rescue: Rescue = "auto"
+    hold: Hold | Literal["complete"] | None = None
     rescue_other_model: bool = False
     timeouts: Timeouts | None = None
     attempts: Count = 4

@@ -10,7 +10,7 @@ from trivium.config import raw
 from trivium.config.convert import resolved
 from trivium.config.times import duration, timeouts
 from trivium.config.toml import Document, Path, dotted
-from trivium.routing.route import Breaker, Route, When
+from trivium.routing.route import Breaker, Hold, Route, When
 from trivium.types.data import DATA_CLASSES, DataClass
 
 
@@ -107,6 +107,7 @@ def resolve_route(document: Document, index: int, route: raw.Route, names: Names
             failures=route.breaker.failures,
             cooldown_s=duration(document, (*path, "breaker", "cooldown"), route.breaker.cooldown),
         ),
+        hold=hold(document, path, route),
         max_wait_s=None if route.max_wait is None else duration(document, (*path, "max_wait"), route.max_wait),
         fallbacks={
             failure: _targets(document, (*path, "fallbacks", failure), route, more, names)
@@ -114,6 +115,25 @@ def resolve_route(document: Document, index: int, route: raw.Route, names: Names
         },
         line=document.line((*path, "name")),
     )
+
+
+def hold(document: Document, path: Path, route: raw.Route) -> Hold | None:
+    """What a route holds back of a stream. Raises ConfigError for a rescue that it could not keep its word about."""
+    how, given = route.rescue, route.hold
+    if how in ("hold", "continue", "restart") and len(route.targets) == 1:
+        remedy = 'Name a second target, or write `rescue = "terminate"`.'
+        raise document.error((*path, "rescue"), f'`rescue = "{how}"` needs somebody who goes on', remedy=remedy)
+    if route.rescue_other_model and how in ("hold", "terminate"):
+        message = f'`rescue_other_model` means nothing beside `rescue = "{how}"`, which lets nobody go on'
+        raise document.error((*path, "rescue_other_model"), message, remedy='Remove it, or write `rescue = "auto"`.')
+    if given is not None and how not in ("hold", "auto"):
+        message = f'`hold` is not possible with `rescue = "{how}"`'
+        raise document.error((*path, "hold"), message, remedy='Remove it, or write `rescue = "hold"` or "auto".')
+    if given == "complete":
+        return Hold(complete=True)
+    if given is not None:
+        return Hold(tokens=given.tokens, ms=given.ms)
+    return Hold() if how == "hold" else None
 
 
 def _weights(

@@ -13,7 +13,7 @@ A dialect is used in three ways:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -96,6 +96,18 @@ class Built(msgspec.Struct, frozen=True):
     losses: tuple[str, ...] = ()
 
 
+class Passed(NamedTuple):
+    """A stream that was passed up to here: its id, and, in dialects whose events count themselves, how many it had and
+    the id of the item that is open."""
+
+    id: str = ""
+    events: int = 0
+    item: str = ""
+
+
+NOTHING_PASSED = Passed()
+
+
 class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
     """What an encoder needs to know beside the events. `model` is the name that the caller will read."""
 
@@ -110,10 +122,15 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
     """Who answers, by the name that its row has for people."""
     bill: Callable[[Usage], int | None] | None = None
     """What a usage costs, in nano-dollars; None where nobody can tell its parts."""
-    passed: tuple[str, int] = ("", 0)
-    """Of a stream that an upstream began and the encoder goes on with: its id, and how many events it had."""
+    passed: Passed = NOTHING_PASSED
+    """Of a stream that an upstream began and the encoder goes on with."""
     elapsed_ns: Callable[[], int] | None = None
     """How long ago the request came, for wires that tell how long things took."""
+
+    @property
+    def stream_id(self) -> str:
+        """By which id the caller knows the stream."""
+        return self.passed.id or self.id
 
 
 class StreamDecoder(Protocol):
@@ -174,6 +191,13 @@ class TextEncoder(Protocol):
         ...
 
 
+@runtime_checkable
+class Resuming(Protocol):
+    """An encoder that must be told how an upstream counted what it has encoded so far, which was passed."""
+
+    def resume(self, passed: Passed) -> None: ...
+
+
 class Meter(Protocol):
     """Reads a passed stream lightly: usage, finish, error and end, while the bytes go on as they are."""
 
@@ -194,7 +218,7 @@ class Meter(Protocol):
     @property
     def usage(self) -> Usage | None: ...
     @property
-    def passed(self) -> tuple[str, int]:
+    def passed(self) -> Passed:
         """What `AnswerContext` says of a stream that breaks off here, in dialects whose errors are part of it."""
         ...
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
+from trivium.dialects.base import NOTHING_PASSED, Passed
 from trivium.errors import TriviumError, UpstreamError, UpstreamProtocolError
 from trivium.types.event import End, Event, Failure, Ping, TextDelta
 from trivium.types.usage import Usage
@@ -180,8 +181,8 @@ class _Meter(ABC):
         return passed[0] if len(passed) == 1 else b"".join(passed)
 
     @property
-    def passed(self) -> tuple[str, int]:
-        return "", 0
+    def passed(self) -> Passed:
+        return NOTHING_PASSED
 
     @abstractmethod
     def _passes(self, raw: bytes) -> bool:

@@ -31,10 +31,13 @@ from trivium.errors import (
 )
 from trivium.gateway import limits
 from trivium.gateway.forward import forwarded
+from trivium.gateway.hold import Held
+from trivium.gateway.kept import Kept
 from trivium.gateway.relay import (
     Events,
     Last,
     ObjectTarget,
+    Outlet,
     PassedAnswer,
     PassedStream,
     Relay,
@@ -49,6 +52,7 @@ from trivium.gateway.relay import (
 from trivium.gateway.snapshot import Leg
 from trivium.ledger.record import Outcome, Reserved, Settled
 from trivium.routing.health import Health
+from trivium.routing.rescue import may_need
 from trivium.routing.retry_after import retry_after_s
 from trivium.transport.http1 import UpstreamConnection
 from trivium.transport.upstream import Fields
@@ -92,6 +96,10 @@ class Attempt(msgspec.Struct, eq=False):
     connection: UpstreamConnection | None = None
     status: int = 0
     reserved_nanos: int = 0
+    kept: Kept | None = None
+    """What the upstream sent, where a rescue may need it."""
+    held: Held | None = None
+    """What is kept back from the caller, where its route wants that."""
     health: Health | None = None
     _opening: asyncio.Task[None] | None = None
     _fresh: bool = False
@@ -142,7 +150,8 @@ class Attempt(msgspec.Struct, eq=False):
         exchange, dialect = self.exchange, self.binding.dialect
         row = self.endpoint.provider
         head = exchange.head
-        self._passed = exchange.dialect is dialect and head is not None and head.passes
+        rescue = exchange.rescue
+        self._passed = rescue is None and exchange.dialect is dialect and head is not None and head.passes
         if self._passed:
             ask = self.stream and row.stream_usage and not exchange.wants_usage
             stream = True if self.stream and not exchange.stream else None
@@ -152,13 +161,17 @@ class Attempt(msgspec.Struct, eq=False):
         request = msgspec.structs.replace(exchange.canonical(), model=self.endpoint.model)
         if isinstance(request, Request):
             routed = self.endpoint.access == "routed"
+            if rescue is not None:
+                request = rescue.asked(request, self.endpoint)
             request = msgspec.structs.replace(
                 request, stream=self.stream, include_usage=row.stream_usage, routed=routed
             )
         built = dialect.build_request(request)
         exchange.refuse_losses(built.losses)
         self._losses = built.losses
-        return self.binding.payload(forwarded(built.body, exchange, self.endpoint), stream=self.stream)
+        body = forwarded(built.body, exchange, self.endpoint)
+        body = body if rescue is None else rescue.bent(body, self)
+        return self.binding.payload(body, stream=self.stream)
 
     def send(self) -> None:
         """Take a connection and send; the pool checks the data class again."""
@@ -204,7 +217,10 @@ class Attempt(msgspec.Struct, eq=False):
             return
         try:
             self.relay = self._relay(fields.get(b"content-type", b"").lower())
-            self.exchange.losses = self._losses  # those of attempts before it say nothing about this answer
+            if self.exchange.rescue is None:
+                self.exchange.losses = self._losses  # those of attempts before it say nothing about this answer
+            else:
+                self.exchange.losses = tuple(dict.fromkeys(self.exchange.losses + self._losses))
         except Exception as error:
             self.fail_of(error)
 
@@ -261,20 +277,36 @@ class Attempt(msgspec.Struct, eq=False):
         if not streamed and not kind.startswith(b"application/json"):
             shown = self.binding.censored(kind.decode("latin-1"))[:60] or "nothing"
             raise UpstreamProtocolError(f"The upstream answered 200 with `{shown}` instead of JSON.")
+        outlet = self._outlet() if exchange.stream and streamed else self
         if self._passed and streamed == exchange.stream:
             if streamed:
-                return PassedStream(self, dialect, wants_usage=exchange.wants_usage, bill=self.bill)
+                return PassedStream(outlet, dialect, wants_usage=exchange.wants_usage, bill=self.bill)
             return PassedAnswer(self, dialect)
-        target = self._target()
+        target = self._target(outlet)
         if not streamed and isinstance(target, ResponseTarget):
             return TranslatedAnswer(dialect, target)
         source = dialect.decoder() if streamed else WholeSource(dialect)
-        return translated(self, source, target) if isinstance(target, StreamTarget) else Events(source, target)
+        if exchange.rescue is not None:
+            return Events(source, exchange.rescue.target(self, target))
+        return translated(outlet, source, target) if isinstance(target, StreamTarget) else Events(source, target)
 
-    def _target(self) -> Target:
+    def _outlet(self) -> Outlet:
+        """Where a stream goes: to the caller, or held on its way. What a rescue may need of it is kept."""
+        exchange, plan = self.exchange, self.exchange.plan
+        if plan is None or exchange.released:
+            return self
+        later = plan.endpoints[exchange.position + 1 :]
+        if later and self.connection is not None and may_need(plan.route, self.endpoint, later):
+            self.kept = self.connection.body = Kept(self.connection.body)
+        if plan.route.hold is None:
+            return self
+        self.held = Held(self, plan.route.hold)
+        return self.held
+
+    def _target(self, outlet: Outlet) -> Target:
         exchange = self.exchange
         if exchange.dialect is None:
-            return ObjectTarget(self) if exchange.stream else ResponseTarget(self, exchange.request)
+            return ObjectTarget(outlet) if exchange.stream else ResponseTarget(self, exchange.request)
         tells = exchange.wish.service and exchange.fallback  # its callers are told which model has served
         context = AnswerContext(
             id=exchange.id,
@@ -288,7 +320,9 @@ class Attempt(msgspec.Struct, eq=False):
             bill=self.bill if self.endpoint.access != "routed" else None,
         )
         if exchange.stream:
-            target = StreamTarget(self, exchange.dialect, context, self.bill)
+            target = StreamTarget(outlet, exchange.dialect, context, self.bill)
+            if exchange.rescue is not None:
+                target.encoder = exchange.rescue.encoder(exchange, exchange.dialect, context, self.endpoint)
             exchange.encoder = target.encoder
             return target
         return WholeTarget(self, exchange.dialect, context, self.bill)
@@ -317,10 +351,26 @@ class Attempt(msgspec.Struct, eq=False):
 
     # ---- gateway.relay.Outlet
 
+    def first_content(self) -> float:
+        """When the first content came, which may be now."""
+        if not self._first_content_at:
+            self._first_content_at = self.exchange.runtime.now()
+            if self.health is not None:
+                self.health.waiting.pop(self, None)
+        return self._first_content_at
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether content came from it that its caller has, or would have if it were not held."""
+        return bool(self._first_content_at)
+
+    @property
+    def pace(self) -> tuple[float, float]:
+        """Seconds to its first content, and from there to the last that was seen of it."""
+        return self._first_content_at - self._sent_at, max(0.0, self._seen_at - self._first_content_at)
+
     def release(self, first: bytes) -> None:
-        self._first_content_at = self.exchange.runtime.now()
-        if self.health is not None:
-            self.health.waiting.pop(self, None)
+        self.first_content()
         self.exchange.release(first)
 
     @property
@@ -328,12 +378,13 @@ class Attempt(msgspec.Struct, eq=False):
         return self.exchange.wire.chunk
 
     def flow(self, body: Callable[[bytes], None]) -> None:
-        if self.connection is not None:
+        if self.kept is not None:
+            self.kept.body = body
+        elif self.connection is not None:
             self.connection.body = body
 
     def objects(self, events: list[Event]) -> None:
-        if not self._first_content_at:
-            self._first_content_at = self.exchange.runtime.now()
+        self.first_content()
         self.exchange.released = True
         self.exchange.objects.give(self.exchange, events)
 
@@ -351,7 +402,8 @@ class Attempt(msgspec.Struct, eq=False):
             self.connection = None
             connection.detach()
         figures = self._settle("ok", None)
-        self.relay = None  # the relay knows its attempt: without the circle both go at once, not at a collection
+        # They know their attempt: without the circle all go at once, not at a collection.
+        self.relay = self.kept = self.held = None
         self.succeeded(exchange, self, figures, last)
 
     def times(self) -> tuple[float | None, float]:
@@ -378,7 +430,7 @@ class Attempt(msgspec.Struct, eq=False):
         if isinstance(self.relay, PassedStream) and self.exchange.released:
             self.exchange.encoder, self.exchange.passed = None, self.relay.passed
         self.abort()
-        self.settle("error_midstream" if self.exchange.released else "error", error)
+        self.settle("error_midstream" if self.exchange.released and self._first_content_at else "error", error)
         self.failed(self.exchange, self, error)
 
     def fail_of(self, error: Exception) -> None:
@@ -413,7 +465,7 @@ class Attempt(msgspec.Struct, eq=False):
         """The figures of the attempt's last record; its cost is added to the exchange."""
         self._settled = True
         exchange, relay, runtime = self.exchange, self.relay, self.exchange.runtime
-        usage = self._usage(outcome)
+        usage = self.used(outcome)
         told = None
         if usage is not None:
             told = self._told_nanos(usage)
@@ -466,7 +518,7 @@ class Attempt(msgspec.Struct, eq=False):
         cost, before = self.cost_of(usage), self.exchange.total_cost_nanos
         return None if cost is None or before is None else before + cost
 
-    def _usage(self, outcome: Outcome) -> Usage | None:
+    def used(self, outcome: Outcome) -> Usage | None:
         """What the upstream reported, else an estimate of what went by; None where it did no work."""
         relay = self.relay
         reported = relay.seen.usage if relay is not None else None
@@ -489,6 +541,8 @@ class Attempt(msgspec.Struct, eq=False):
         """Look at the deadlines; called by the sweep, a few times a second."""
         if self._settled:
             return
+        if self.held is not None:
+            self.held.expire(now)
         exchange, relay = self.exchange, self.relay
         went_by = 0 if relay is None else relay.output_estimate
         if self._active or exchange.paused or went_by != self._went_by:

@@ -11,7 +11,7 @@ import msgspec
 
 from trivium.catalog.overrides import dearest
 from trivium.catalog.rows import Endpoint
-from trivium.dialects.base import AnswerContext, Dialect, Head, Media, StreamEncoder
+from trivium.dialects.base import NOTHING_PASSED, AnswerContext, Dialect, Head, Media, Passed, StreamEncoder
 from trivium.errors import InternalError, InvalidRequest, TriviumError
 from trivium.gateway.metadata import annotated
 from trivium.gateway.needs import BYTES_PER_TOKEN
@@ -30,6 +30,7 @@ from trivium.types.usage import Usage
 
 if TYPE_CHECKING:
     from trivium.gateway.attempt import Attempt
+    from trivium.gateway.rescue import Rescue
     from trivium.gateway.runtime import Runtime
     from trivium.gateway.snapshot import Leg, Snapshot
 
@@ -139,8 +140,10 @@ class Exchange(msgspec.Struct, eq=False):
     status: int = 200
     encoder: StreamEncoder | None = None
     """What writes the answer, where it is translated and streamed: it knows what a failure follows."""
-    passed: tuple[str, int] = ("", 0)
+    passed: Passed = NOTHING_PASSED
     """As in `AnswerContext`, where a stream that was passed broke off."""
+    rescue: Rescue | None = None
+    """Since its answer broke off and somebody else is to go on with it."""
     outbox: Last | TriviumError | None = None
     """The last of the answer, waiting for the journal."""
     closed: bool = False

@@ -19,14 +19,12 @@ from trivium.policy.key import Key
 from trivium.routing.names import parse as parse_name
 from trivium.routing.parameters import supported
 from trivium.routing.preferences import matches
+from trivium.routing.statistics import Performance
 from trivium.types.data import DataClass
 
 LIMIT_MAX = 1000
 """Models of one page."""
 _UNKNOWN = {"prompt": "-1", "completion": "-1"}
-_UNMEASURED = dict.fromkeys(
-    ("latency_last_30m", "throughput_last_30m", "uptime_last_5m", "uptime_last_30m", "uptime_last_1d")
-)
 _FIGURES = {
     "prompt": "input",
     "completion": "output",
@@ -225,7 +223,11 @@ def _count(asked: Mapping[str, str], name: str, most: int) -> int | None:
 # ---- endpoints and providers
 
 
-def endpoints(snapshot: Snapshot, key: Key | None, slug: str) -> dict[str, Any]:
+Measured = Callable[[str], Performance | None]
+"""What is known of an endpoint's doing, by its id."""
+
+
+def endpoints(snapshot: Snapshot, key: Key | None, slug: str, measured: Measured) -> dict[str, Any]:
     """A model by its `author/slug` with all endpoints that a key may ask. Raises NotFound."""
     usable = askable(snapshot, key, slug, slugs=True)
     if snapshot.route(slug).targets == (slug,) and parse_name(slug, snapshot.config.providers) is None:
@@ -233,14 +235,14 @@ def endpoints(snapshot: Snapshot, key: Key | None, slug: str) -> dict[str, Any]:
         usable = tuple(one for one in usable if snapshot.catalog.model(one.provider.id, one.model) is not None)
     if not usable:
         raise NotFound(f"There is no model `{slug[:200]}`.", remedy="`/api/v1/models` lists them.", param="model")
-    return {"data": {**_model({"id": slug}, usable), "endpoints": [_endpoint(slug, one) for one in usable]}}
+    return {"data": {**_model({"id": slug}, usable), "endpoints": [_endpoint(slug, one, measured) for one in usable]}}
 
 
-def zero_retention(snapshot: Snapshot, key: Key | None) -> dict[str, Any]:
+def zero_retention(snapshot: Snapshot, key: Key | None, measured: Measured) -> dict[str, Any]:
     """All endpoints that keep nothing."""
     found = {one.id: one for _, some in _listed(snapshot, key, "chat") for one in some}
     kept = (one for one in found.values() if one.ceiling >= DataClass.ZERO_RETENTION)
-    return {"data": [_endpoint(one.id, one) for one in kept]}
+    return {"data": [_endpoint(one.id, one, measured) for one in kept]}
 
 
 def providers(snapshot: Snapshot) -> dict[str, Any]:
@@ -255,8 +257,8 @@ def _provider(row: Provider) -> dict[str, Any]:
     return {"name": row.name or row.id, "slug": row.slug, "headquarters": row.jurisdiction, **untold}
 
 
-def _endpoint(slug: str, endpoint: Endpoint) -> dict[str, Any]:
-    row = endpoint.provider
+def _endpoint(slug: str, endpoint: Endpoint, measured: Measured) -> dict[str, Any]:
+    row, known = endpoint.provider, measured(endpoint.id)
     return {
         "name": f"{row.name or row.id} | {slug}",
         "tag": row.slug,
@@ -277,5 +279,17 @@ def _endpoint(slug: str, endpoint: Endpoint) -> dict[str, Any]:
             ("auto", "none", "required", "function"), "tools" in endpoint.capabilities
         ),
         "native_tools": {},
-        **_UNMEASURED,
+        "latency_last_30m": _quantiles(known.latency_s, 1e3) if known else None,
+        "throughput_last_30m": _quantiles(known.throughput, 1.0) if known else None,
+        "uptime_last_5m": _percent(known.uptime_5m) if known else None,
+        "uptime_last_30m": _percent(known.uptime_30m) if known else None,
+        "uptime_last_1d": _percent(known.uptime_1d) if known else None,
     }
+
+
+def _quantiles(found: dict[int, float] | None, times: float) -> dict[str, float] | None:
+    return None if found is None else {f"p{quantile}": round(value * times, 1) for quantile, value in found.items()}
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else round(share * 100, 2)

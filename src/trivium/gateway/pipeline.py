@@ -24,7 +24,7 @@ from trivium.errors import (
     UpstreamContextLength,
     UpstreamTimeout,
 )
-from trivium.gateway import availability
+from trivium.gateway import availability, rescue
 from trivium.gateway.attempt import Attempt, Figures, Last, begun
 from trivium.gateway.exchange import Exchange, ObjectSink, WireSink, opened
 from trivium.gateway.needs import image_urls, spelt, text_tokens
@@ -166,7 +166,7 @@ def attempt(exchange: Exchange) -> None:
     chosen, leg, runtime = exchange.plan, exchange.leg, exchange.runtime
     if chosen is None or leg is None:
         raise NoEndpoint("There is no plan.")
-    position = runtime.conditions.allowed(chosen, exchange.position, exchange.input_tokens, runtime.probes.first)
+    position = runtime.allowed(chosen, exchange.position, exchange.input_tokens)
     if position != exchange.position:
         exchange.fallback = exchange.fallback or runtime.why_not(leg.endpoint, exchange)
         leg = go_to(exchange, chosen, position)
@@ -240,14 +240,21 @@ def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
     exchange.failures += ((failed.endpoint, error),)
     route = exchange.plan.route if exchange.plan else None
     left = exchange.deadline - exchange.runtime.now()
-    if exchange.released or route is None or exchange.attempts >= route.attempts or left <= 0:
+    if route is None or exchange.attempts >= route.attempts or left <= 0:
         close(exchange, error)
         return
-    if exchange.tries == 1 and exchange.runtime.renews_token(failed, error):
+    if exchange.released and failed.has_spoken:
+        rescued(exchange, failed, error)
+        return
+    conditions, tries = exchange.runtime.conditions, exchange.tries
+    if (tries == 1 and exchange.runtime.renews_token(failed, error)) or conditions.at_once(failed, error, tries):
         again(exchange)
         return
-    conditions, jitter = exchange.runtime.conditions, exchange.runtime.jitter()
-    step = conditions.step(failed, error, route, tries=exchange.tries, left_s=left, jitter=jitter)
+    if exchange.released:
+        rescued(exchange, failed, error)
+        return
+    jitter = exchange.runtime.jitter()
+    step = conditions.step(failed, error, route, tries=tries, left_s=left, jitter=jitter)
     if step.move == "stop":
         close(exchange, error)
     elif step.move == "next":
@@ -258,6 +265,14 @@ def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
         again(exchange)
 
 
+def rescued(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
+    """The caller has part of the answer: another endpoint goes on with it, or it ends with the error."""
+    if rescue.begin(exchange, failed, error):
+        step_on(exchange, error)
+    else:
+        close(exchange, error)
+
+
 def step_on(exchange: Exchange, error: TriviumError) -> None:
     """Go to the next endpoint of the plan; without one the request ends with the error."""
     chosen = exchange.plan
@@ -265,10 +280,12 @@ def step_on(exchange: Exchange, error: TriviumError) -> None:
         close(exchange, error)
         return
     chosen = exchange.plan = with_named(exchange, chosen, error)
-    position = exchange.position + 1
-    if isinstance(error, UpstreamContextLength):
+    position: int | None = exchange.position + 1
+    if exchange.released:
+        position = rescue.place(exchange)
+    elif isinstance(error, UpstreamContextLength):
         position = larger_window(chosen, exchange.position)
-    if position >= len(chosen.endpoints):
+    if position is None or position >= len(chosen.endpoints):
         close(exchange, error)
         return
     exchange.fallback = exchange.fallback or reason(chosen.endpoints[exchange.position].provider.id, error)
@@ -303,7 +320,7 @@ def look_at(exchange: Exchange, now: float) -> None:
         exchange.attempt.expire(now)
     elif now >= exchange.deadline and not exchange.closed:
         close(exchange, UpstreamTimeout("The request did not finish within its total deadline."))
-    if exchange.stream and not exchange.released and not exchange.closed:
+    if exchange.stream and not exchange.closed and (not exchange.released or rescue.waits(exchange)):
         exchange.runtime.keep_alive(exchange, now)
 
 
@@ -317,7 +334,8 @@ def close(exchange: Exchange, error: TriviumError) -> None:
     if exchange.backoff is not None:
         exchange.backoff.cancel()
         exchange.backoff = None
-    error = exchange.outbox = availability.told(exchange, error)
+    error = availability.told(exchange, error) if exchange.rescue is None else rescue.truth(exchange, error)
+    exchange.outbox = error
     exchange.status = error.status
     exchange.runtime.journal.append(Closed(*told(exchange, error.kind, "")))
     over(exchange)

@@ -47,6 +47,7 @@ PHRASES = {
     "upstream_overloaded": "is overloaded",
     "upstream_server_error": "had a server error",
     "upstream_not_found": "does not know the model",
+    "upstream_differs": "says something else",
     "context_length_exceeded": "has too small a window",
     "engine_unavailable": "could not be started",
     "payment_required": "would exceed today's budget",

@@ -19,7 +19,7 @@ from typing import Protocol, cast
 
 import msgspec
 
-from trivium.dialects.base import AnswerContext, Dialect, TextEncoder, TextSource
+from trivium.dialects.base import AnswerContext, Dialect, Passed, TextEncoder, TextSource
 from trivium.dialects.request import is_object
 from trivium.errors import UpstreamCut, UpstreamProtocolError
 from trivium.types.event import (
@@ -186,7 +186,7 @@ class PassedStream(Relay):
         return self._meter
 
     @property
-    def passed(self) -> tuple[str, int]:
+    def passed(self) -> Passed:
         return self._meter.passed
 
     def feed(self, data: bytes) -> None:
@@ -566,13 +566,10 @@ class _TranslatedStream(Events):
                 self._outlet.on_body(data)
                 return
             before, after = self._around
-            said = texts[0]
-            if len(texts) == 1:
-                self._chunk(b"%b%b%b" % (before, said, after))
-            else:
-                self._chunk(b"%b%b%b" % (before, (after + before).join(texts), after))
-                said = b"".join(texts)
+            said = texts[0] if len(texts) == 1 else b"".join(texts)
             self.output_estimate += len(said) // 4 + len(texts)
             self._encoder.wrote(said)
+            written = said if len(texts) == 1 else (after + before).join(texts)
+            self._chunk(b"%b%b%b" % (before, written, after))
         except Exception as error:
             self._outlet.fail_of(error)

@@ -200,6 +200,10 @@ class Runtime:
 
     # ---- endpoints
 
+    def allowed(self, plan: Plan, position: int, input_tokens: int) -> int:
+        """The first position from `position` on that may be asked now or soon; `position` if none may."""
+        return self.conditions.allowed(plan, position, input_tokens, self.probes.first)
+
     def why_not(self, endpoint: Endpoint, exchange: Exchange) -> str:
         """Why an endpoint is passed over, for people: `openai is failing`."""
         _, why, _ = self.conditions.put_off(endpoint, self.conditions.now(), exchange.input_tokens)

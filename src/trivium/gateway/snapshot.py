@@ -151,7 +151,10 @@ class Snapshot:
         found = resolve_endpoint(self.catalog, row, weights, override=self.config.models.get(name), trusted_origin=True)
         context = engine.context if engine and engine.context else found.context
         operations: frozenset[Operation] = frozenset((purpose,) if purpose == "chat" else (purpose, "rerank"))
-        return msgspec.structs.replace(found, id=name, engine=model, context=context, operations=operations)
+        same = found.weights or f"{LOCAL}/{weights}"  # two engines with one file
+        return msgspec.structs.replace(
+            found, id=name, engine=model, context=context, operations=operations, weights=same
+        )
 
     def purpose(self, model: str) -> Operation:
         """What the model of an engine of ours, or of the store, is for; of one that nobody knows yet, to chat."""

@@ -117,9 +117,9 @@ def _told(
         case "providers":
             return msgspec.json.encode(listing.providers(snapshot))
         case "zdr":
-            return msgspec.json.encode(listing.zero_retention(snapshot, key))
+            return msgspec.json.encode(listing.zero_retention(snapshot, key, runtime.conditions.performance))
         case "endpoints":
-            return msgspec.json.encode(listing.endpoints(snapshot, key, place.detail))
+            return msgspec.json.encode(listing.endpoints(snapshot, key, place.detail, runtime.conditions.performance))
         case "generation":
             return openrouter.generation(runtime, key, place.detail)
         case "key":

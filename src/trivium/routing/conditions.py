@@ -38,7 +38,7 @@ from trivium.routing.ranking import (
     order,
 )
 from trivium.routing.route import Breaker, Route
-from trivium.routing.statistics import Statistics, size_of
+from trivium.routing.statistics import Performance, Statistics, performance, size_of
 from trivium.routing.sticky import Session, Sticky
 from trivium.types.request import Operation
 
@@ -187,6 +187,11 @@ class Conditions:
         health = self.healths.get(endpoint)
         found = None if health is None else health.measured().latency_s(self.now(), WINDOW_S)
         return None if found is None else Percentiles(*found.values())
+
+    def performance(self, endpoint: str) -> Performance | None:
+        """How an endpoint has been doing; None where nobody has asked it."""
+        health = self.healths.get(endpoint)
+        return None if health is None else performance(health.measured(), self.now())
 
     # ---- the size of a request
 
@@ -432,15 +437,21 @@ class Conditions:
             self.credentials.pop((attempt.endpoint.provider.id, attempt.credential), None)
             self._allowance(attempt.endpoint, attempt.credential).welcome()
 
+    def at_once(self, failed: Attempt, error: TriviumError, tries: int) -> bool:
+        """Whether the same endpoint is asked again at once: an engine at its new address, a provider with another key.
+
+        `tries` is how many the endpoint has had of this request.
+        """
+        endpoint = failed.endpoint
+        gone = isinstance(error, UpstreamUnreachable | UpstreamCut)
+        if endpoint.engine is not None and gone and tries == 1:
+            return True  # it was unloaded or moved since its address was learnt: ask its owner once more
+        return tries < endpoint.keys and self._has_other_key(failed, error)
+
     def step(
         self, failed: Attempt, error: TriviumError, route: Route, *, tries: int, left_s: float, jitter: float
     ) -> Step:
-        """What follows a failed attempt; `tries` is how many its endpoint has had of this request."""
-        gone = isinstance(error, UpstreamUnreachable | UpstreamCut)
-        if failed.endpoint.engine is not None and gone and tries == 1:
-            return Step("again")  # it was unloaded or moved since its address was learnt: ask its owner once more
-        if tries < failed.endpoint.keys and self._has_other_key(failed, error):
-            return Step("again")
+        """What follows a failed attempt that is not repeated `at_once`."""
         step = after_failure(
             error,
             tries=tries,

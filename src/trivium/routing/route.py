@@ -23,6 +23,16 @@ class Breaker(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     cooldown_s: float = 15.0
 
 
+class Hold(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How much of a stream is kept back, so that a break in it can be made good unseen: until one of the two is
+    reached, or, where it is `complete`, all of it."""
+
+    tokens: int = 40
+    ms: int = 1500
+    """Since the first content."""
+    complete: bool = False
+
+
 class When(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Conditions on a request, all of which must hold. Names may end in `*`."""
 
@@ -46,7 +56,10 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     when: When | None = None
     """The requests that it is for; None: all."""
     rescue: Rescue = "auto"
+    """What happens when an answer breaks off that its caller has in part: see `routing.rescue`."""
+    hold: Hold | None = None
     rescue_other_model: bool = False
+    """Whether other weights may go on with an answer."""
     data_class: DataClass = DataClass.ANY
     timeouts: Timeouts = Timeouts()
     attempts: int = 4

@@ -40,7 +40,9 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     output_tokens: int = 0
     error: TriviumError | None = None
     released: bool = False
-    """Content had reached the caller before the error, so that nobody else can be asked."""
+    """Content had reached the caller before the error, so that nobody else can be asked from the beginning."""
+    rescued: bool = False
+    """Somebody else goes on with it."""
 
 
 class Request(msgspec.Struct, eq=False, gc=False, kw_only=True):
@@ -225,8 +227,15 @@ class Simulation:
 
     def _failed(self, request: Request, failed: Attempt, error: TriviumError) -> None:
         route, left_s, made = request.plan.route, request.deadline - self.now_s, len(request.answers)
-        if failed.answer.released or made >= route.attempts or left_s <= 0:
+        lost = failed.answer.released and not failed.answer.rescued
+        if lost or made >= route.attempts or left_s <= 0:
             self._world.over(request, error, self.now_s)
+            return
+        if failed.answer.released:
+            self._step_on(request, error)
+            return
+        if self.conditions.at_once(failed, error, request.tries):
+            self._attempt(request)
             return
         jitter = unit(request.seed, made)
         step = self.conditions.step(failed, error, route, tries=request.tries, left_s=left_s, jitter=jitter)

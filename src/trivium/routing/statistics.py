@@ -216,6 +216,33 @@ class Statistics(msgspec.Struct, array_like=True):
         return up / total if total else None
 
 
+class Performance(msgspec.Struct, frozen=True, kw_only=True):
+    """How an endpoint has been doing, for people and for lists of endpoints. None is not measured."""
+
+    attempts: int
+    success: float
+    """The share of attempts that did not fail by its fault, of late."""
+    latency_s: dict[int, float] | None
+    """Quantiles of the time to the first content in the last half hour."""
+    throughput: dict[int, float] | None
+    """Quantiles of tokens a second."""
+    uptime_5m: float | None
+    uptime_30m: float | None
+    uptime_1d: float | None
+
+
+def performance(known: Statistics, now_s: float) -> Performance:
+    return Performance(
+        attempts=known.attempts,
+        success=known.success,
+        latency_s=known.latency_s(now_s, 1800),
+        throughput=known.throughput(now_s, 1800),
+        uptime_5m=known.uptime(now_s, 300),
+        uptime_30m=known.uptime(now_s, 1800),
+        uptime_1d=known.uptime(now_s, 86_400),
+    )
+
+
 def fresh(now_s: float, *, local: bool) -> Statistics:
     """Of an endpoint that nothing is known about."""
     return Statistics(TAU_LOCAL_S if local else TAU_REMOTE_S, now_s)

@@ -49,6 +49,8 @@ class Question:
     n: int = 1
     body: JSON | None = None
     """The request itself, where its answer is made of it."""
+    start: str = ""
+    """What the last message already says of the answer, which goes on from there if it begins so."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def words(count: int) -> str:
 def answer(question: Question, number: int, text: str = TEXT) -> Answer:
     """The correct answer to a question; `number` makes its id, `text` is what is said by default."""
     calls = _calls(question, number)
-    said = () if calls else pieces_of(_text(question, text))
+    said = () if calls else pieces_of(_text(question, text).removeprefix(question.start))
     limit = question.max_tokens
     cut_short = limit is not None and len(said) > limit
     return Answer(

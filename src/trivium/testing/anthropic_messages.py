@@ -42,6 +42,7 @@ def ask(body: JSON) -> Question:
         tool_result=text_of(results[-1].get("content")) if results else None,
         schema=form.get("schema"),
         max_tokens=body["max_tokens"],
+        start=text_of(parts_of(messages[-1].get("content"))) if messages[-1].get("role") == "assistant" else "",
     )
 
 

@@ -41,6 +41,7 @@ def ask(body: JSON) -> Question:
         max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
         include_usage=bool(record(body, "stream_options").get("include_usage")),
         n=body.get("n") or 1,
+        start=text_of(last.get("content")) if last.get("role") == "assistant" else "",
     )
 
 

@@ -1,8 +1,8 @@
 """What happens while an answer arrives: the one stream vocabulary between all dialects.
 
-Order within an answer: `Start`, then deltas, then one `Finish` a choice, at most one `UsageReport`,
-then `End`. `Failure` may come anywhere and is the last event of its stream. A stream without `End`
-or `Failure` was cut. Adding an event? Also `fold` in `types/response.py` and every dialect's encoder.
+Order within an answer: `Start`, then deltas and perhaps a `Seam`, then one `Finish` a choice, at most one
+`UsageReport`, then `End`. `Failure` may come anywhere and is the last event of its stream. A stream without
+`End` or `Failure` was cut. Adding an event? Also `fold` in `types/response.py` and every dialect's encoder.
 """
 
 from __future__ import annotations
@@ -125,6 +125,19 @@ class UsageReport(Event, frozen=True):
     """The figures so far; the last one of a stream holds."""
 
     usage: Usage
+
+
+class Seam(Event, frozen=True, kw_only=True):
+    """From here on another endpoint goes on with the answer. `offset` counts the characters that were said before."""
+
+    offset: int
+    mode: str
+    """`continue`: it was given what was said; `restart`: it has said the same again."""
+    before: str
+    """The endpoint that broke off."""
+    after: str
+    reason: str
+    """The kind of the error that broke it off."""
 
 
 class Ping(Event, frozen=True):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import get_args
 
+import msgspec
 import pytest
 
-from trivium.access.quirks import QUIRKS, max_completion_tokens
+from trivium.access.quirks import PREFILLS, QUIRKS, continue_final_message, max_completion_tokens, prefill_grammar
 from trivium.catalog.rows import QuirkName
 
 MESSAGES = b'[{"role":"user","content":"say \\"max_tokens\\" \\u00e9 \xc3\xa9"}]'
@@ -52,4 +53,27 @@ def test_values_go_on_as_they_were_written(quirk: Callable[[bytes], bytes]) -> N
 
 
 def test_every_quirk_that_can_be_named_is_there() -> None:
-    assert set(get_args(QuirkName)) == QUIRKS.keys()
+    assert set(get_args(QuirkName)) == QUIRKS.keys() | PREFILLS.keys()
+
+
+def test_a_server_is_told_that_it_goes_on_with_the_last_message() -> None:
+    bent = continue_final_message(b'{"messages":[], "x": 1e400}', " and")
+    assert bent == b'{"messages":[],"x":1e400,"continue_final_message":true,"add_generation_prompt":false}'
+
+
+@pytest.mark.parametrize(
+    ("repeat", "grammar"),
+    [
+        (" bro", r'root ::= " bro" .*'),
+        ('"\\', r'root ::= "\U00000022\U0000005C" .*'),
+        ("\n\x00é🛰", 'root ::= "\\U0000000A\\U00000000é🛰" .*'),
+    ],
+)
+def test_a_grammar_begins_with_what_must_be_repeated(repeat: str, grammar: str) -> None:
+    bent = msgspec.json.decode(prefill_grammar(b'{"messages":[]}', repeat))
+    assert bent == {"messages": [], "grammar": grammar}
+
+
+@pytest.mark.parametrize(("body", "repeat"), [(b'{"a":1}', ""), (b'{"response_format":{"type":"json_object"}}', "x")])
+def test_no_grammar_where_there_is_nothing_to_repeat_or_another_one(body: bytes, repeat: str) -> None:
+    assert prefill_grammar(body, repeat) == body

@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from io import StringIO
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engines_help import METADATA, gguf_bytes
 from trivium.catalog.rows import Price
 from trivium.cli.main import main
 from trivium.cli.models import price_words
+from trivium.config import private, shipped
+from trivium.config.home import Paths
+from trivium.routing.statistics import fresh
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +120,26 @@ def test_what_the_configuration_says_of_a_model_is_shown(tmp_path: Path, capsys:
         said = capsys.readouterr().out
         assert str(context) in said
         assert price in said
+
+
+def test_price_and_performance_of_a_models_endpoints_stand_side_by_side(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = next(row for row in shipped.catalog().models.values() if len({*row.spellings} - {"local"}) > 1)
+    provider, spelling = next(pair for pair in model.spellings.items() if pair[0] != "local")
+    known, now = fresh(time.time(), local=False), time.time()
+    for _ in range(20):
+        known.send(now)
+        known.answer(now, 0, 0.5, 0.01)
+    private.write(Paths(home).statistics, msgspec.json.encode({f"{provider}/{spelling}": known}))
+    assert code_of("models", "show", model.id, "--json") == 0
+    places = {row["provider"]: row for row in json.loads(capsys.readouterr().out)["providers"]}
+    measured = places[provider]["performance"]
+    assert measured["latency_s"]["50"] == pytest.approx(0.5, rel=0.1)
+    assert measured["throughput"]["50"] == pytest.approx(100, rel=0.1)
+    assert (measured["attempts"], measured["success"], measured["uptime_1d"]) == (20, 1.0, 1.0)
+    assert all(row["performance"] is None for name, row in places.items() if name != provider)
+    assert code_of("models", "show", model.id) == 0
+    shown = capsys.readouterr().out
+    assert "100.0%" in shown
+    assert "not measured" in shown

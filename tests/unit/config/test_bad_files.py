@@ -228,14 +228,76 @@ strategy = "smart"
     ),
     case(
         4,
-        '`rescue = "continue"` is valid, but this version does not enforce it yet',
-        'Write "terminate" or "auto".',
+        '`rescue = "continue"` needs somebody who goes on',
+        'Name a second target, or write `rescue = "terminate"`.',
         "routes[0].rescue",
         r"""
 [[routes]]
 name = "a"
 targets = ["openai/x"]
 rescue = "continue"
+""",
+    ),
+    case(
+        5,
+        '`hold` is not possible with `rescue = "restart"`',
+        'Remove it, or write `rescue = "hold"` or "auto".',
+        "routes[0].hold",
+        r"""
+[[routes]]
+name = "a"
+targets = ["openai/x", "openai/y"]
+rescue = "restart"
+hold = "complete"
+""",
+    ),
+    case(
+        5,
+        '`rescue_other_model` means nothing beside `rescue = "hold"`, which lets nobody go on',
+        'Remove it, or write `rescue = "auto"`.',
+        "routes[0].rescue_other_model",
+        r"""
+[[routes]]
+name = "a"
+targets = ["openai/x", "openai/y"]
+rescue = "hold"
+rescue_other_model = true
+""",
+    ),
+    case(
+        4,
+        "`routes[0].hold.tokens`: expected a whole number >= 1",
+        "",
+        "routes[0].hold.tokens",
+        r"""
+[[routes]]
+name = "a"
+targets = ["openai/x", "openai/y"]
+hold = { tokens = 0 }
+""",
+    ),
+    case(
+        4,
+        "unknown key `second` in `routes[0].hold`",
+        "Valid here: `ms`, `tokens`.",
+        "routes[0].hold.second",
+        r"""
+[[routes]]
+name = "a"
+targets = ["openai/x", "openai/y"]
+hold = { second = 1 }
+""",
+    ),
+    case(
+        4,
+        "`routes[0].hold` cannot be 'whole'",
+        "Valid here: `complete`.",
+        "routes[0].hold",
+        r"""
+[[routes]]
+name = "a"
+targets = ["openai/x", "openai/y"]
+hold = "whole"
 """,
     ),
     case(

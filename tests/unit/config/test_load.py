@@ -13,7 +13,7 @@ from trivium.config.secret import derive, root_secret
 from trivium.config.trust import trust
 from trivium.errors import ConfigError
 from trivium.policy.key import digest_of
-from trivium.routing.route import When
+from trivium.routing.route import Hold, When
 from trivium.types.data import DataClass, DataPolicy
 
 FULL = """
@@ -238,6 +238,24 @@ def test_without_a_file_nothing_is_imported_that_reads_one(tmp_path: Path):
 def test_unknown_data_policies_stay_unknown(tmp_path: Path):
     config = load(env={"HOME": str(tmp_path)}, cwd=tmp_path)
     assert config.providers["ollama"].row.data == DataPolicy()
+
+
+@pytest.mark.parametrize(
+    ("written", "held"),
+    [
+        ("", None),
+        ('rescue = "hold"', Hold()),
+        ('rescue = "hold"\nhold = { tokens = 5 }', Hold(tokens=5)),
+        ("hold = { ms = 9 }", Hold(ms=9)),
+        ('hold = "complete"', Hold(complete=True)),
+        ('rescue = "continue"\nrescue_other_model = true', None),
+    ],
+)
+def test_what_a_route_holds_back(tmp_path: Path, written: str, held: Hold | None):
+    file = tmp_path / "trivium.toml"
+    file.write_text(f'[[routes]]\nname = "a"\ntargets = ["openai/x", "openai/y"]\n{written}\n')
+    route = load(file=str(file), env={}, cwd=tmp_path, home=tmp_path / "home").routes["a"]
+    assert route.hold == held
 
 
 def test_everything_about_routing(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from openai.types.responses import Response as SdkResponse
 from openai.types.responses import ResponseStreamEvent
 
 from sdk_types import judge
-from trivium.dialects.base import AnswerContext
+from trivium.dialects.base import NOTHING_PASSED, AnswerContext
 from trivium.dialects.openai_responses import DIALECT
 from trivium.errors import (
     InvalidRequest,
@@ -798,12 +798,12 @@ class TestMeter:
         data = numbered(*PLAIN, *deltas, text_delta("d") | {"logprobs": [LOGPROB]}, COMPLETED)
         pieces = [piece + b"\n\n" for piece in data.split(b"\n\n")[:-1]]
         meter = DIALECT.meter(True)
-        assert meter.passed == ("", 0)
+        assert meter.passed == NOTHING_PASSED
         for number, piece in enumerate(pieces):
             unread = meter.ordinary(piece)  # type: ignore[attr-defined]
             assert unread == (number in (3, 4))
             assert unread or meter.feed(piece) in (piece, b"")
-            assert meter.passed == ("resp_1", min(number + 1, 6))  # the last is an error, which did not pass
+            assert meter.passed[:2] == ("resp_1", min(number + 1, 6))  # the last is an error, which did not pass
         encoder = DIALECT.encoder(replace(CONTEXT, passed=meter.passed))
         (last,) = (json.loads(each.data) for each in SSEParser().feed(encoder.fail(UpstreamCut("cut"))))
         assert (last["response"]["id"], last["sequence_number"]) == ("resp_1", 6)

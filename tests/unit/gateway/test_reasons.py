@@ -39,7 +39,7 @@ def test_the_error_of_a_plan_without_endpoints(reasons: tuple[str, ...], kind: t
 
 def test_every_failure_that_is_routed_around_has_a_phrase() -> None:
     said = {name: reason("acme", kind("")) for name, kind in vars(errors).items() if _upstream(kind)}
-    assert len(said) == 15
+    assert len(said) == 16
     # These two stop at once, so nobody is told that they led to a fallback.
     assert {name for name, text in said.items() if text == "acme failed"} == {"UpstreamRefused", "UpstreamRejected"}
     assert reason("acme", errors.EngineUnavailable("")) == "acme could not be started"

@@ -142,6 +142,18 @@ def test_what_the_configuration_says_of_an_endpoint(make: Make) -> None:
 # ---- auto
 
 
+def test_engines_with_one_file_have_the_same_weights(make: Make) -> None:
+    own = ENGINE.replace("smollm2-135m", "mine")  # of which no catalog knows the weights
+    twin, other = own.replace('"tiny"', '"twin"'), own.replace('"tiny"', '"other"').replace("mine", "theirs")
+    made = make(TEXT + own + twin + other)
+    tiny, twins, others = (made.endpoint(f"local/{name}") for name in ("tiny", "twin", "other"))
+    assert isinstance(tiny, Endpoint)
+    assert tiny.weights is not None
+    assert isinstance(twins, Endpoint)
+    assert isinstance(others, Endpoint)
+    assert tiny.weights == twins.weights != others.weights
+
+
 @pytest.mark.parametrize(
     ("text", "more", "targets"),
     [

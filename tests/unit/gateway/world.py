@@ -147,6 +147,7 @@ class World:
         self.resolver = Resolver()
         self.dialled = 0
         self.dials = True
+        self._read = len(HEADER)
         self.found: Callable[[], Any] | None = None
         self.runtime = Runtime(
             self.loop,
@@ -246,6 +247,15 @@ class World:
         for path in sorted(self.folder.glob("*.journal")):
             found += apart_all(parse(path.read_bytes()[len(HEADER) :]).records)
         return found
+
+    def new_records(self) -> list[Record]:
+        """What the kernel has of the journal since this was asked last."""
+        (path,) = self.folder.glob("*.journal")
+        with path.open("rb") as file:
+            file.seek(self._read)
+            stretch = parse(file.read())
+        self._read += stretch.size
+        return apart_all(stretch.records)
 
     def said(self) -> list[str]:
         """What was done, in order: `append Reserved`, `flush True`, `begin` …; chunks once."""

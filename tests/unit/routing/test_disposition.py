@@ -31,6 +31,7 @@ NEXT = {
     errors.UpstreamQuotaExhausted,
     errors.UpstreamNotFound,
     errors.UpstreamContextLength,
+    errors.UpstreamDiffers,
 }
 
 

@@ -110,7 +110,7 @@ class ChatEncoder(Encoder):
     def fail(self, error: TriviumError) -> bytes:
         """The in-band error, which ends a stream as an answer does."""
         delta = {"error": str(error), "finish_reason": "ERROR"} | words(error)
-        return _frame("message-end", id=self._context.id, delta=delta)
+        return _frame("message-end", id=self._context.stream_id, delta=delta)
 
     def _start(self) -> None:
         if not self._is_started:

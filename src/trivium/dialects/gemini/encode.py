@@ -44,7 +44,7 @@ class GenerateEncoder(Encoder):
 
     def __init__(self, context: AnswerContext) -> None:
         super().__init__(context)
-        identity = {"modelVersion": context.model, "responseId": context.id}
+        identity = {"modelVersion": context.model, "responseId": context.stream_id}
         self._identity = identity
         self._end = b"," + _json(identity)[1:] + b"\n\n"
         self._text_end = b'}],"role":"model"}}]' + self._end

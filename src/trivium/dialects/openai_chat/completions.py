@@ -230,7 +230,7 @@ def encode_answer(response: Response, context: AnswerContext) -> Built:
 
 def _head(context: AnswerContext) -> Json:
     return {
-        "id": context.id,
+        "id": context.stream_id,
         "object": "text_completion",
         "created": context.created,
         "model": context.model,

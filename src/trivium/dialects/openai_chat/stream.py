@@ -90,12 +90,13 @@ class ChatEncoder:
         self._written: dict[int, int] = {}
         self._around = 0
         self._usage: Usage | None = None
+        self._seams: list[ev.Seam] = []
         self._losses = Losses()
         self._encode = msgspec.json.Encoder().encode
 
     def _head(self, context: AnswerContext) -> dict[str, Any]:
         """What every chunk begins with."""
-        head = {"id": context.id, "object": "chat.completion.chunk", "created": context.created}
+        head = {"id": context.stream_id, "object": "chat.completion.chunk", "created": context.created}
         return {**head, "model": context.model, "system_fingerprint": None}
 
     @property
@@ -146,6 +147,8 @@ class ChatEncoder:
             yield from self._finish(event)
         elif type(event) is ev.End:
             yield from self._end()
+        elif type(event) is ev.Seam:
+            self._seams.append(event)
         elif type(event) is ev.Failure:
             yield self.fail(event.error)
         elif type(event) is ev.LogprobsDelta:
@@ -184,7 +187,15 @@ class ChatEncoder:
         if choice not in self._written:
             yield self._role(choice)
         wire = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": None, **more}
-        yield self._before + self._encode(wire) + self._after
+        last = "finish_reason" in more and not self._context.include_usage
+        yield self._before + self._encode(wire) + (b"]" + self._told() + self._after[1:] if last else self._after)
+
+    def _told(self) -> bytes:
+        """In the last chunk, what Trivium tells of an answer that others went on with; else nothing."""
+        if not self._seams:
+            return b""
+        seams, self._seams = self._seams, []
+        return b',"trivium":' + self._encode({"rescue": [msgspec.structs.asdict(seam) for seam in seams]})
 
     def _role(self, choice: int) -> bytes:
         """A choice begins with its role, once."""
@@ -194,7 +205,8 @@ class ChatEncoder:
 
     def _end(self) -> Iterable[bytes]:
         if self._context.include_usage and self._usage is not None:
-            yield self._before + b'],"usage":' + self._encode(self._usage_object(self._usage)) + b"}\n\n"
+            usage = self._encode(self._usage_object(self._usage))
+            yield b'%b]%b,"usage":%b}\n\n' % (self._before, self._told(), usage)
         yield DONE
 
     def _usage_object(self, usage: Usage) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from trivium.dialects.base import AnswerContext
+from trivium.dialects.base import AnswerContext, Passed
 from trivium.dialects.calls import CallOrder
 from trivium.dialects.common import Json
 from trivium.dialects.encoder import Encoder
@@ -60,7 +60,7 @@ class ResponsesEncoder(Encoder):
 
     def __init__(self, context: AnswerContext) -> None:
         super().__init__(context)
-        identity, self._sequence = context.passed
+        identity, self._sequence, _ = context.passed
         self._response = response_object(context) | ({"id": identity} if identity else {})
         self._tools = stand_ins(context.request)
         self._out: list[bytes] = []
@@ -100,6 +100,15 @@ class ResponsesEncoder(Encoder):
         wire = {"code": code, "message": str(error), "param": error.param, "type": error.kind, **told(error)}
         response = self._response | {"status": "failed", "error_type": kind, "error": wire, "output": self._output}
         return self._framed("response.failed", {"response": response})
+
+    def resume(self, passed: Passed) -> None:
+        """Go on where an upstream's own events ended, in the item that it had opened."""
+        self._sequence = passed.events
+        if self._item is None or not passed.item:
+            return
+        self._item["id"] = self._where["item_id"] = passed.item
+        before, _, after = self._around
+        self._around = before, b",%b," % _json(self._where)[1:-1] + b'"delta":', after
 
     def _other(self, event: Event) -> None:
         match event:

@@ -71,6 +71,14 @@ def is_call(raw: msgspec.Raw) -> bool:
         return False
 
 
+def id_of(raw: msgspec.Raw) -> str:
+    """The id of an item; empty for one that has none."""
+    try:
+        return read_item(raw).id or ""
+    except BROKEN:
+        return ""
+
+
 class ItemReader:
     """Reads the items of one answer; `index` is an item's place among them."""
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
+from trivium.dialects.base import Passed
 from trivium.dialects.common import logprobs_of
 from trivium.dialects.openai import error_in_band
 from trivium.dialects.openai_responses.answer import WireResponse, start_of
-from trivium.dialects.openai_responses.items import SEPARATOR, ItemReader, is_call, read_item
+from trivium.dialects.openai_responses.items import SEPARATOR, ItemReader, id_of, is_call, read_item
 from trivium.dialects.openai_responses.wire import WireAnnotation, finish_of, usage_of
 from trivium.dialects.stream import SSEDecoder, SSEMeter
 from trivium.errors import UpstreamError, UpstreamProtocolError
@@ -255,10 +256,11 @@ class ResponsesMeter(SSEMeter):
         self._ledger = Ledger()
         self._calls = False
         self._next = 0
+        self._item = NULL
 
     @property
-    def passed(self) -> tuple[str, int]:
-        return self.upstream_id, max(self._next, self._template.number + 1)
+    def passed(self) -> Passed:
+        return Passed(self.upstream_id, max(self._next, self._template.number + 1), id_of(self._item))
 
     def _finished(self) -> bool:
         return False  # the terminal event alone says how an answer ended
@@ -276,7 +278,7 @@ class ResponsesMeter(SSEMeter):
         if self.error is not None:
             self._template.forget()
             return False
-        self._next = wire.number + 1 if wire.number >= 0 else self.passed[1] + 1
+        self._next = wire.number + 1 if wire.number >= 0 else self.passed.events + 1
         if self.content and wire.type == "response.output_text.delta" and not wire.logprobs:
             self._template.learn(raw)
         return True
@@ -284,6 +286,8 @@ class ResponsesMeter(SSEMeter):
     def _look(self, wire: WireEvent) -> None:
         self.upstream_id = self.upstream_id or wire.response.id or ""
         self.error = self._ledger.see(wire)
+        if wire.type == "response.output_item.added":
+            self._item = wire.item
         if wire.type == "response.output_item.added" and is_call(wire.item):
             self._calls = self.content = True
         elif not self.content and _CONTENT.fullmatch(wire.type):
