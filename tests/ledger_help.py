@@ -72,9 +72,13 @@ def closed(id_: str, **changes: Any) -> Closed:
         "attempts": 1,
         "endpoint": "acme/small",
         "fallback": "",
+        "operation": "chat",
+        "needs": "",
+        "models": (),
         "dropped": (),
         "duration_us": 950_000,
         "cost_nanos": 700,
+        "max_output_tokens": 256,
     }
     return Closed(id=id_, **(fields | changes))
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "trivium"
 
-TOTAL_LINES = 44_000
+TOTAL_LINES = 45_200
 """ADR 0010: the goal is 25,000; six dialects, retrieval, the clients of others and rescue are found to need this."""
 FILE_LINES = 600
 FUNCTION_LINES = 100

@@ -30,6 +30,7 @@ COMMANDS = {
     "routes": "List the routes and aliases.",
     "advise": "Compare the three roads by cost, latency, control and privacy.",
     "explain": "Show who would be asked, without asking.",
+    "replay": "Run recorded traffic through another configuration and say what changes.",
     "connect": "Point a coding tool, an editor or a notebook at this server.",
     "login": "Keep the key of a provider.",
     "logout": "Forget the key of a provider.",

@@ -18,13 +18,13 @@ from trivium.config.raw import DataClassWord
 from trivium.config.schema import Config
 from trivium.dialects import get
 from trivium.errors import NotFound, UsageError
-from trivium.gateway.conditions import Conditions
 from trivium.gateway.explain import PlanView, RejectedEndpoint, view
 from trivium.gateway.gateway import snapshot_of
 from trivium.gateway.measured import kept
 from trivium.gateway.snapshot import Snapshot
 from trivium.gateway.wish import Wish
 from trivium.ledger import query
+from trivium.routing.conditions import Conditions
 from trivium.transport.server import BODY_BYTES_MAX
 from trivium.types.data import DATA_CLASSES
 from trivium.types.message import Message, Text

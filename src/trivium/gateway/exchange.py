@@ -98,6 +98,10 @@ class Exchange(msgspec.Struct, eq=False):
     request: AnyRequest | None = None
     media: Media | None = None
     """None: not looked for."""
+    needs: frozenset[str] = frozenset()
+    """What its plan was made for, as far as it was looked for."""
+    more: tuple[str, ...] = ()
+    """Further models that it names."""
     max_output_tokens: int | None = None
     model: str = ""
     """The model id as the caller spelled it."""

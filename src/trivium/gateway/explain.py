@@ -6,14 +6,15 @@ import msgspec
 
 from trivium.catalog.overrides import dearest
 from trivium.catalog.rows import Endpoint
-from trivium.gateway.conditions import Conditions
 from trivium.gateway.needs import needs_of, text_tokens
 from trivium.gateway.snapshot import Snapshot, facts_of
 from trivium.gateway.wish import Wish
+from trivium.routing.conditions import Conditions
 from trivium.routing.draw import seed_of
 from trivium.routing.plan import Plan
 from trivium.routing.preferences import Preferences
 from trivium.routing.ranking import Row, Size, candidate
+from trivium.routing.statistics import size_of
 from trivium.routing.when import Occasion, chosen
 from trivium.types.request import Request
 from trivium.types.retrieval import AnyRequest
@@ -118,7 +119,7 @@ def _planned(
         return ()
     now = conditions.now()
     board = conditions.board(found, now, size.input_tokens).board
-    rows = {row.index: row for row in board.rows}
+    rows = {row.index: row for ranked in board.ranks for row in ranked}
     places = [found.endpoints.index(endpoint) for endpoint in view.endpoints]
     return tuple(
         _endpoint(found.endpoints[place], rows[place], size, wanted, board.notes[place], now) for place in places
@@ -128,7 +129,7 @@ def _planned(
 def _endpoint(
     endpoint: Endpoint, row: Row, size: Size, wanted: int | None, notes: tuple[str, ...], now: float
 ) -> PlannedEndpoint:
-    expected = candidate(row, size, now)
+    expected = candidate(row, size, size_of(size.input_tokens), now)
     price, known = endpoint.price, row.input_price is not None
     measured = row.health.measured() if row.health is not None else None
     timed = measured is not None and measured.mean_ttft_s is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from trivium.dialects.base import Media
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from trivium.gateway.exchange import Exchange
 
 _KINDS = {"images": Image, "audio": Audio, "files": File}
+SERVICE, WISHES = frozenset(("service",)), frozenset(("wishes",))
+"""Stand with the needs in the ledger: asked as a routing service is; planned for wishes or a session, which are not."""
 MARKS = (b"image", b"audio", b"file", b"document", b"Data", b"_data")
 """A message without any of these holds text only, in every dialect; one with them is looked at."""
 BYTES_PER_TOKEN = 4
@@ -34,6 +37,12 @@ def needs_of(request: AnyRequest) -> frozenset[str]:
     if request.sampling.logprobs:
         needs.add("logprobs")
     return frozenset(needs)
+
+
+@lru_cache(maxsize=1024)
+def spelt(needs: frozenset[str]) -> str:
+    """Capabilities as the ledger has them."""
+    return ",".join(sorted(needs))
 
 
 def media_of(request: Request) -> frozenset[str]:

@@ -22,21 +22,18 @@ from trivium.errors import (
     PaymentRequired,
     TriviumError,
     UpstreamContextLength,
-    UpstreamCut,
     UpstreamTimeout,
-    UpstreamUnreachable,
 )
 from trivium.gateway import availability, rescue
 from trivium.gateway.attempt import Attempt, Figures, Last, begun
 from trivium.gateway.exchange import Exchange, ObjectSink, WireSink, opened
-from trivium.gateway.needs import image_urls, text_tokens
+from trivium.gateway.needs import image_urls, spelt, text_tokens
 from trivium.gateway.planning import plan, with_named
 from trivium.gateway.reasons import no_endpoint, reason
 from trivium.gateway.runtime import Runtime
 from trivium.gateway.snapshot import Leg
 from trivium.gateway.wish import Wish, data_class_of, timeout_of
 from trivium.ledger.record import Answered, Closed, Told
-from trivium.routing.disposition import after_failure
 from trivium.routing.names import AUTO
 from trivium.routing.parameters import PARAMETERS
 from trivium.routing.plan import Plan, larger_window
@@ -176,7 +173,7 @@ def attempt(exchange: Exchange) -> None:
     if exchange.attempts and exchange.auto and (too_much := runtime.too_much(leg.endpoint, exchange)):
         step_on(exchange, PaymentRequired(f"`{leg.endpoint.id}` is not asked again: {too_much}."))
         return
-    if wait_s := runtime.limited_s(leg.endpoint, exchange):
+    if wait_s := runtime.conditions.limited_s(leg.endpoint, exchange.input_tokens, exchange.deadline):
         exchange.backoff = runtime.later(wait_s, again, exchange)
         return
     number = runtime.conditions.credential(leg.endpoint, exchange.input_tokens) if leg.endpoint.keys > 1 else 0
@@ -249,33 +246,23 @@ def go_on(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
     if exchange.released and failed.has_spoken:
         rescued(exchange, failed, error)
         return
-    gone = isinstance(error, UpstreamUnreachable | UpstreamCut)
-    if failed.endpoint.engine is not None and gone and exchange.tries == 1:
-        again(exchange)  # the engine was unloaded or moved since its address was learnt: ask its owner once more
-        return
-    if (exchange.tries == 1 and exchange.runtime.renews_token(failed, error)) or (
-        exchange.tries < failed.endpoint.keys and exchange.runtime.conditions.has_other_key(failed, error)
-    ):
+    conditions, tries = exchange.runtime.conditions, exchange.tries
+    if (tries == 1 and exchange.runtime.renews_token(failed, error)) or conditions.at_once(failed, error, tries):
         again(exchange)
         return
     if exchange.released:
         rescued(exchange, failed, error)
         return
-    retries = 0 if failed.endpoint.access == "local" else route.retries
-    step = after_failure(
-        error,
-        tries=exchange.tries,
-        retries=retries,
-        left_s=left,
-        jitter=exchange.runtime.jitter(),
-        passes_refusals=route.on_refusal == "pass" and "refusal" not in route.fallbacks,
-    )
+    jitter = exchange.runtime.jitter()
+    step = conditions.step(failed, error, route, tries=tries, left_s=left, jitter=jitter)
     if step.move == "stop":
         close(exchange, error)
-    elif step.move == "again" and exchange.runtime.conditions.may_repeat(failed):
+    elif step.move == "next":
+        step_on(exchange, error)
+    elif step.delay_s:
         exchange.backoff = exchange.runtime.later(step.delay_s, again, exchange)
     else:
-        step_on(exchange, error)
+        again(exchange)
 
 
 def rescued(exchange: Exchange, failed: Attempt, error: TriviumError) -> None:
@@ -362,6 +349,7 @@ def told(exchange: Exchange, error: str, endpoint: str) -> Told:
         exchange.time_ms,
         int((exchange.runtime.now() - exchange.started) * 1e6),
         exchange.total_cost_nanos,
+        exchange.max_output_tokens,
         exchange.model,
         "python" if dialect is None else dialect.name,
         "" if key is None else key.name,
@@ -372,6 +360,9 @@ def told(exchange: Exchange, error: str, endpoint: str) -> Told:
         exchange.attempts,
         endpoint,
         exchange.fallback if endpoint else "",
+        exchange.operation,
+        spelt(exchange.needs) if exchange.needs else "",
+        exchange.more,
         exchange.losses,
         () if key is None else key.tags,
     )

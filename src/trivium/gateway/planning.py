@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trivium.errors import InvalidRequest, TriviumError
-from trivium.gateway.needs import measure, needs_of
+from trivium.gateway.needs import SERVICE, WISHES, measure, needs_of
 from trivium.gateway.snapshot import facts_of
 from trivium.routing.disposition import failure_of
 from trivium.routing.names import AUTO
@@ -22,14 +22,19 @@ if TYPE_CHECKING:
 
 def plan(exchange: Exchange) -> Plan:
     """The endpoints that may serve, in order. Raises NotFound, InvalidRequest."""
-    needs, more = _asked(exchange)
+    needs, more = exchange.needs, exchange.more = _asked(exchange)
     choice = _choice(exchange, needs) if exchange.snapshot.config.conditional else None
     found = _plan(exchange, needs, more, choice)
     exchange.data_class = found.data_class
     if found.differs_in_media and (media := measure(exchange).kinds):
-        found = _plan(exchange, needs | media, more, choice)
+        exchange.needs = needs | media
+        found = _plan(exchange, exchange.needs, more, choice)
     if len(found.endpoints) > 1:
         found = _ranked(exchange, found)
+    if exchange.wish.service:
+        exchange.needs |= SERVICE
+    if exchange.preferences is not None or exchange.session is not None:
+        exchange.needs |= WISHES
     if found.route.name == AUTO:
         measure(exchange)
         found = exchange.runtime.within_budget(found, exchange)

@@ -29,13 +29,12 @@ from trivium.errors import (
     UpstreamUnreachable,
 )
 from trivium.gateway.budget import DAY_S, DailyBudget
-from trivium.gateway.conditions import BRIEF_S, Conditions, limited
 from trivium.gateway.probe import Probes
 from trivium.gateway.reasons import PASSED_OVER
 from trivium.gateway.snapshot import Leg, Snapshot
 from trivium.gateway.tokens import Tokens
 from trivium.ledger.record import Entry
-from trivium.routing.disposition import RETRY_AFTER_S_MAX
+from trivium.routing.conditions import Conditions
 from trivium.routing.names import AUTO
 from trivium.routing.plan import Plan, Rejected
 from trivium.routing.route import Breaker
@@ -130,7 +129,7 @@ class Runtime:
         self.draining = False
         self.ending: TriviumError | None = None
         """Set once requests in flight may finish no more."""
-        self.conditions = Conditions(self.now)
+        self.conditions = Conditions(self.now, time.time() - self.now())
         self._engines: dict[str, dict[str, Binding]] = {}
         self._used: set[str] = set()
         self._sends: list[Attempt] = []
@@ -203,18 +202,7 @@ class Runtime:
 
     def allowed(self, plan: Plan, position: int, input_tokens: int) -> int:
         """The first position from `position` on that may be asked now or soon; `position` if none may."""
-        conditions = self.conditions
-        if conditions.free(plan.endpoints[position]):
-            return position
-        now, count = conditions.now(), len(plan.endpoints)
-        for index in range(position, count):
-            endpoint = plan.endpoints[index]
-            wait_s, reason, _ = conditions.put_off(endpoint, now, input_tokens)
-            if (not wait_s and (index + 1 == count or not self.probes.first(endpoint))) or (
-                reason == "rate_limited" and wait_s <= BRIEF_S
-            ):
-                return index
-        return position
+        return self.conditions.allowed(plan, position, input_tokens, self.probes.first)
 
     def why_not(self, endpoint: Endpoint, exchange: Exchange) -> str:
         """Why an endpoint is passed over, for people: `openai is failing`."""
@@ -222,22 +210,6 @@ class Runtime:
         health = self.conditions.healths.get(endpoint.id)
         otherwise = "is failing" if health is not None and health.breaker.open_until_s else "is slow"
         return f"{endpoint.provider.id} {PASSED_OVER.get(why, otherwise)}"
-
-    def limited_s(self, endpoint: Endpoint, exchange: Exchange) -> float:
-        """For how long to wait before an endpoint whose limit is known to be reached is asked; 0: ask it now.
-
-        Raises UpstreamRateLimited where its provider has said that it would take too long.
-        """
-        conditions = self.conditions
-        if endpoint.provider.id not in conditions.limited:
-            return 0.0
-        wait_s, reason, why = conditions.put_off(endpoint, conditions.now(), exchange.input_tokens)
-        if reason != "rate_limited" or not conditions.is_told(endpoint):
-            return 0.0
-        left_s = exchange.deadline - self.now()
-        if wait_s <= RETRY_AFTER_S_MAX and wait_s < left_s:
-            return wait_s
-        raise limited(endpoint, wait_s, why)
 
     def binding(self, leg: Leg, snapshot: Snapshot, number: int) -> Binding | None:
         """How to reach an engine, or a provider with the key of a `number` or with a token; None: `prepare` it."""

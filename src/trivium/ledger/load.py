@@ -38,14 +38,14 @@ _ATTEMPTS = """SELECT id, attempt, time_ms, reserved_nanos, input_tokens_estimat
 _REQUESTS = "SELECT id FROM request WHERE id IN (SELECT value FROM json_each(?))"
 _NEWEST = """SELECT coalesce((SELECT max(id) FROM attempt_fact), ''), coalesce((SELECT max(id) FROM request_fact), ''),
     coalesce((SELECT max(id) FROM answer), '')"""
-_5, _11, _12, _16, _17, _18 = (", ".join("?" * width) for width in (5, 11, 12, 16, 17, 18))
-_ADD_ANSWER = f"INSERT OR IGNORE INTO answer VALUES ({_18})"  # noqa: S608
+_6, _11, _15, _16, _17, _19 = (", ".join("?" * width) for width in (6, 11, 15, 16, 17, 19))
+_ADD_ANSWER = f"INSERT OR IGNORE INTO answer VALUES ({_19})"  # noqa: S608
 _ADD_ATTEMPT = f"REPLACE INTO attempt_fact VALUES ({_16})"  # noqa: S608
-_ADD_REQUEST = f"REPLACE INTO request_fact VALUES ({_5})"  # noqa: S608
+_ADD_REQUEST = f"REPLACE INTO request_fact VALUES ({_6})"  # noqa: S608
 _KEPT = "ON CONFLICT DO UPDATE SET key = key RETURNING kind"
 _KIND: dict[Table, str] = {
     "attempt": f"INSERT INTO attempt_kind VALUES (NULL, {_11}) {_KEPT}",  # noqa: S608
-    "request": f"INSERT INTO request_kind VALUES (NULL, {_12}) {_KEPT}",  # noqa: S608
+    "request": f"INSERT INTO request_kind VALUES (NULL, {_15}) {_KEPT}",  # noqa: S608
 }
 """Finds the number of a kind, or gives it one."""
 _ADD_DAILY = f"""INSERT INTO daily VALUES ({_17})
@@ -147,13 +147,13 @@ class Loader:
         rows = merge(records, known, {row[0] for row in database.execute(_REQUESTS, ids)})
         for (asked, ended), facts in rows.answers.items():
             numbers = self._number("request", request_kind(asked)), self._number("attempt", ended)
-            database.executemany(_ADD_ANSWER, [fact + numbers for fact in facts])
+            database.executemany(_ADD_ANSWER, [(*fact[:-1], *numbers, fact[-1]) for fact in facts])
         for kind, facts in rows.attempts.items():
             number = self._number("attempt", kind)
             database.executemany(_ADD_ATTEMPT, [(*fact, number) for fact in facts])
         for kind, facts in rows.requests.items():
             number = self._number("request", request_kind(kind))
-            database.executemany(_ADD_REQUEST, [(*fact, number) for fact in facts])
+            database.executemany(_ADD_REQUEST, [(*fact[:-1], number, fact[-1]) for fact in facts])
         database.executemany(_ADD_DAILY, [(*dimensions, *sums) for dimensions, sums in rows.daily.items()])
         database.executemany("INSERT OR IGNORE INTO open_request VALUES (?, ?)", [(tag, id_) for id_ in rows.opened])
         database.executemany(

@@ -42,9 +42,10 @@ Table = Literal["attempt", "request"]
 
 _ENDING, _FIGURES = (Settled.__struct_fields__.index(name) for name in ("outcome", "input_tokens"))
 _ENDED = _FIGURES - _ENDING
-_ASKED, _KEY, _ERROR, _ATTEMPTS = (
-    Closed.__struct_fields__.index(name) for name in ("requested_model", "key", "error", "attempts")
+_ASKED, _KEY, _ERROR, _ATTEMPTS, _TEXTS = (
+    Closed.__struct_fields__.index(name) for name in ("requested_model", "key", "error", "attempts", "models")
 )
+_MAX_OUTPUT = Closed.__struct_fields__.index("max_output_tokens")
 _ANSWER_FIGURES = Answered.__struct_fields__.index("input_tokens")
 _UNDER_WAY = ("", *astuple(Settled("", 0, 0, "unknown", ""))[_ENDING + 1 :])
 _NOWHERE = Place("", "", "", "", "")
@@ -140,7 +141,7 @@ class _Fold:
         facts = self._answers.get(kind)
         if facts is None:
             facts = self._answers[kind] = []
-        facts.append(fact + row[_ANSWER_FIGURES:])
+        facts.append((*fact, *row[_ANSWER_FIGURES:], row[_MAX_OUTPUT]))
 
     def settle(self, settled: Settled) -> None:
         name = (settled.id, settled.attempt)
@@ -183,8 +184,8 @@ def lost(attempts: Iterable[Known]) -> list[Record]:
 
 
 def _unclosed(first: Reserved, last: Reserved) -> Closed:
-    asked = ("", "", first.key, 0, False, 0, "unknown", last.attempt, "", "", ())
-    return Closed(first.id, first.time_ms, 0, None, *asked)
+    asked = ("", "", first.key, 0, False, 0, "unknown", last.attempt, "", "", "", "", (), ())
+    return Closed(first.id, first.time_ms, 0, None, None, *asked)
 
 
 def _add_answers(rows: Rows, answers: dict[tuple[bytes, int, Kind], list[Fact]]) -> None:
@@ -195,7 +196,7 @@ def _add_answers(rows: Rows, answers: dict[tuple[bytes, int, Kind], list[Fact]])
         rows.answers.setdefault(kinds, []).extend(facts)
         sums = _sums(rows, day, place, key)
         sums[0] += len(facts)
-        _count_attempts(sums, [fact[4:] for fact in facts], failed=False)
+        _count_attempts(sums, [fact[4:-1] for fact in facts], failed=False)
 
 
 def _add_attempts(rows: Rows, begun: dict[Name, Reserved], ended: dict[Name, Kind]) -> None:
@@ -220,8 +221,9 @@ def _add_requests(rows: Rows, over: list[Kind], begun: dict[Name, Reserved], kno
 
 
 def request_kind(kind: Kind) -> Kind:
-    """The kind of a request as it stands in the database: its last two fields, texts, as JSON."""
-    return *kind[:-2], *(msgspec.json.encode(texts).decode() for texts in kind[-2:])
+    """The kind of a request as it stands in the database: its last fields, several texts each, as JSON."""
+    texts = _TEXTS - _ASKED
+    return *kind[:texts], *(msgspec.json.encode(several).decode() for several in kind[texts:])
 
 
 def _sums(rows: Rows, day: int, place: Place, key: str) -> list[int]:

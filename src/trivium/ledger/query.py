@@ -67,6 +67,8 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     upstream_status: int
     input_tokens: int
     output_tokens: int
+    input_tokens_estimate: int
+    """As it was planned with."""
     cache_read_tokens: int
     cache_write_tokens: int
     reasoning_tokens: int
@@ -101,6 +103,13 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     error: str
     fallback: str
+    operation: str
+    """With the next three, what its plan was made for; empty: nobody said so, as in ledgers of before."""
+    needs: list[str]
+    """Capabilities, as far as they were looked for."""
+    models: list[str]
+    """Further ones that it named."""
+    max_output_tokens: int | None
     input_tokens: int
     """Over all attempts, as is the output."""
     output_tokens: int
@@ -225,7 +234,10 @@ def _tokens_per_s(rows: Iterable[sqlite3.Row]) -> float | None:
     return median(rates) if rates else None
 
 
-_ASKED = ("id", "time_ms", "requested_model", "dialect", "key", "status", "error", "fallback")
+_ASKED = [
+    *("id", "time_ms", "requested_model", "dialect", "key", "status", "error", "fallback"),
+    *("operation", "max_output_tokens"),
+]
 
 
 def _log_row(request: sqlite3.Row, attempts: list[sqlite3.Row]) -> LogRow:
@@ -244,6 +256,8 @@ def _log_row(request: sqlite3.Row, attempts: list[sqlite3.Row]) -> LogRow:
         road=road,
         data_class=DataClass(request["data_class"]).word,
         stream=bool(request["stream"]),
+        needs=request["needs"].split(",") if request["needs"] else [],
+        models=msgspec.json.decode(request["models"], type=list[str]),
         input_tokens=sum(attempt["input_tokens"] for attempt in attempts),
         output_tokens=sum(attempt["output_tokens"] for attempt in attempts),
         cost_nanos=cost,

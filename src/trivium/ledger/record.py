@@ -104,6 +104,7 @@ class Closed(msgspec.Struct, frozen=True, tag="c", array_like=True):
     duration_us: Figure
     cost_nanos: Figure | None
     """Over all attempts; None if one of them is unknown."""
+    max_output_tokens: Figure | None
     requested_model: str
     dialect: str
     key: str
@@ -117,13 +118,20 @@ class Closed(msgspec.Struct, frozen=True, tag="c", array_like=True):
     """Which one answered; empty: none."""
     fallback: str
     """Why it was not the first of the plan; empty: it was."""
+    operation: str
+    """What it was, with `needs` and `models` what its plan was made for; empty where nobody said so."""
+    needs: str
+    """Capabilities, as far as they were looked for, with commas between them."""
+    models: tuple[str, ...]
+    """Further ones that it named."""
     dropped: tuple[str, ...]
     tags: tuple[str, ...] = ()
 
 
 Told = tuple[
-    str, int, int, int | None, str, str, str, int, bool, int, str, int, str, str, tuple[str, ...], tuple[str, ...]
-]
+    str, int, int, int | None, int | None,
+    str, str, str, int, bool, int, str, int, str, str, str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...],
+]  # fmt: skip
 """The fields of `Closed`."""
 
 

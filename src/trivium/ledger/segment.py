@@ -20,7 +20,7 @@ import msgspec
 from trivium.errors import LedgerUnavailable
 from trivium.ledger.record import FIGURE_MAX, TEXT_MAX, Entry
 
-FORMAT = 2
+FORMAT = 3
 _MAGIC = b"TRIVJNL"
 HEADER = _MAGIC + bytes([FORMAT])
 

@@ -33,10 +33,16 @@ class Health:
 
     def measured(self) -> Statistics:
         """Everything that is known, as one."""
-        both = fresh(self.shared.landmark_s, local=False)
-        both.tau_s = self.own.tau_s
+        both = Statistics(self.own.tau_s, self.shared.landmark_s)
         both.add(self.shared)
         both.add(self.own)
+        return both
+
+    def means(self) -> Statistics:
+        """The means of that, for those who ask for them often."""
+        both = Statistics(self.own.tau_s, self.shared.landmark_s)
+        both.add_means(self.shared)
+        both.add_means(self.own)
         return both
 
     def share(self) -> Statistics:

@@ -17,7 +17,7 @@ from trivium.routing.draw import seed_of
 from trivium.routing.health import Health, tier_of
 from trivium.routing.plan import Plan
 from trivium.routing.route import Route
-from trivium.routing.statistics import size_of
+from trivium.routing.statistics import Statistics, size_of
 from trivium.routing.strategies import STRATEGIES
 
 PRIOR_TTFT_S, PRIOR_ITL_S = 1.0, 0.02
@@ -64,9 +64,9 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Board(msgspec.Struct, frozen=True):
-    """The endpoints of a plan with their ranks; `plain`: the order is the same for every request."""
+    """The endpoints of a plan by their ranks; `plain`: the order is the same for every request."""
 
-    rows: tuple[Row, ...]
+    ranks: tuple[tuple[Row, ...], ...]
     plain: tuple[int, ...] | None
     notes: tuple[tuple[str, ...], ...]
 
@@ -78,11 +78,10 @@ class Size(msgspec.Struct, frozen=True):
     output_tokens: float
 
 
-def condition_of(health: Health | None, now_s: float, prior_ttft_s: float, prior_itl_s: float) -> Condition:
+def condition_of(known: Statistics | None, now_s: float, prior_ttft_s: float, prior_itl_s: float) -> Condition:
     """What the statistics of an endpoint say now; of one that nobody has asked, only what is expected of it."""
-    if health is None:
+    if known is None:
         return Condition((prior_ttft_s,) * 4, prior_itl_s, 0.0)
-    known = health.measured()
     return Condition(
         tuple(known.ttft_s(now_s, size, prior_ttft_s) for size in range(len(known.ttft))),
         known.itl_s(now_s, prior_itl_s),
@@ -95,15 +94,16 @@ def condition_of(health: Health | None, now_s: float, prior_ttft_s: float, prior
 def board(plan: Plan, conditions: Sequence[Condition], healths: Sequence[Health | None]) -> Board:
     """The plan's endpoints with what does not depend on a request's size."""
     slow = _slow(conditions)
-    rows = tuple(
-        _row(index, endpoint, plan, condition, health, is_slow=index in slow)
-        for index, (endpoint, condition, health) in enumerate(zip(plan.endpoints, conditions, healths, strict=True))
-    )
+    ranks: dict[int, tuple[Row, ...]] = {}
+    for index, (endpoint, condition, health) in enumerate(zip(plan.endpoints, conditions, healths, strict=True)):
+        row = _row(index, endpoint, plan, condition, health, is_slow=index in slow)
+        ranks[row.rank] = (*ranks.get(row.rank, ()), row)
+    ranked = tuple(ranks[rank] for rank in sorted(ranks))
     notes = tuple(_notes(condition, is_slow=index in slow) for index, condition in enumerate(conditions))
     plain = None
     if plan.route.strategy == "order" and not plan.route.weights:
-        plain = tuple(row.index for row in sorted(rows, key=lambda row: row.rank))
-    return Board(rows, plain, notes)
+        plain = tuple(row.index for rows in ranked for row in rows)
+    return Board(ranked, plain, notes)
 
 
 def _row(
@@ -158,26 +158,23 @@ def order(made: Board, route: Route, size: Size, seed: int, now_s: float) -> tup
     """The places of the plan's endpoints in the order in which this request asks them."""
     if made.plain is not None:
         return made.plain
-    ranks: dict[int, list[Candidate]] = {}
-    for row in made.rows:
-        ranks.setdefault(row.rank, []).append(candidate(row, size, now_s))
-    rank = STRATEGIES[route.strategy]
-    return tuple(
-        one.index
-        for number in sorted(ranks)
-        for one in (rank(ranks[number], seed) if len(ranks[number]) > 1 else ranks[number])
-    )
+    rank, bucket, found = STRATEGIES[route.strategy], size_of(size.input_tokens), list[Candidate]()
+    for rows in made.ranks:
+        candidates = [candidate(row, size, bucket, now_s) for row in rows]
+        found += rank(candidates, seed) if len(candidates) > 1 else candidates
+    return tuple([one.index for one in found])
 
 
-def candidate(row: Row, size: Size, now_s: float) -> Candidate:
-    """What a request of this size costs and takes at an endpoint, as it looks now."""
-    health = row.health
-    waits = health.oldest_s(now_s) if health is not None and health.waiting else 0.0
-    time_s = max(row.ttft_s[size_of(size.input_tokens)], waits) + size.output_tokens * row.itl_s
+def candidate(row: Row, size: Size, bucket: int, now_s: float) -> Candidate:
+    """What a request of this size, and of this class of sizes, costs and takes at an endpoint, as it looks now."""
+    health, output_tokens, ttft_s = row.health, size.output_tokens, row.ttft_s[bucket]
+    if health is not None and health.waiting and (waits_s := health.oldest_s(now_s)) > ttft_s:
+        ttft_s = waits_s
+    time_s = ttft_s + output_tokens * row.itl_s
     load = time_s * row.load
     if row.slots and health is not None:
         load *= 1 + health.in_flight / row.slots
     cost = UNKNOWN
     if row.input_price is not None:
-        cost = size.input_tokens * row.input_price + size.output_tokens * row.output_price + row.request_price
+        cost = size.input_tokens * row.input_price + output_tokens * row.output_price + row.request_price
     return Candidate(row.index, row.name, cost, time_s, load, row.weight)

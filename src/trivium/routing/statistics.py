@@ -132,17 +132,7 @@ class Statistics(msgspec.Struct, array_like=True):
 
     def add(self, other: Statistics) -> None:
         """Take over what another process has measured."""
-        landmark_s = max(self.landmark_s, other.landmark_s)
-        self._rebase(landmark_s)
-        factor = math.exp((other.landmark_s - landmark_s) / self.tau_s)
-        self.ttft = [mine + theirs * factor for mine, theirs in zip(self.ttft, other.ttft, strict=True)]
-        weights = zip(self.ttft_weight, other.ttft_weight, strict=True)
-        self.ttft_weight = [mine + theirs * factor for mine, theirs in weights]
-        self.itl += other.itl * factor
-        self.itl_weight += other.itl_weight * factor
-        self.sent += other.sent * factor
-        self.failed += other.failed * factor
-        self.attempts += other.attempts
+        self.add_means(other)
         for number, slot in other.slots.items():
             mine = self.slots.get(number) or self._slot(number)
             _add(mine.ttft, slot.ttft)
@@ -154,6 +144,20 @@ class Statistics(msgspec.Struct, array_like=True):
                 pair[1] += second
         if self.minutes:
             self._close_minutes(max(self.minutes))
+
+    def add_means(self, other: Statistics) -> None:
+        """Of that only what means are made of."""
+        landmark_s = max(self.landmark_s, other.landmark_s)
+        self._rebase(landmark_s)
+        factor = math.exp((other.landmark_s - landmark_s) / self.tau_s)
+        self.ttft = [mine + theirs * factor for mine, theirs in zip(self.ttft, other.ttft, strict=True)]
+        weights = zip(self.ttft_weight, other.ttft_weight, strict=True)
+        self.ttft_weight = [mine + theirs * factor for mine, theirs in weights]
+        self.itl += other.itl * factor
+        self.itl_weight += other.itl_weight * factor
+        self.sent += other.sent * factor
+        self.failed += other.failed * factor
+        self.attempts += other.attempts
 
     # ---- what it means
 
@@ -245,7 +249,7 @@ def fresh(now_s: float, *, local: bool) -> Statistics:
 
 
 def _count(counts: dict[int, int], value: float) -> None:
-    number = round(math.log2(max(value, 0.001)) * _CLASSES_PER_OCTAVE)
+    number = round(math.log2(max(0.001, value)) * _CLASSES_PER_OCTAVE)
     counts[number] = counts.get(number, 0) + 1
 
 

@@ -16,7 +16,7 @@ WORDS = (
     "connect", "connect codex", "connect vscode --restore", "doctor",
     "engines", "engines list", "explain", "log", "models", "models --all", "models list", "models show smollm2-135m",
     "models --provider openai", "models refresh", "providers", "providers list", "providers show openai", "routes",
-    "usage", "usage --by key",
+    "replay", "usage", "usage --by key",
 )  # fmt: skip
 ELSEWHERE = {"ask", "login", "logout", "serve"}
 """Tried with `--json` by the tests of their own."""

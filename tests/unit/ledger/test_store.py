@@ -4,6 +4,7 @@ import os
 import sqlite3
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,7 +117,9 @@ def test_a_migration_that_fails_leaves_the_version_before(tmp_path: Path) -> Non
 
 
 def test_rows_survive_the_way_down_and_up_again(tmp_path: Path) -> None:
-    store = loaded(tmp_path, reserved("a"), together(settled("a"), closed("a")), *whole("b"), close=False)
+    unsaid: dict[str, Any] = {"operation": "", "max_output_tokens": None}  # what version 3 is for
+    records = reserved("b"), settled("b"), closed("b", **unsaid)
+    store = loaded(tmp_path, reserved("a"), together(settled("a"), closed("a", **unsaid)), *records, close=False)
     assert [row[0] for row in store.read("SELECT id FROM answer")] == ["a"]
     before = dump(tmp_path)
     migrate(store.writer, store.path, to=1)
@@ -127,15 +130,29 @@ def test_rows_survive_the_way_down_and_up_again(tmp_path: Path) -> None:
     store.close()
 
 
+def test_kinds_that_differ_in_what_an_older_version_does_not_keep_become_one(tmp_path: Path) -> None:
+    records = [record for needs in ("", "tools") for record in (*_begun(needs), closed(f"r{needs}", needs=needs))]
+    store = loaded(tmp_path, *records, close=False)
+    assert store.read("SELECT count(*) FROM request_kind")[0][0] == 2
+    migrate(store.writer, store.path, to=2)
+    assert store.read("SELECT count(*) FROM request_kind")[0][0] == 1
+    assert store.read("SELECT count(*) FROM request WHERE requested_model = 'assistant'")[0][0] == 2
+    store.close()
+
+
+def _begun(needs: str) -> tuple[Reserved, Settled]:
+    return reserved(f"r{needs}"), settled(f"r{needs}")
+
+
 def test_columns_stand_in_the_order_of_the_records(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "ledger.db")
     begun, ended, asked = Reserved.__struct_fields__, Settled.__struct_fields__, Closed.__struct_fields__
     figures = ended.index("input_tokens")
     assert columns(store, "attempt_fact") == [*begun[:5], *ended[figures:], "kind"]
     assert columns(store, "attempt_kind") == ["kind", *Place.__struct_fields__, "key", "ended", *ended[4:figures]]
-    assert columns(store, "request_fact") == [*asked[:4], "kind"]
-    assert columns(store, "request_kind") == ["kind", *asked[4:]]
-    answer = [*asked[:3], "attempt_time_ms", *begun[3:5], *ended[figures:], "request_kind", "attempt_kind"]
+    assert columns(store, "request_fact") == [*asked[:4], "kind", asked[4]]
+    assert columns(store, "request_kind") == ["kind", *asked[5:]]
+    answer = [*asked[:3], "attempt_time_ms", *begun[3:5], *ended[figures:], "request_kind", "attempt_kind", asked[4]]
     assert [name.replace("attempt_dur", "dur") for name in columns(store, "answer")] == answer
     store.close()
 

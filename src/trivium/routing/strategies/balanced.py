@@ -5,7 +5,7 @@ Without the time it is what routing services publish: three times the price, a n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from trivium.routing.candidate import UNKNOWN, Candidate, led_by
 from trivium.routing.draw import score
@@ -15,19 +15,25 @@ FREE = 0.1
 
 
 def rank(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
-    return _drawn(candidates, seed, lambda one: 1 / one.time_s)
+    return _drawn(candidates, seed, timed=True)
 
 
 def by_price(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
-    return _drawn(candidates, seed, lambda _: 1.0)
+    return _drawn(candidates, seed, timed=False)
 
 
-def _drawn(candidates: Sequence[Candidate], seed: int, speed: Callable[[Candidate], float]) -> list[Candidate]:
+def _drawn(candidates: Sequence[Candidate], seed: int, *, timed: bool) -> list[Candidate]:
     costs = [one.cost for one in candidates if 0 < one.cost < UNKNOWN]
-    least, most = (min(costs), max(costs)) if costs else (1.0, 1.0)
-    weights: dict[int, float] = {}
-    for one in candidates:
-        cost = most if one.cost == UNKNOWN else max(one.cost, least * FREE)  # unknown: as dear as the dearest
-        weights[one.index] = one.weight * speed(one) / (cost * cost)
-    first = max(candidates, key=lambda one: score(seed, one.name, weights[one.index]))
-    return led_by(first, sorted(candidates, key=lambda one: -weights[one.index]))
+    least, most = (min(costs) * FREE, max(costs)) if costs else (FREE, 1.0)
+    weighed: list[tuple[float, int]] = []
+    first, highest = 0, -1.0
+    for place, one in enumerate(candidates):
+        cost = one.cost
+        cost = most if cost == UNKNOWN else max(least, cost)  # unknown: as dear as the dearest
+        weight = one.weight / (cost * cost * one.time_s if timed else cost * cost)
+        weighed.append((-weight, place))
+        drawn = score(seed, one.name, weight)
+        if drawn > highest:
+            first, highest = place, drawn
+    weighed.sort()
+    return led_by(candidates[first], [candidates[place] for _, place in weighed])

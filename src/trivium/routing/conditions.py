@@ -1,15 +1,13 @@
-"""Conditions: what this process knows of endpoints and credentials, and the order of a plan that follows from it.
+"""Conditions: what a process knows of endpoints and credentials, and the order of a plan that follows from it.
 
-The thin shell around `routing`'s state machines: it gives them the time, hears of every attempt, and shares what it
-has measured with the other processes of the home through its owner. Every table has a bound, as callers invent
-model ids.
+Around the state machines of this package: it gives them the time of the clock that it is given, hears of every attempt,
+and says what was measured to other processes. Every table has a bound, as callers invent model ids.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
@@ -17,11 +15,14 @@ from trivium.catalog.rows import Endpoint
 from trivium.errors import (
     TriviumError,
     UpstreamAuthError,
+    UpstreamCut,
     UpstreamError,
     UpstreamQuotaExhausted,
     UpstreamRateLimited,
+    UpstreamUnreachable,
 )
 from trivium.routing.allowance import Allowance, Bench, scope_of
+from trivium.routing.disposition import AT_ONCE, RETRY_AFTER_S_MAX, Step, after_failure
 from trivium.routing.draw import seed_of
 from trivium.routing.health import Health
 from trivium.routing.plan import Plan, Rejected
@@ -36,12 +37,10 @@ from trivium.routing.ranking import (
     condition_of,
     order,
 )
-from trivium.routing.route import Breaker
+from trivium.routing.route import Breaker, Route
 from trivium.routing.statistics import Performance, Statistics, performance, size_of
 from trivium.routing.sticky import Session, Sticky
-
-if TYPE_CHECKING:
-    from trivium.gateway.attempt import Attempt
+from trivium.types.request import Operation
 
 ENDPOINTS_MAX = 4096
 BOARDS_MAX = 1024
@@ -60,6 +59,45 @@ BUFFERED_ITL_S = 0.0001
 """Nobody generates faster: an answer that came so was buffered, and its speed shows from when it was asked only."""
 
 
+class Asking(Protocol):
+    """As much of a request as conditions depend on."""
+
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def operation(self) -> Operation: ...
+    @property
+    def plan(self) -> Plan | None: ...
+    @property
+    def session(self) -> Session | None: ...
+
+
+class Attempt(Protocol):
+    """As much of an attempt: where, for whom, and how it went."""
+
+    health: Health | None
+
+    @property
+    def exchange(self) -> Asking: ...
+    @property
+    def endpoint(self) -> Endpoint: ...
+    @property
+    def credential(self) -> int: ...
+    @property
+    def first(self) -> bool: ...
+    @property
+    def stream(self) -> bool: ...
+    @property
+    def written(self) -> bool: ...
+    def times(self) -> tuple[float | None, float]:
+        """Seconds from its sending to the first content, where its answer is a stream, and to now."""
+        ...
+
+    def read_cache(self) -> bool:
+        """Whether a part of its prompt was read from a cache."""
+        ...
+
+
 class _Kept(msgspec.Struct):
     """A board with its plan, until when it is good, and the plans that its orders have made."""
 
@@ -71,11 +109,14 @@ class _Kept(msgspec.Struct):
 
 
 class Conditions:
-    """One a process. Times are Unix seconds that only run forwards, so that processes can share figures."""
+    """One a process. Times are Unix seconds that only run forwards, so that processes can share figures.
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    `offset_s` is what the clock lacks of them.
+    """
+
+    def __init__(self, now: Callable[[], float], offset_s: float = 0.0) -> None:
         self.clock = now
-        self.offset_s = time.time() - now()
+        self.offset_s = offset_s
         self.healths: dict[str, Health] = {}
         self.allowances: dict[tuple[str, int, str], Allowance] = {}
         self.credentials: dict[tuple[str, int], Bench] = {}
@@ -174,12 +215,13 @@ class Conditions:
     def _conditions(self, plan: Plan, now: float, input_tokens: int) -> tuple[list[Condition], float]:
         """How each endpoint is, drawn towards the pool's mean where little is known; and until when that holds."""
         healths = [self.healths.get(endpoint.id) for endpoint in plan.endpoints]
-        known = [health.measured() for health in healths if health is not None]
+        measured = [health.means() if health is not None else None for health in healths]
+        known = [one for one in measured if one is not None]
         ttft_s = _median([mean for one in known if (mean := one.mean_ttft_s) is not None], PRIOR_TTFT_S)
         itl_s = _median([mean for one in known if (mean := one.mean_itl_s) is not None], PRIOR_ITL_S)
         until_s, found = now + BOARD_S, list[Condition]()
-        for endpoint, health in zip(plan.endpoints, healths, strict=True):
-            condition = condition_of(health, now, ttft_s, itl_s)
+        for endpoint, one in zip(plan.endpoints, measured, strict=True):
+            condition = condition_of(one, now, ttft_s, itl_s)
             wait_s, reason, why = self.put_off(endpoint, now, input_tokens)
             if wait_s:
                 until_s = min(until_s, now + wait_s)
@@ -227,6 +269,37 @@ class Conditions:
         health = self.healths.get(endpoint.id)
         clean = health is None or not (health.breaker.open_until_s or health.missing)
         return clean and endpoint.provider.id not in self.limited
+
+    def allowed(self, plan: Plan, position: int, input_tokens: int, first: Callable[[Endpoint], bool]) -> int:
+        """The first position from `position` on that may be asked now or soon; `position` if none may.
+
+        `first`: whether an endpoint whose cool-down is over is still to be asked something free.
+        """
+        if self.free(plan.endpoints[position]):
+            return position
+        now, count = self.now(), len(plan.endpoints)
+        for index in range(position, count):
+            endpoint = plan.endpoints[index]
+            wait_s, reason, _ = self.put_off(endpoint, now, input_tokens)
+            if (not wait_s and (index + 1 == count or not first(endpoint))) or (
+                reason == "rate_limited" and wait_s <= BRIEF_S
+            ):
+                return index
+        return position
+
+    def limited_s(self, endpoint: Endpoint, input_tokens: int, deadline: float) -> float:
+        """For how long to wait before an endpoint whose limit is known to be reached is asked; 0: ask it now.
+
+        The deadline is one of the clock. Raises UpstreamRateLimited where its provider has said that it takes too long.
+        """
+        if endpoint.provider.id not in self.limited:
+            return 0.0
+        wait_s, reason, why = self.put_off(endpoint, self.now(), input_tokens)
+        if reason != "rate_limited" or not self.is_told(endpoint):
+            return 0.0
+        if wait_s <= RETRY_AFTER_S_MAX and wait_s < deadline - self.clock():
+            return wait_s
+        raise limited(endpoint, wait_s, why)
 
     def _headroom(self, endpoint: Endpoint) -> float:
         found = [
@@ -364,13 +437,38 @@ class Conditions:
             self.credentials.pop((attempt.endpoint.provider.id, attempt.credential), None)
             self._allowance(attempt.endpoint, attempt.credential).welcome()
 
-    def has_other_key(self, failed: Attempt, error: TriviumError) -> bool:
+    def at_once(self, failed: Attempt, error: TriviumError, tries: int) -> bool:
+        """Whether the same endpoint is asked again at once: an engine at its new address, a provider with another key.
+
+        `tries` is how many the endpoint has had of this request.
+        """
+        endpoint = failed.endpoint
+        gone = isinstance(error, UpstreamUnreachable | UpstreamCut)
+        if endpoint.engine is not None and gone and tries == 1:
+            return True  # it was unloaded or moved since its address was learnt: ask its owner once more
+        return tries < endpoint.keys and self._has_other_key(failed, error)
+
+    def step(
+        self, failed: Attempt, error: TriviumError, route: Route, *, tries: int, left_s: float, jitter: float
+    ) -> Step:
+        """What follows a failed attempt that is not repeated `at_once`."""
+        step = after_failure(
+            error,
+            tries=tries,
+            retries=0 if failed.endpoint.access == "local" else route.retries,
+            left_s=left_s,
+            jitter=jitter,
+            passes_refusals=route.on_refusal == "pass" and "refusal" not in route.fallbacks,
+        )
+        return AT_ONCE if step.move == "again" and not self._may_repeat(failed) else step
+
+    def _has_other_key(self, failed: Attempt, error: TriviumError) -> bool:
         """Whether what a provider refused to one of its keys may be asked with another one at once."""
         refused = isinstance(error, UpstreamRateLimited | UpstreamQuotaExhausted | UpstreamAuthError)
         endpoint = failed.endpoint
         return refused and not self.put_off(endpoint, self.now(), failed.exchange.input_tokens)[0]
 
-    def may_repeat(self, failed: Attempt) -> bool:
+    def _may_repeat(self, failed: Attempt) -> bool:
         """Whether the same endpoint may be asked again by the same request: it is not suspect, and it can bear it."""
         health, now = failed.health, self.now()
         if health is None or not failed.written:
@@ -425,8 +523,7 @@ class Conditions:
 
 def staying(made: Board, places: tuple[int, ...], at: str) -> tuple[int, ...]:
     """An order with an endpoint moved to its front, unless others are better off now: of its rank it stays."""
-    best = min(row.rank for row in made.rows)
-    place = next((row.index for row in made.rows if row.rank == best and row.name == seed_of(at)), None)
+    place = next((row.index for row in made.ranks[0] if row.name == seed_of(at)), None)
     return places if place is None else (place, *(one for one in places if one != place))
 
 
