@@ -207,9 +207,8 @@ class Attempt(msgspec.Struct, eq=False):
         self.exchange.limits = told = limits.lines(status, fields)
         if told:
             self.exchange.runtime.conditions.heard(self, fields)
-        self.exchange.limits = limits.lines(status, fields)
-        if self.endpoint.access == "routed":
-            self._generation = fields.get(b"x-generation-id", b"")[:200].decode("latin-1")
+        if b"x-generation-id" in fields and self.endpoint.access == "routed":
+            self._generation = fields[b"x-generation-id"][:200].decode("latin-1")
         self._active = True
         if status != 200:
             self._error_body = []
@@ -406,10 +405,10 @@ class Attempt(msgspec.Struct, eq=False):
         self.relay = self.kept = self.held = None
         self.succeeded(exchange, self, figures, last)
 
-    def times(self) -> tuple[float | None, float]:
-        """Seconds from its sending to the first content, where its answer is a stream, and to now."""
-        first, sent = self._first_content_at, self._sent_at
-        return first - sent if self.stream and first else None, self.exchange.runtime.now() - sent
+    def times(self) -> tuple[float | None, float, float]:
+        """Seconds from its sending to the first content, where its answer is a stream, and to now, by the clock."""
+        first, sent, now = self._first_content_at, self._sent_at, self.exchange.runtime.now()
+        return first - sent if self.stream and first else None, now - sent, now
 
     def read_cache(self) -> bool:
         """Whether a part of its prompt was read from a cache."""

@@ -26,6 +26,8 @@ def forwarded(body: bytes, exchange: Exchange, endpoint: Endpoint) -> bytes:
     """A request's bytes for an endpoint, with `provider` and `models` as they are to be there."""
     head = exchange.head
     said = UNSAID if head is None else head.provider
+    if said is UNSAID and endpoint.provider.access != "routed":
+        return body  # as nearly always
     routed = endpoint.chooses
     if not routed and said is UNSAID:
         return body

@@ -166,15 +166,16 @@ def attempt(exchange: Exchange) -> None:
     chosen, leg, runtime = exchange.plan, exchange.leg, exchange.runtime
     if chosen is None or leg is None:
         raise NoEndpoint("There is no plan.")
-    position = runtime.allowed(chosen, exchange.position, exchange.input_tokens)
-    if position != exchange.position:
-        exchange.fallback = exchange.fallback or runtime.why_not(leg.endpoint, exchange)
-        leg = go_to(exchange, chosen, position)
+    if runtime.conditions.disturbed:
+        position = runtime.allowed(chosen, exchange.position, exchange.input_tokens)
+        if position != exchange.position:
+            exchange.fallback = exchange.fallback or runtime.why_not(leg.endpoint, exchange)
+            leg = go_to(exchange, chosen, position)
+        if wait_s := runtime.conditions.limited_s(leg.endpoint, exchange.input_tokens, exchange.deadline):
+            exchange.backoff = runtime.later(wait_s, again, exchange)
+            return
     if exchange.attempts and exchange.auto and (too_much := runtime.too_much(leg.endpoint, exchange)):
         step_on(exchange, PaymentRequired(f"`{leg.endpoint.id}` is not asked again: {too_much}."))
-        return
-    if wait_s := runtime.conditions.limited_s(leg.endpoint, exchange.input_tokens, exchange.deadline):
-        exchange.backoff = runtime.later(wait_s, again, exchange)
         return
     number = runtime.conditions.credential(leg.endpoint, exchange.input_tokens) if leg.endpoint.keys > 1 else 0
     binding = leg.binding or runtime.binding(leg, exchange.snapshot, number)

@@ -63,6 +63,9 @@ LOOK_S = 30.0
 """How often `auto` has this machine searched for servers."""
 
 
+_USUAL = Breaker()
+
+
 class Journal(Protocol):
     def append(self, record: Entry) -> None: ...
     def flush(self) -> bool: ...
@@ -319,10 +322,12 @@ class Runtime:
         if attempt.reserved_nanos:
             self.budget.settle(attempt.reserved_nanos, cost_nanos)
         plan = attempt.exchange.plan
-        self.conditions.ended(attempt, error, output_tokens, plan.route.breaker if plan else Breaker())
+        self.conditions.ended(attempt, error, output_tokens, plan.route.breaker if plan else _USUAL)
+        if error is None:
+            return
         if attempt.health is not None and attempt.health.breaker.open_until_s:
             self.probes.later(endpoint, attempt.health)
-        if error is not None and endpoint.engine is not None and isinstance(error, UpstreamUnreachable | UpstreamCut):
+        if endpoint.engine is not None and isinstance(error, UpstreamUnreachable | UpstreamCut):
             self._engines.pop(endpoint.engine, None)
 
     # ---- the turn of the loop
@@ -459,7 +464,7 @@ class Runtime:
 
     async def last_words(self) -> None:
         """Tell what was measured since the last look, if anything was."""
-        if any(health.own.attempts for health in self.conditions.healths.values()):
+        if not all(health.quiet for health in self.conditions.healths.values()):
             await self.share()
 
     def swap(self, snapshot: Snapshot) -> None:

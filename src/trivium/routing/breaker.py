@@ -29,7 +29,7 @@ class BreakerState:
     __slots__ = (
         "_bad",
         "_began_s",
-        "_count",
+        "_mark",
         "asked",
         "cooldown_s",
         "failures",
@@ -51,8 +51,8 @@ class BreakerState:
         """Something free was answered since its cool-down, so that an attempt may be risked."""
         self.hinted = False
         """Others have found it failing: a hint makes it suspect, and never opens it."""
-        self._began_s = 0.0
-        self._count = self._bad = 0
+        self._began_s = -WINDOW_S
+        self._mark = self._bad = 0
 
     def state(self, now_s: float) -> State:
         if self.open_until_s:
@@ -68,35 +68,37 @@ class BreakerState:
         return not self.open_until_s or (now_s >= self.open_until_s and not self.probing)
 
     def sent(self, now_s: float) -> None:
-        """An attempt leaves; if the breaker is half-open, it is the probe."""
-        if self.open_until_s:
-            if now_s >= self.open_until_s:
-                self.probing = True
-            return
-        if now_s - self._began_s > WINDOW_S:
-            self._began_s, self._count, self._bad = now_s, 0, 0
-        self._count += 1
+        """An attempt leaves while it is open; if it is half-open, that is the probe."""
+        if self.open_until_s and now_s >= self.open_until_s:
+            self.probing = True
 
-    def succeeded(self) -> None:
+    def succeeded(self, sent_s: float) -> None:
+        """An attempt that was sent at `sent_s` was answered; what was under way when an outage began says nothing."""
+        if self.open_until_s and sent_s < self.opened_s:
+            return
         self.failures = 0
         self.hinted = False
         if self.open_until_s:
             self.open_until_s = self.opened_s = self.cooldown_s = 0.0
             self.probing = False
-            self._count = self._bad = 0
+            self._began_s = -WINDOW_S
 
     def abandoned(self) -> None:
         """An attempt ended without saying anything about the endpoint (its caller left)."""
         self.probing = False
 
-    def failed(self, now_s: float, rule: Breaker) -> None:
+    def failed(self, now_s: float, rule: Breaker, sent: int = 0) -> None:
+        """An attempt failed by the endpoint's fault; `sent` is how many it has had, ever."""
         self.failures += 1
+        if now_s - self._began_s > WINDOW_S:  # a minute begins with a failure
+            self._began_s, self._mark, self._bad = now_s, sent - 1, 0
         self._bad += 1
         if self.open_until_s:
             if self.probing:
                 self._again(now_s)
             return
-        rate = self._count >= WINDOW_ATTEMPTS_MIN and self._bad >= self._count * WINDOW_SHARE
+        count = sent - self._mark
+        rate = count >= WINDOW_ATTEMPTS_MIN and self._bad >= count * WINDOW_SHARE
         if self.failures >= rule.failures or rate:
             self.opened_s, self.cooldown_s, self.asked = now_s, rule.cooldown_s, False
             self.open_until_s = now_s + rule.cooldown_s

@@ -55,6 +55,8 @@ BRIEF_S = 2.0
 OUTPUT_TOKENS_EXPECTED = 500.0
 """What an answer takes where its route has given none yet."""
 OUTPUT_WEIGHT = 0.05
+SAMPLES_MAX = 256
+"""Answers whose figures are left for whoever looks next."""
 BUFFERED_ITL_S = 0.0001
 """Nobody generates faster: an answer that came so was buffered, and its speed shows from when it was asked only."""
 
@@ -89,8 +91,8 @@ class Attempt(Protocol):
     def stream(self) -> bool: ...
     @property
     def written(self) -> bool: ...
-    def times(self) -> tuple[float | None, float]:
-        """Seconds from its sending to the first content, where its answer is a stream, and to now."""
+    def times(self) -> tuple[float | None, float, float]:
+        """Seconds from its sending to the first content, where its answer is a stream, and to now, by the clock."""
         ...
 
     def read_cache(self) -> bool:
@@ -125,6 +127,8 @@ class Conditions:
         self.outputs: dict[str, float] = {}
         """Tokens that an answer of each route takes."""
         self.sticky = Sticky()
+        self.disturbed = False
+        """Anything at all is held against anybody; if not, as nearly always, nobody has to be looked at."""
         self.change = 0
         """Counts whatever moves an endpoint at once; a board of before is stale."""
         self._boards: dict[int, _Kept] = {}
@@ -264,18 +268,12 @@ class Conditions:
             return 0.0, "", False
         return allowance.blocked_s(now, input_tokens), "rate_limited", allowance.bench is None or allowance.bench.told
 
-    def free(self, endpoint: Endpoint) -> bool:
-        """Whether nothing at all is held against an endpoint, as nearly always."""
-        health = self.healths.get(endpoint.id)
-        clean = health is None or not (health.breaker.open_until_s or health.missing)
-        return clean and endpoint.provider.id not in self.limited
-
     def allowed(self, plan: Plan, position: int, input_tokens: int, first: Callable[[Endpoint], bool]) -> int:
         """The first position from `position` on that may be asked now or soon; `position` if none may.
 
         `first`: whether an endpoint whose cool-down is over is still to be asked something free.
         """
-        if self.free(plan.endpoints[position]):
+        if not self.disturbed:
             return position
         now, count = self.now(), len(plan.endpoints)
         for index in range(position, count):
@@ -337,6 +335,9 @@ class Conditions:
             if len(self.healths) >= ENDPOINTS_MAX:
                 self._forget()
             found = self.healths[endpoint.id] = Health(self.now(), local=endpoint.access == "local")
+            if endpoint.keys > 1:
+                self.limited.add(endpoint.provider.id)
+                self.disturbed = True
         return found
 
     def _forget(self) -> None:
@@ -350,18 +351,19 @@ class Conditions:
 
     def sent(self, attempt: Attempt) -> None:
         """An attempt leaves."""
-        endpoint, now = attempt.endpoint, self.now()
-        health = attempt.health = self.health(endpoint)
+        endpoint, now = attempt.endpoint, self.clock() + self.offset_s
+        health = attempt.health = self.healths.get(endpoint.id) or self.health(endpoint)
+        if now - health.touched_s > 1.0:
+            _ = health.own  # what was sent before belongs to its own minute
         health.touched_s = now
+        health.sent += 1
         health.in_flight += 1
         if attempt.stream:
             health.waiting[attempt] = now
-        health.breaker.sent(now)
-        health.own.send(now)
-        if attempt.first:
-            health.retries.deposit(now)
-        if endpoint.keys > 1 or endpoint.provider.id in self.limited:
-            self._allowance(endpoint, attempt.credential).sent(attempt.exchange.input_tokens)
+        if self.disturbed:
+            health.breaker.sent(now)
+            if endpoint.provider.id in self.limited:
+                self._allowance(endpoint, attempt.credential).sent(attempt.exchange.input_tokens)
 
     def _allowance(self, endpoint: Endpoint, number: int) -> Allowance:
         name = (endpoint.provider.id, number, endpoint.model)
@@ -378,64 +380,86 @@ class Conditions:
         allowance = self._allowance(endpoint, attempt.credential)
         if endpoint.provider.id not in self.limited:
             self.limited.add(endpoint.provider.id)
+            self.disturbed = True
             allowance.in_flight = 1
         had = allowance.requests
         allowance.hear(fields, self.now())
         if allowance.requests is not None and allowance.requests < 1 and had != allowance.requests:
-            self.change += 1
+            self._moved()
 
     def ended(self, attempt: Attempt, error: TriviumError | None, output_tokens: int, rule: Breaker) -> None:
         """An attempt is over: its figures, and whose fault it was if it failed."""
         health = attempt.health
         if health is None:
             return  # it never left
-        now, endpoint = self.now(), attempt.endpoint
+        endpoint = attempt.endpoint
         health.in_flight -= 1
-        health.waiting.pop(attempt, None)
-        if endpoint.keys > 1 or endpoint.provider.id in self.limited:
+        if health.waiting:
+            health.waiting.pop(attempt, None)
+        if self.disturbed and endpoint.provider.id in self.limited:
             self._allowance(endpoint, attempt.credential).ended()
         if error is None:
-            self._answered(attempt, health, now, output_tokens)
-        elif not isinstance(error, UpstreamError):
+            self._answered(attempt, health, output_tokens)
+            return
+        now = self.now()
+        if not isinstance(error, UpstreamError):
             health.breaker.abandoned()  # its caller left, or we failed
         elif (scope := self._put_off_by(attempt, error, now)) or not error.retryable:
             health.breaker.abandoned()
             if scope:
-                self.change += 1
+                self._moved()
         else:
             health.own.fail(now)
             was_open = bool(health.breaker.open_until_s)
-            health.breaker.failed(now, rule)
+            health.breaker.failed(now, rule, health.sent)
             if health.breaker.open_until_s and not was_open:
-                self.change += 1
+                self._moved()
 
-    def _answered(self, attempt: Attempt, health: Health, now: float, output_tokens: int) -> None:
-        if health.breaker.open_until_s:
-            self.change += 1
-        health.breaker.succeeded()
-        health.missing = None
-        exchange = attempt.exchange
+    def _answered(self, attempt: Attempt, health: Health, output_tokens: int) -> None:
+        exchange, (ttft_s, took_s, ended_s) = attempt.exchange, attempt.times()
+        ended_s += self.offset_s
+        if health.breaker.failures or health.breaker.hinted:
+            was_open = bool(health.breaker.open_until_s)
+            health.breaker.succeeded(ended_s - took_s)
+            if was_open and not health.breaker.open_until_s:
+                self._moved()
+        if self.disturbed:
+            self._welcome(attempt, health)
         if exchange.operation != "chat":
             return
         if exchange.session is not None:
-            self.sticky.answered(exchange.session, attempt.endpoint.id, now, cached=attempt.read_cache())
-        ttft_s, took_s = attempt.times()
+            self.sticky.answered(exchange.session, attempt.endpoint.id, ended_s, cached=attempt.read_cache())
         itl_s = None
         if output_tokens > 1:
             itl_s = (took_s - (ttft_s or 0.0)) / (output_tokens - 1)
             if ttft_s is None or itl_s < BUFFERED_ITL_S:
                 itl_s = took_s / output_tokens
-        health.own.answer(now, size_of(attempt.exchange.input_tokens), ttft_s, itl_s)
-        plan = attempt.exchange.plan
-        if plan is not None and output_tokens:
-            name = plan.route.name
-            before = self.outputs.get(name)
-            if before is None and len(self.outputs) >= ENDPOINTS_MAX:
-                self.outputs.clear()
-            self.outputs[name] = output_tokens if before is None else before + (output_tokens - before) * OUTPUT_WEIGHT
-        if attempt.endpoint.provider.id in self.limited:
-            self.credentials.pop((attempt.endpoint.provider.id, attempt.credential), None)
+        health.samples.append((ended_s, size_of(exchange.input_tokens), ttft_s, itl_s))
+        if len(health.samples) > SAMPLES_MAX:
+            _ = health.own
+        plan = exchange.plan
+        if plan is not None and len(plan.endpoints) > 1 and output_tokens:
+            self._answer_took(plan.route.name, output_tokens)
+
+    def _answer_took(self, route: str, output_tokens: int) -> None:
+        before = self.outputs.get(route)
+        if before is None and len(self.outputs) >= ENDPOINTS_MAX:
+            self.outputs.clear()
+        self.outputs[route] = output_tokens if before is None else before + (output_tokens - before) * OUTPUT_WEIGHT
+
+    def _welcome(self, attempt: Attempt, health: Health) -> None:
+        """An answer came: whatever was held against a model or a key is over."""
+        health.missing = None
+        provider = attempt.endpoint.provider.id
+        if provider in self.limited:
+            self.credentials.pop((provider, attempt.credential), None)
             self._allowance(attempt.endpoint, attempt.credential).welcome()
+
+    def _moved(self) -> None:
+        """Something is held against an endpoint, or is not any more: boards of before are stale."""
+        self.change += 1
+        held = any(one.breaker.open_until_s or one.missing for one in self.healths.values())
+        self.disturbed = held or bool(self.limited)
 
     def at_once(self, failed: Attempt, error: TriviumError, tries: int) -> bool:
         """Whether the same endpoint is asked again at once: an engine at its new address, a provider with another key.
@@ -475,7 +499,7 @@ class Conditions:
             return True  # what has sent nothing costs nobody anything
         plan = failed.exchange.plan
         suspect = health.breaker.suspect(plan.route.breaker if plan is not None else Breaker())
-        return not suspect and not health.breaker.open_until_s and health.retries.take(now)
+        return not suspect and not health.breaker.open_until_s and health.retries.take(now, health.sent)
 
     def _put_off_by(self, attempt: Attempt, error: UpstreamError, now: float) -> bool:
         """Bench what a refusal is about, if it is not the endpoint's own condition."""
@@ -500,7 +524,7 @@ class Conditions:
 
     def told(self) -> dict[str, Statistics]:
         """What was measured here since it was told last."""
-        return {name: health.share() for name, health in self.healths.items() if health.own.attempts}
+        return {name: health.share() for name, health in self.healths.items() if not health.quiet}
 
     def hear_others(self, measured: Mapping[str, Statistics], failing: frozenset[str]) -> None:
         """Take over what all processes have measured; who is `failing` elsewhere is suspected here."""

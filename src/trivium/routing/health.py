@@ -5,7 +5,7 @@ from __future__ import annotations
 from trivium.routing.allowance import Bench
 from trivium.routing.breaker import BreakerState
 from trivium.routing.retry_budget import RetryBudget
-from trivium.routing.statistics import Statistics, fresh
+from trivium.routing.statistics import Sample, Statistics, fresh
 
 TIER_ATTEMPTS_MIN = 100
 """Below this a share of successes says little."""
@@ -15,12 +15,14 @@ TIERS = (0.95, 0.80)
 class Health:
     """Mutable on purpose: one a process and endpoint, touched on the path of every attempt."""
 
-    __slots__ = ("breaker", "in_flight", "missing", "own", "retries", "shared", "touched_s", "waiting")
+    __slots__ = (
+        *("breaker", "in_flight", "missing", "retries", "samples", "sent", "touched_s", "waiting"),
+        *("_counted", "_own", "shared"),
+    )
 
     def __init__(self, now_s: float, *, local: bool) -> None:
         self.breaker = BreakerState()
-        self.own = fresh(now_s, local=local)
-        """What this process has measured and not told the others yet."""
+        self._own = fresh(now_s, local=local)
         self.shared = fresh(now_s, local=local)
         """What all processes had measured when they last told."""
         self.retries = RetryBudget(now_s)
@@ -29,7 +31,29 @@ class Health:
         self.waiting: dict[object, float] = {}
         """When each attempt was sent that has no content yet, the oldest first."""
         self.in_flight = 0
+        self.sent = 0
+        """Attempts, ever."""
         self.touched_s = now_s
+        """When the last of them was sent."""
+        self.samples: list[Sample] = []
+        """Of answers that nobody has looked at: a request only leaves its figures here."""
+        self._counted = 0
+
+    @property
+    def own(self) -> Statistics:
+        """What this process has measured and not told the others yet."""
+        if self.sent != self._counted:
+            self._own.send(self.touched_s, self.sent - self._counted)
+            self._counted = self.sent
+        if self.samples:
+            self._own.answers(self.samples)
+            self.samples.clear()
+        return self._own
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing was measured since it was told last."""
+        return not self._own.attempts and self.sent == self._counted
 
     def measured(self) -> Statistics:
         """Everything that is known, as one."""
@@ -48,7 +72,7 @@ class Health:
     def share(self) -> Statistics:
         """What is to be told to the others; from here on it counts as shared."""
         told = self.own
-        self.own = Statistics(told.tau_s, told.landmark_s)
+        self._own = Statistics(told.tau_s, told.landmark_s)
         self.shared.add(told)
         return told
 

@@ -75,13 +75,14 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
     stream: bool
     health: Health | None = None
     written: bool = True
+    ended_s: float = 0.0
 
     @property
     def endpoint(self) -> Endpoint:
         return self.answer.endpoint
 
-    def times(self) -> tuple[float | None, float]:
-        return self.answer.ttft_s if self.stream else None, self.answer.took_s
+    def times(self) -> tuple[float | None, float, float]:
+        return self.answer.ttft_s if self.stream else None, self.answer.took_s, self.ended_s
 
     def read_cache(self) -> bool:
         return False
@@ -219,6 +220,7 @@ class Simulation:
 
     def _ended(self, attempt: Attempt) -> None:
         request, answer = attempt.exchange, attempt.answer
+        attempt.ended_s = self.now_s
         self.conditions.ended(attempt, answer.error, answer.output_tokens, request.plan.route.breaker)
         if answer.error is None:
             self._world.over(request, None, self.now_s)

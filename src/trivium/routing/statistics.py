@@ -30,6 +30,10 @@ QUANTILES = (50, 75, 90, 99)
 _CLASSES_PER_OCTAVE = 4
 
 
+Sample = tuple[float, int, float | None, float | None]
+"""When an answer was whole, the `size_of` its prompt, seconds to the first content, seconds a token."""
+
+
 def size_of(input_tokens: int) -> int:
     """The class of a prompt's length."""
     return 0 if input_tokens <= SIZES[0] else 1 if input_tokens <= SIZES[1] else 2 if input_tokens <= SIZES[2] else 3
@@ -66,10 +70,10 @@ class Statistics(msgspec.Struct, array_like=True):
 
     # ---- what happens
 
-    def send(self, now_s: float) -> None:
-        self.attempts += 1
-        self.sent += self._weight(now_s)
-        self._minute(now_s)[0] += 1
+    def send(self, now_s: float, count: int = 1) -> None:
+        self.attempts += count
+        self.sent += count * self._weight(now_s)
+        self._minute(now_s)[0] += count
 
     def fail(self, now_s: float) -> None:
         self.failed += self._weight(now_s)
@@ -77,16 +81,23 @@ class Statistics(msgspec.Struct, array_like=True):
 
     def answer(self, now_s: float, size: int, ttft_s: float | None, itl_s: float | None) -> None:
         """An answer was whole: its time to the first content and its seconds a token, where they can be told."""
-        weight = self._weight(now_s)
-        slot = self.slots.get(int(now_s) // SLOT_S) or self._slot(int(now_s) // SLOT_S)
-        if ttft_s is not None:
-            self.ttft[size] += weight * ttft_s
-            self.ttft_weight[size] += weight
-            _count(slot.ttft, ttft_s * 1e3)
-        if itl_s:
-            self.itl += weight * itl_s
-            self.itl_weight += weight
-            _count(slot.speed, 1 / itl_s)
+        self.answers([(now_s, size, ttft_s, itl_s)])
+
+    def answers(self, samples: Iterable[Sample]) -> None:
+        """Several, in the order in which they ended; what ends within a second weighs the same."""
+        second, weight, slot = -1.0, 0.0, Slot()
+        for at_s, size, ttft_s, itl_s in samples:
+            if at_s - second >= 1.0 or second < 0:
+                second, weight = at_s, self._weight(at_s)
+                slot = self.slots.get(int(at_s) // SLOT_S) or self._slot(int(at_s) // SLOT_S)
+            if ttft_s is not None:
+                self.ttft[size] += weight * ttft_s
+                self.ttft_weight[size] += weight
+                _count(slot.ttft, ttft_s * 1e3)
+            if itl_s:
+                self.itl += weight * itl_s
+                self.itl_weight += weight
+                _count(slot.speed, 1 / itl_s)
 
     def _weight(self, now_s: float) -> float:
         age = now_s - self.landmark_s

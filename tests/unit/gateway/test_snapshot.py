@@ -283,11 +283,11 @@ def test_a_key_may_name_a_slug(make: Make) -> None:
 def test_the_endpoints_of_a_slug_are_those_of_the_key(make: Make, key: Key | None, slug: str, found: list[str]) -> None:
     snapshot = make("", {"OPENAI_API_KEY": "k", "OPENROUTER_API_KEY": "k"})
     if found:
-        told = listing.endpoints(snapshot, key, slug)["data"]["endpoints"]
+        told = listing.endpoints(snapshot, key, slug, lambda _: None)["data"]["endpoints"]
         assert [endpoint["provider_name"] for endpoint in told] == found
     else:
         with pytest.raises(NotFound):
-            listing.endpoints(snapshot, key, slug)
+            listing.endpoints(snapshot, key, slug, lambda _: None)
 
 
 @pytest.mark.parametrize(("roads", "endpoints"), [(("local",), []), (("direct",), ["oai/small"]), ((), ["oai/small"])])

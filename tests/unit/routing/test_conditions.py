@@ -70,8 +70,8 @@ class Attempt:
         self._first: float | None = None
         conditions.sent(cast("Any", self))
 
-    def times(self) -> tuple[float | None, float]:
-        return self._first, self._clock.now() - self._sent
+    def times(self) -> tuple[float | None, float, float]:
+        return self._first, self._clock.now() - self._sent, self._clock.now()
 
     def content(self) -> None:
         self._first = self._clock.now() - self._sent
@@ -209,6 +209,7 @@ def test_the_fastest_is_known_by_its_answers(conditions: Conditions, clock: Cloc
 
 def test_a_stall_is_seen_before_it_ends(conditions: Conditions, clock: Clock) -> None:
     made = plan(A, B, strategy="fastest")
+    conditions.outputs["r"] = 11.0
     for _ in range(5):
         answer(conditions, clock, A, 0.1, 0.2)
         answer(conditions, clock, B, 0.2, 0.4)
@@ -370,3 +371,28 @@ def test_no_fallbacks_is_the_first_alone(conditions: Conditions) -> None:
         ("c/c", "allowed_providers"),
         ("a/a", "allowed_providers"),
     ]
+
+
+def test_what_was_under_way_when_an_outage_began_does_not_end_it(conditions: Conditions, clock: Clock) -> None:
+    under_way = Attempt(conditions, clock, A)
+    clock.advance(1.0)
+    fail(conditions, clock, A, errors.UpstreamTimeout("Slow."))
+    clock.advance(1.0)
+    under_way.end()
+    assert conditions.put_off(A, conditions.now(), 1)[1] == "breaker_open"
+    clock.advance(RULE.cooldown_s)
+    answer(conditions, clock, A, 0.1, 0.2)
+    assert not conditions.disturbed
+
+
+def test_figures_count_when_they_were_and_not_when_they_are_looked_at(conditions: Conditions, clock: Clock) -> None:
+    for _ in range(20):
+        answer(conditions, clock, A, 0.1, 0.2)
+    clock.advance(3600.0)
+    assert conditions.throughput(A.id) is None
+    answer(conditions, clock, A, 0.1, 0.2)
+    known = conditions.healths[A.id].measured()
+    assert known.attempts == 21
+    assert known.samples(conditions.now()) < 1.1
+    assert max(sent for sent, _ in known.minutes.values()) <= 20
+    assert known.latency_s(conditions.now(), 300) is not None
