@@ -91,7 +91,8 @@ COMMAND_CODES = {
     **dict.fromkeys(
         (
             "models", "models list --all", f"models show {MODEL}", "models pull own.gguf --yes", f"models rm {MODEL}",
-            "usage", "log", "doctor", "doctor --probe", "providers", "providers show openai", "routes", "engines",
+            "usage", "log", "replay", "doctor", "doctor --probe", "providers", "providers show openai", "routes",
+            "engines",
             "providers test openai",
             "engines list", "advise", "explain auto", f"explain {OFFERED}", "config", "config show", "config schema",
             "config distrust", "login openai", "completion bash", "chat --forget", "serve --help",

@@ -85,7 +85,7 @@ def plan_of(
     config: Config, snapshot: Snapshot, request: Request, wish: Wish, *, id_: str = "", input_tokens: int | None = None
 ) -> PlanView:
     """The plan; endpoints to which no connection would be opened, above all offline, count as rejected."""
-    conditions = Conditions(time.monotonic)
+    conditions = Conditions(time.time)
     conditions.restore(kept(config.home))
     plan = view(snapshot, conditions, request, wish, id_=id_, input_tokens=input_tokens)
     whys = [(e, refusal(config, config.providers[e.endpoint.partition("/")[0]])) for e in plan.endpoints]

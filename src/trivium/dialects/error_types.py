@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from trivium.errors import Availability, TriviumError, UpstreamError
+from trivium.errors import Availability, TriviumError, UpstreamAuthError, UpstreamError
 
 
 class ErrorType(NamedTuple):
@@ -98,7 +98,9 @@ def told(error: TriviumError) -> dict[str, Any]:
     kind = error_type(error)
     metadata: dict[str, Any] = {"error_type": kind, "kind": error.kind}
     if isinstance(error, UpstreamError):
-        named = {"provider_name": error.endpoint.partition("/")[0], "provider_code": error.provider_code}
+        ours = isinstance(error, UpstreamAuthError)  # its code would read as if the caller's own key were wrong
+        code = None if ours else error.provider_code
+        named = {"provider_name": error.endpoint.partition("/")[0], "provider_code": code}
         metadata |= {name: word for name, word in named.items() if word}
     if error.previous:
         metadata["previous_errors"] = [_previous(one) for one in error.previous]

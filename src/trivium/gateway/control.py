@@ -112,6 +112,8 @@ class Control:
     async def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+            with contextlib.suppress(OSError):
+                await self._writer.wait_closed()  # or asyncio's own loop would find it unclosed at its end
         if self._reader is not None:
             self._reader.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -104,7 +104,7 @@ class Statistics(msgspec.Struct, array_like=True):
         if age > REBASE_S:
             self._rebase(now_s)
             age = 0.0
-        return math.exp(age / self.tau_s)
+        return _grown(age / self.tau_s)
 
     def _rebase(self, landmark_s: float) -> None:
         self._scale(math.exp((self.landmark_s - landmark_s) / self.tau_s))
@@ -174,18 +174,18 @@ class Statistics(msgspec.Struct, array_like=True):
 
     def ttft_s(self, now_s: float, size: int, prior_s: float) -> float:
         """Expected seconds to the first content of a prompt of this size, drawn towards `prior_s` by age."""
-        prior = PRIOR_WEIGHT * math.exp((now_s - self.landmark_s) / self.tau_s)
+        prior = PRIOR_WEIGHT * _grown((now_s - self.landmark_s) / self.tau_s)
         all_sizes = (sum(self.ttft) + prior * prior_s) / (sum(self.ttft_weight) + prior)
         return (self.ttft[size] + prior * all_sizes) / (self.ttft_weight[size] + prior)
 
     def itl_s(self, now_s: float, prior_s: float) -> float:
         """Expected seconds a token, drawn towards `prior_s` by age."""
-        prior = PRIOR_WEIGHT * math.exp((now_s - self.landmark_s) / self.tau_s)
+        prior = PRIOR_WEIGHT * _grown((now_s - self.landmark_s) / self.tau_s)
         return (self.itl + prior * prior_s) / (self.itl_weight + prior)
 
     def samples(self, now_s: float) -> float:
         """How many first contents it has been measured by, in samples of now."""
-        return sum(self.ttft_weight) * math.exp((self.landmark_s - now_s) / self.tau_s)
+        return sum(self.ttft_weight) * _grown((self.landmark_s - now_s) / self.tau_s)
 
     @property
     def mean_ttft_s(self) -> float | None:
@@ -257,6 +257,11 @@ def performance(known: Statistics, now_s: float) -> Performance:
 def fresh(now_s: float, *, local: bool) -> Statistics:
     """Of an endpoint that nothing is known about."""
     return Statistics(TAU_LOCAL_S if local else TAU_REMOTE_S, now_s)
+
+
+def _grown(taus: float) -> float:
+    """The weight of a sample so long after a landmark; neither 0 nor infinite where a clock was set to another year."""
+    return math.exp(max(-600.0, min(600.0, taus)))
 
 
 def _count(counts: dict[int, int], value: float) -> None:

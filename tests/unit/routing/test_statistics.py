@@ -115,3 +115,16 @@ def test_uptime_is_a_share_of_minutes() -> None:
 @pytest.mark.parametrize(("tokens", "size"), [(0, 0), (1_000, 0), (1_001, 1), (8_000, 1), (32_000, 2), (10**9, 3)])
 def test_sizes(tokens: int, size: int) -> None:
     assert size_of(tokens) == size
+
+
+@pytest.mark.parametrize("years", [-40, -1, 1, 40])
+def test_a_clock_that_was_set_to_another_year_hurts_nothing(years: int) -> None:
+    statistics, then = made([(0.0, 0, 2.0, 0.1)]), 1e9 + years * 31_557_600.0
+    for now_s in (then, then + 1):
+        assert 0 < statistics.ttft_s(now_s, 0, 1.0) <= 2.0
+        assert 0 < statistics.itl_s(now_s, 0.1) < 1
+        assert math.isfinite(statistics.samples(now_s))
+        statistics.send(now_s)
+        statistics.answer(now_s, 0, 1.0, 0.1)
+    statistics.add(made([(0.0, 0, 2.0, 0.1)]))
+    assert 0 < statistics.ttft_s(then, 0, 1.0) <= 2.0

@@ -38,8 +38,8 @@ class _Head(ChatHead, kw_only=True):
 
     def __post_init__(self) -> None:
         if not self.model and self.models:
-            self.model, *more = map(ModelName, self.models)
-            self.models_sent = tuple(more)
+            first, *more = self.models
+            self.model, self.models_sent = ModelName(first), tuple(more)
 
     @property
     def wants_usage(self) -> bool:
