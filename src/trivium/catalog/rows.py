@@ -254,6 +254,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The operator named this origin in a trusted file: loopback and private addresses are meant."""
     keys: int = 1
     """How many credentials share what it is asked."""
+    slots: int | None = None
+    """How many requests an engine of ours answers at a time; None where nobody knows."""
 
     @property
     def access(self) -> Access:

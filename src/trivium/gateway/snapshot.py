@@ -152,9 +152,9 @@ class Snapshot:
         context = engine.context if engine and engine.context else found.context
         operations: frozenset[Operation] = frozenset((purpose,) if purpose == "chat" else (purpose, "rerank"))
         same = found.weights or f"{LOCAL}/{weights}"  # two engines with one file
-        return msgspec.structs.replace(
-            found, id=name, engine=model, context=context, operations=operations, weights=same
-        )
+        slots = engine.slots if engine else 1
+        changes: dict[str, Any] = {"context": context, "operations": operations, "weights": same, "slots": slots}
+        return msgspec.structs.replace(found, id=name, engine=model, **changes)
 
     def purpose(self, model: str) -> Operation:
         """What the model of an engine of ours, or of the store, is for; of one that nobody knows yet, to chat."""

@@ -60,6 +60,7 @@ class Row(msgspec.Struct, frozen=True):
     ttft_s: tuple[float, ...]
     itl_s: float
     load: float
+    local: bool
     slots: int | None
 
 
@@ -101,7 +102,7 @@ def board(plan: Plan, conditions: Sequence[Condition], healths: Sequence[Health 
     ranked = tuple(ranks[rank] for rank in sorted(ranks))
     notes = tuple(_notes(condition, is_slow=index in slow) for index, condition in enumerate(conditions))
     plain = None
-    if plan.route.strategy == "order" and not plan.route.weights:
+    if plan.route.strategy == "order" and not plan.route.weights and plan.route.max_wait_s is None:
         plain = tuple(row.index for rows in ranked for row in rows)
     return Board(ranked, plain, notes)
 
@@ -126,7 +127,8 @@ def _row(
         ttft_s=condition.ttft_s,
         itl_s=condition.itl_s,
         load=1 / headroom,
-        slots=None,
+        local=endpoint.access == "local",
+        slots=endpoint.slots,
     )
 
 
@@ -162,7 +164,24 @@ def order(made: Board, route: Route, size: Size, seed: int, now_s: float) -> tup
     for rows in made.ranks:
         candidates = [candidate(row, size, bucket, now_s) for row in rows]
         found += rank(candidates, seed) if len(candidates) > 1 else candidates
+    if route.max_wait_s is not None:
+        late = {row.index for rows in made.ranks for row in rows if wait_s(row, size, bucket, now_s) > route.max_wait_s}
+        found.sort(key=lambda one: one.index in late)
     return tuple([one.index for one in found])
+
+
+def wait_s(row: Row, size: Size, bucket: int, now_s: float) -> float:
+    """How long a request waits for its turn at a local endpoint: that of an engine's slots, else of who waits now.
+
+    An engine queues without a limit and never says that it is full, so its queue is bounded here.
+    """
+    health = row.health
+    if not row.local or health is None:
+        return 0.0
+    if row.slots is None:
+        return health.oldest_s(now_s)
+    turns = max(0, health.in_flight - row.slots + 1) / row.slots
+    return turns * (row.ttft_s[bucket] + size.output_tokens * row.itl_s)
 
 
 def candidate(row: Row, size: Size, bucket: int, now_s: float) -> Candidate:

@@ -396,3 +396,23 @@ def test_figures_count_when_they_were_and_not_when_they_are_looked_at(conditions
     assert known.samples(conditions.now()) < 1.1
     assert max(sent for sent, _ in known.minutes.values()) <= 20
     assert known.latency_s(conditions.now(), 300) is not None
+
+
+def test_a_full_engine_is_gone_round_where_a_route_says_how_long_it_may_be_waited_for(
+    conditions: Conditions, clock: Clock
+) -> None:
+    local = msgspec.structs.replace(endpoint("l"), provider=Provider(id="local", access="local"), slots=2)
+    listed = plan(local, B)
+    made = msgspec.structs.replace(listed, route=msgspec.structs.replace(listed.route, max_wait_s=1.0))
+    conditions.outputs["r"] = 10.0
+    for _ in range(3):
+        answer(conditions, clock, local, 0.5, 1.0)
+    assert order(conditions, made) == ["l", "b"]
+    running = [Attempt(conditions, clock, local) for _ in range(2)]
+    assert order(conditions, made) == ["l", "b"]  # half a turn is to be waited for
+    running += [Attempt(conditions, clock, local) for _ in range(2)]
+    assert order(conditions, made) == ["b", "l"]
+    assert order(conditions, listed) == ["l", "b"]
+    for one in running:
+        one.end(errors.ClientGone("Left."))
+    assert order(conditions, made) == ["l", "b"]
