@@ -215,7 +215,7 @@ class _Recorded:
     def further(self, request: Request, error: TriviumError) -> Plan:
         made, row = request.plan, self._rows[request.id]
         named = made.route.fallbacks.get(failure_of(error), ())
-        more = self._snapshot.further(made, named, frozenset(row.needs), self._keys.get(row.key))
+        more = self._snapshot.further(made, named, frozenset(row.needs) - SERVICE - WISHES, self._keys.get(row.key))
         return inserted(made, request.position + 1, [one for one in more if one not in made.endpoints])
 
     def over(self, request: Request, error: TriviumError | None, now_s: float) -> None:

@@ -10,6 +10,7 @@ from trivium.config import raw
 from trivium.config.convert import resolved
 from trivium.config.times import duration, timeouts
 from trivium.config.toml import Document, Path, dotted
+from trivium.routing.names import suffixed
 from trivium.routing.route import Breaker, Hold, Route, When
 from trivium.types.data import DATA_CLASSES, DataClass
 
@@ -144,7 +145,8 @@ def _weights(
     for text, weight in route.weight.items():
         place = (*path, "weight", text)
         target = _target(document, place, route, text, names)
-        if target not in targets:
+        target = suffixed(target).name  # endpoints are weighed, and have no suffix
+        if target not in {suffixed(one).name for one in targets}:
             raise document.error(place, f"`{text}` is no target of the route", wrong=text, valid=route.targets)
         found[target] = weight
     return found

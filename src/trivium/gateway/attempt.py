@@ -101,6 +101,7 @@ class Attempt(msgspec.Struct, eq=False):
     held: Held | None = None
     """What is kept back from the caller, where its route wants that."""
     health: Health | None = None
+    counted: bool = False
     _opening: asyncio.Task[None] | None = None
     _fresh: bool = False
     _passed: bool = False
@@ -244,7 +245,10 @@ class Attempt(msgspec.Struct, eq=False):
     def on_end(self) -> None:
         self.connection = None
         if self._error_body is not None:
-            self._fail_by_status()
+            try:
+                self._fail_by_status()
+            except Exception as error:
+                self.fail_of(error)
         elif self.relay is not None:
             runtime = self.exchange.runtime
             gathers = len(runtime.exchanges) == 1 and runtime.gather()
@@ -257,6 +261,12 @@ class Attempt(msgspec.Struct, eq=False):
                     runtime.gathered()
 
     def on_lost(self, error: UpstreamError, *, untouched: bool) -> None:
+        try:
+            self._lost(error, untouched=untouched)
+        except Exception as worse:
+            self.fail_of(worse)
+
+    def _lost(self, error: UpstreamError, *, untouched: bool) -> None:
         self.connection = None
         if untouched and not self._fresh:
             # The server had closed the idle connection before it saw the request: once more, on a new one.

@@ -174,7 +174,7 @@ def attempt(exchange: Exchange) -> None:
         if wait_s := runtime.conditions.limited_s(leg.endpoint, exchange.input_tokens, exchange.deadline):
             exchange.backoff = runtime.later(wait_s, again, exchange)
             return
-    if exchange.attempts and exchange.auto and (too_much := runtime.too_much(leg.endpoint, exchange)):
+    if exchange.auto and (too_much := runtime.too_much(leg.endpoint, exchange)):
         step_on(exchange, PaymentRequired(f"`{leg.endpoint.id}` is not asked again: {too_much}."))
         return
     number = runtime.conditions.credential(leg.endpoint, exchange.input_tokens) if leg.endpoint.keys > 1 else 0

@@ -143,5 +143,7 @@ def with_named(exchange: Exchange, made: Plan, error: TriviumError) -> Plan:
         return made
     needs, _ = _asked(exchange)
     known = {endpoint.id for endpoint in made.endpoints}
-    more = exchange.snapshot.further(made, named, needs | measure(exchange).kinds, exchange.wish.key)
+    needs |= measure(exchange).kinds
+    wishes = exchange.preferences, exchange.parameters
+    more = exchange.snapshot.further(made, named, needs, exchange.wish.key, *wishes)
     return inserted(made, exchange.position + 1, [endpoint for endpoint in more if endpoint.id not in known])

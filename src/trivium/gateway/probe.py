@@ -44,6 +44,8 @@ class Probes:
         self._due.pop(endpoint.id, None)
         if health.breaker.state(self._runtime.conditions.now()) == "half-open":
             self._ask(endpoint, health)
+        else:
+            self.later(endpoint, health)  # the timer came a little early, or the outage goes on
 
     def first(self, endpoint: Endpoint) -> bool:
         """Whether an endpoint whose cool-down is over is still to be asked something free before it gets a request."""
@@ -84,15 +86,18 @@ class Probes:
 async def answers(pool: Pool, upstream: Upstream, payload: bytes) -> bool:
     """Whether a server answers a GET within a while, with anything but a fault of its own."""
     probe = _Probe(asyncio.get_running_loop().create_future())
+    taken: UpstreamConnection | asyncio.Task[None] | None = None
     try:
         taken = pool.hand_out(upstream, DataClass.ANY, probe, payload)
         if isinstance(taken, UpstreamConnection):
             probe.connection = taken
         async with asyncio.timeout(TIMEOUT_S):
-            return await probe.status < 500
+            return await probe.status not in (500, 502, 503, 504, 529)  # one without such a list is there all the same
     except (TriviumError, TimeoutError):
         return False
     finally:
+        if isinstance(taken, asyncio.Task):
+            taken.cancel()
         if probe.connection is not None:
             probe.connection.abort()
 

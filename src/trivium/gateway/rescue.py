@@ -21,6 +21,7 @@ from trivium.errors import (
     TriviumError,
     UpstreamError,
     UpstreamProtocolError,
+    UpstreamRefused,
 )
 from trivium.gateway.relay import Target
 from trivium.gateway.seam import ANSWER, Seamed, Slot, slot_of
@@ -196,7 +197,7 @@ def begin(exchange: Exchange, failed: Attempt, error: TriviumError) -> bool:
     if found is not None:
         if failed.has_spoken:
             found.broke_off(failed)
-        return isinstance(error, UpstreamError)
+        return isinstance(error, UpstreamError) and not isinstance(error, UpstreamRefused)
     if failed.kept is None or not rules.is_worth(error):
         return False
     try:

@@ -7,6 +7,7 @@ write, and whatever had to wait for them follows. For a request that is alone a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -446,8 +447,6 @@ class Runtime:
         try:
             if used:
                 await self.owner.touch(used)
-            if self.conditions.healths:
-                await self.share()
             if self.budget.limit_nanos is not None:
                 now, before = time.time(), self.budget.since_nanos
                 day_ms = int(now // DAY_S) * DAY_S * 1000
@@ -455,6 +454,13 @@ class Runtime:
         except TriviumError:
             # The owner is changing; the figures of the last look hold until the next one.
             self._used.update(used)
+        await self._share_soon()
+
+    async def _share_soon(self) -> None:
+        """Share what was measured, whatever comes of it: an older owner may not know how."""
+        if self.conditions.healths:
+            with contextlib.suppress(TriviumError, msgspec.ValidationError):
+                await self.share()
 
     async def share(self) -> None:
         """Tell the owner what was measured here, and hear what all have measured. Raises what `Owner.share` does."""

@@ -289,10 +289,19 @@ class Snapshot:
         return plan(facts, routes[0], [candidate for candidate, _ in found], [group for _, group in found])
 
     def further(
-        self, made: Plan, targets: tuple[str, ...], needs: frozenset[str], key: Key | None
+        self,
+        made: Plan,
+        targets: tuple[str, ...],
+        needs: frozenset[str],
+        key: Key | None,
+        preferences: Preferences | None = None,
+        parameters: frozenset[str] = frozenset(),
     ) -> tuple[Endpoint, ...]:
         """Which of some more targets could serve a request that a plan was made for."""
-        facts = facts_of(made.requested, made.data_class, needs, key)
+        if preferences is not None and preferences.allow_fallbacks is False:
+            return ()
+        wishes: dict[str, Any] = {"preferences": preferences, "parameters": parameters}
+        facts = facts_of(made.requested, made.data_class, needs, key, **wishes)
         free = not facts.models or made.requested in facts.models
         candidates = [self._candidate(target, None, free or target in facts.models) for target in targets]
         return plan(facts, msgspec.structs.replace(made.route, fallback="any"), candidates).endpoints
@@ -363,7 +372,8 @@ class Snapshot:
         """
         endpoint = plan.endpoints[position]
         alone = position + 1 == len(plan.endpoints)
-        place = (plan.route.name, endpoint.id, alone, operation if caller is None else caller.name)
+        route = f"{plan.route.name}:{plan.route.line}"  # several may have one name, and one for each of its conditions
+        place = (route, endpoint.id, alone, operation if caller is None else caller.name)
         found = self._legs.get(place)
         if found is None:
             dialect = suited(endpoint.dialects, caller, operation if caller is None else caller.operation)

@@ -27,10 +27,12 @@ COST = "coalesce(attempt.upstream_cost_nanos, attempt.cost_nanos)"
 
 _SPENT = """SELECT coalesce(sum(coalesce(upstream_cost_nanos, a.cost_nanos, reserved_nanos, 0)), 0)
     FROM attempt_fact AS a LEFT JOIN request_fact AS r USING (id) LEFT JOIN request_kind AS k ON k.kind = r.kind
-    WHERE id >= :since AND (:model IS NULL OR coalesce(requested_model, '') IN ('', :model))
+    WHERE id >= :since AND (:model IS NULL OR coalesce(requested_model, '') IN ('', :model)
+        OR requested_model LIKE :model || ':%')
     UNION ALL SELECT coalesce(sum(coalesce(upstream_cost_nanos, cost_nanos, reserved_nanos, 0)), 0)
     FROM answer JOIN request_kind ON kind = request_kind
-    WHERE id >= :since AND (:model IS NULL OR requested_model IN ('', :model))"""
+    WHERE id >= :since AND (:model IS NULL OR requested_model IN ('', :model)
+        OR requested_model LIKE :model || ':%')"""
 
 
 class Store:
@@ -82,8 +84,8 @@ class Store:
     def spent_since(self, time_ms: int, *, requested_model: str | None = None) -> int:
         """Nano-dollars of all requests that arrived since `time_ms`; where a cost is not known, its bound.
 
-        With `requested_model`, those of requests for that name, and those of which it is not known what they
-        asked for: still under way, or lost with their process.
+        With `requested_model`, those of requests for that name, with a suffix or without, and those of which it is not
+        known what they asked for: still under way, or lost with their process.
         """
         parameters = {"since": first_id(time_ms), "model": requested_model}
         return sum(int(row[0]) for row in self.read(_SPENT, parameters))

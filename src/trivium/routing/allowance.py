@@ -35,6 +35,8 @@ class Bench(msgspec.Struct):
     reason: str
     told: bool = False
     times: int = 1
+    since_s: float = 0.0
+    """What was sent before says nothing about it."""
 
 
 class Allowance:
@@ -103,11 +105,12 @@ class Allowance:
 
     def put_off(self, now_s: float, wait: float, reason: str, *, told: bool) -> None:
         times = self.bench.times + 1 if self.bench is not None else 1
-        self.bench = Bench(now_s + wait, reason, told, times)
+        self.bench = Bench(now_s + wait, reason, told, times, now_s)
 
-    def welcome(self) -> None:
-        """An answer came: whatever was held against it is over."""
-        self.bench = None
+    def welcome(self, sent_s: float) -> None:
+        """A request that was sent at `sent_s` was answered: what was held against it before is over."""
+        if self.bench is not None and sent_s >= self.bench.since_s:
+            self.bench = None
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -176,11 +179,13 @@ def scope_of(error: TriviumError, times: int) -> Scope | None:
         case UpstreamRateLimited():
             wait = error.retry_after_s
             return Scope("model", RATE_LIMITED_S if wait is None else wait, "rate_limited", wait is not None)
+        case UpstreamQuotaExhausted() if "max_tokens" in error.message:
+            return None  # less could be paid for
         case UpstreamQuotaExhausted():
             return Scope("credential", error.retry_after_s or EMPTY_S, "credential")
         case UpstreamAuthError():
             least, most = REFUSED_S
-            return Scope("credential", min(most, least * 2**times), "credential")
+            return Scope("credential", min(most, least * 2 ** min(times, 8)), "credential")
         case UpstreamNotFound():
             return Scope("endpoint", MISSING_S, "not_found")
         case _:

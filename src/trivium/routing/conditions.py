@@ -19,6 +19,7 @@ from trivium.errors import (
     UpstreamError,
     UpstreamQuotaExhausted,
     UpstreamRateLimited,
+    UpstreamTLSError,
     UpstreamUnreachable,
 )
 from trivium.routing.allowance import Allowance, Bench, scope_of
@@ -50,6 +51,8 @@ VIEWS_MAX = 64
 """Orders of one plan that are kept as plans; more endpoints than four have more orders than that."""
 WINDOW_S = 300
 """What callers prefer is measured over the last five minutes."""
+LOOK_AGAIN_S = 0.05
+"""A probe that is under way may end at any time; so often a board is made anew for that."""
 BRIEF_S = 2.0
 """A limit that ends within this is waited for; else somebody else is asked."""
 OUTPUT_TOKENS_EXPECTED = 500.0
@@ -72,12 +75,23 @@ class Asking(Protocol):
     def plan(self) -> Plan | None: ...
     @property
     def session(self) -> Session | None: ...
+    @property
+    def timeout_s(self) -> float | None:
+        """What the caller itself bounds it by."""
+        ...
+
+    @property
+    def deadline(self) -> float:
+        """By the clock."""
+        ...
 
 
 class Attempt(Protocol):
     """As much of an attempt: where, for whom, and how it went."""
 
     health: Health | None
+    counted: bool
+    """A limit of its key counts it."""
 
     @property
     def exchange(self) -> Asking: ...
@@ -226,9 +240,9 @@ class Conditions:
         until_s, found = now + BOARD_S, list[Condition]()
         for endpoint, one in zip(plan.endpoints, measured, strict=True):
             condition = condition_of(one, now, ttft_s, itl_s)
-            wait_s, reason, why = self.put_off(endpoint, now, input_tokens)
+            wait_s, reason, why = self.put_off(endpoint, now, 0)  # whatever its size: a board is for all of them
             if wait_s:
-                until_s = min(until_s, now + wait_s)
+                until_s = min(until_s, now + max(LOOK_AGAIN_S, wait_s))
                 blocked_s = wait_s if reason != "rate_limited" or wait_s > BRIEF_S else 0.0
                 condition = msgspec.structs.replace(condition, wait_s=blocked_s, reason=reason, why=why)
             if endpoint.provider.id in self.limited:
@@ -283,7 +297,11 @@ class Conditions:
                 reason == "rate_limited" and wait_s <= BRIEF_S
             ):
                 return index
-        return position
+        open_ones = (i for i in range(position, count) if not self._is_limited(plan.endpoints[i], now, input_tokens))
+        return next(open_ones, position)  # the least bad: who may be back sooner than its breaker thinks
+
+    def _is_limited(self, endpoint: Endpoint, now: float, input_tokens: int) -> bool:
+        return self.put_off(endpoint, now, input_tokens)[1] in ("rate_limited", "credential", "not_found")
 
     def limited_s(self, endpoint: Endpoint, input_tokens: int, deadline: float) -> float:
         """For how long to wait before an endpoint whose limit is known to be reached is asked; 0: ask it now.
@@ -363,6 +381,7 @@ class Conditions:
         if self.disturbed:
             health.breaker.sent(now)
             if endpoint.provider.id in self.limited:
+                attempt.counted = True
                 self._allowance(endpoint, attempt.credential).sent(attempt.exchange.input_tokens)
 
     def _allowance(self, endpoint: Endpoint, number: int) -> Allowance:
@@ -381,7 +400,9 @@ class Conditions:
         if endpoint.provider.id not in self.limited:
             self.limited.add(endpoint.provider.id)
             self.disturbed = True
-            allowance.in_flight = 1
+        if not attempt.counted:
+            attempt.counted = True
+            allowance.in_flight += 1
         had = allowance.requests
         allowance.hear(fields, self.now())
         if allowance.requests is not None and allowance.requests < 1 and had != allowance.requests:
@@ -396,15 +417,18 @@ class Conditions:
         health.in_flight -= 1
         if health.waiting:
             health.waiting.pop(attempt, None)
-        if self.disturbed and endpoint.provider.id in self.limited:
+        if attempt.counted:
             self._allowance(endpoint, attempt.credential).ended()
         if error is None:
             self._answered(attempt, health, output_tokens)
             return
-        now = self.now()
-        if not isinstance(error, UpstreamError):
-            health.breaker.abandoned()  # its caller left, or we failed
-        elif (scope := self._put_off_by(attempt, error, now)) or not error.retryable:
+        now, asking = self.now(), attempt.exchange
+        impatient = asking.timeout_s is not None and self.clock() >= asking.deadline
+        if not isinstance(error, UpstreamError) or impatient:
+            health.breaker.abandoned()  # its caller left or would not wait, or we failed
+        elif (scope := self._put_off_by(attempt, error, now)) or not (
+            error.retryable or isinstance(error, UpstreamTLSError)
+        ):
             health.breaker.abandoned()
             if scope:
                 self._moved()
@@ -424,7 +448,7 @@ class Conditions:
             if was_open and not health.breaker.open_until_s:
                 self._moved()
         if self.disturbed:
-            self._welcome(attempt, health)
+            self._welcome(attempt, health, ended_s - took_s)
         if exchange.operation != "chat":
             return
         if exchange.session is not None:
@@ -447,13 +471,16 @@ class Conditions:
             self.outputs.clear()
         self.outputs[route] = output_tokens if before is None else before + (output_tokens - before) * OUTPUT_WEIGHT
 
-    def _welcome(self, attempt: Attempt, health: Health) -> None:
-        """An answer came: whatever was held against a model or a key is over."""
-        health.missing = None
+    def _welcome(self, attempt: Attempt, health: Health, sent_s: float) -> None:
+        """An answer came: whatever was held against a model or a key when it was sent is over."""
+        if health.missing is not None and sent_s >= health.missing.since_s:
+            health.missing = None
         provider = attempt.endpoint.provider.id
         if provider in self.limited:
-            self.credentials.pop((provider, attempt.credential), None)
-            self._allowance(attempt.endpoint, attempt.credential).welcome()
+            bench = self.credentials.get((provider, attempt.credential))
+            if bench is not None and sent_s >= bench.since_s:
+                del self.credentials[provider, attempt.credential]
+            self._allowance(attempt.endpoint, attempt.credential).welcome(sent_s)
 
     def _moved(self) -> None:
         """Something is held against an endpoint, or is not any more: boards of before are stale."""
@@ -509,13 +536,17 @@ class Conditions:
         if scope is None:
             return False
         if scope.of == "endpoint":
+            if endpoint.access == "routed":
+                return False  # a service's 404 is about what was wished for as often as about the model
             if attempt.health is not None:
-                attempt.health.missing = Bench(now + scope.wait_s, scope.reason)
+                attempt.health.missing = Bench(now + scope.wait_s, scope.reason, since_s=now)
             return True
         self.limited.add(endpoint.provider.id)
         if scope.of == "credential":
             times = bench.times + 1 if bench is not None else 1
-            self.credentials[endpoint.provider.id, number] = Bench(now + scope.wait_s, scope.reason, times=times)
+            self.credentials[endpoint.provider.id, number] = Bench(
+                now + scope.wait_s, scope.reason, times=times, since_s=now
+            )
         else:
             self._allowance(endpoint, number).put_off(now, scope.wait_s, scope.reason, told=scope.told)
         return True

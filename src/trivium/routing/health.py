@@ -83,8 +83,8 @@ class Health:
         return 0.0
 
 
-def tier_of(measured: Statistics) -> int:
+def tier_of(measured: Statistics, now_s: float) -> int:
     """0 for an endpoint that answers, 1 for one that often fails, 2 for a last resort."""
     if measured.attempts < TIER_ATTEMPTS_MIN:
         return 0
-    return sum(measured.success < least for least in TIERS)
+    return sum(measured.success(now_s) < least for least in TIERS)

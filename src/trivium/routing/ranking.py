@@ -87,7 +87,7 @@ def condition_of(known: Statistics | None, now_s: float, prior_ttft_s: float, pr
         tuple(known.ttft_s(now_s, size, prior_ttft_s) for size in range(len(known.ttft))),
         known.itl_s(now_s, prior_itl_s),
         known.samples(now_s),
-        tier_of(known),
+        tier_of(known, now_s),
         measured_ttft_s=known.mean_ttft_s,
     )
 

@@ -59,6 +59,7 @@ class Request(msgspec.Struct, eq=False, gc=False, kw_only=True):
     operation: Operation = "chat"
     stream: bool = True
     session: Session | None = None
+    timeout_s: float | None = None
     position: int = 0
     tries: int = 0
     deadline: float = 0.0
@@ -74,6 +75,7 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
     first: bool
     stream: bool
     health: Health | None = None
+    counted: bool = False
     written: bool = True
     ended_s: float = 0.0
 

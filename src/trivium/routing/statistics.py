@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from typing import Annotated
 
 import msgspec
 
@@ -49,11 +50,15 @@ class Slot(msgspec.Struct, array_like=True):
 class Statistics(msgspec.Struct, array_like=True):
     """Mutable on purpose: one a process and endpoint, touched on the path of every attempt."""
 
-    tau_s: float
+    tau_s: Annotated[float, msgspec.Meta(gt=0)]
     landmark_s: float
-    ttft: list[float] = msgspec.field(default_factory=lambda: [0.0] * 4)
+    ttft: Annotated[list[float], msgspec.Meta(min_length=4, max_length=4)] = msgspec.field(
+        default_factory=lambda: [0.0] * 4
+    )
     """Weighted seconds to the first content, by `size_of` the prompt."""
-    ttft_weight: list[float] = msgspec.field(default_factory=lambda: [0.0] * 4)
+    ttft_weight: Annotated[list[float], msgspec.Meta(min_length=4, max_length=4)] = msgspec.field(
+        default_factory=lambda: [0.0] * 4
+    )
     itl: float = 0.0
     """Weighted seconds a token."""
     itl_weight: float = 0.0
@@ -71,12 +76,14 @@ class Statistics(msgspec.Struct, array_like=True):
     # ---- what happens
 
     def send(self, now_s: float, count: int = 1) -> None:
+        weight = self._weight(now_s)  # first: it may count all of them from a new landmark
         self.attempts += count
-        self.sent += count * self._weight(now_s)
+        self.sent += count * weight
         self._minute(now_s)[0] += count
 
     def fail(self, now_s: float) -> None:
-        self.failed += self._weight(now_s)
+        weight = self._weight(now_s)
+        self.failed += weight
         self._minute(now_s)[1] += 1
 
     def answer(self, now_s: float, size: int, ttft_s: float | None, itl_s: float | None) -> None:
@@ -197,10 +204,10 @@ class Statistics(msgspec.Struct, array_like=True):
     def mean_itl_s(self) -> float | None:
         return self.itl / self.itl_weight if self.itl_weight else None
 
-    @property
-    def success(self) -> float:
-        """The share of attempts that did not fail by its fault, of late."""
-        return 1.0 if not self.sent else max(0.0, 1 - self.failed / self.sent)
+    def success(self, now_s: float) -> float:
+        """The share of attempts that did not fail by its fault, of late; what is idle for long is forgiven."""
+        prior = PRIOR_WEIGHT * _grown((now_s - self.landmark_s) / self.tau_s)
+        return max(0.0, 1 - self.failed / (self.sent + prior))
 
     def latency_s(self, now_s: float, window_s: int) -> dict[int, float] | None:
         """Quantiles of the seconds to the first content within a window; None where nothing was measured."""
@@ -245,7 +252,7 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
 def performance(known: Statistics, now_s: float) -> Performance:
     return Performance(
         attempts=known.attempts,
-        success=known.success,
+        success=known.success(now_s),
         latency_s=known.latency_s(now_s, 1800),
         throughput=known.throughput(now_s, 1800),
         uptime_5m=known.uptime(now_s, 300),

@@ -270,9 +270,9 @@ api_key = ["${FIRST}", "${SECOND}"]
 
 [[routes]]
 name = "a"
-targets = ["quick", "groq/x"]
+targets = ["quick", "groq/x:direct"]
 strategy = "balanced"
-weight = { quick = 3 }
+weight = { quick = 3, "groq/x:direct" = 0.5 }
 on_refusal = "next"
 max_wait = "1.5s"
 fallbacks = { context_length = ["google/gemini-2.5-pro"] }
@@ -286,7 +286,11 @@ when = { models = ["gpt-*"], keys = ["ci"], metadata = { tier = "x" }, tokens_mi
     bound = config.providers["openai"]
     assert [key.reveal() for key in bound.credentials if key] == ["sk-1", "sk-2"]
     route = config.routes["a"]
-    assert (route.strategy, route.weights, route.on_refusal) == ("balanced", {"openai/gpt-5-mini": 3}, "next")
+    assert (route.strategy, route.weights, route.on_refusal) == (
+        "balanced",
+        {"openai/gpt-5-mini": 3, "groq/x": 0.5},
+        "next",
+    )
     assert (route.max_wait_s, route.fallbacks) == (1.5, {"context_length": ("google/gemini-2.5-pro",)})
     (other,) = config.conditional
     assert other.when == When(

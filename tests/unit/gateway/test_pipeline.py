@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from trivium import errors
-from trivium.catalog.rows import Model
+from trivium.catalog.rows import Model, Timeouts
 from trivium.gateway import images, pipeline, runtime
 from trivium.gateway import snapshot as snapshot_module
 from trivium.gateway.attempt import Attempt
@@ -541,6 +541,28 @@ def test_targets_that_a_route_names_for_a_failure_come_first(world: World, up: F
     assert asked(up) == ["529", "529", "named"]
     assert exchange.plan is not None
     assert [one.id for one in exchange.plan.endpoints] == ["oai/529", "ant/529", "oai/named", "ant/ok"]
+
+
+def test_named_targets_obey_what_the_caller_prefers(world: World, up: FakeUpstream) -> None:
+    name = route(world, "oai/529", fallbacks={"error": ("ant/ok",)})
+    for provider in ({"ignore": ["ant"]}, {"allow_fallbacks": False}):
+        _, sink = world.ask(name, provider=provider)
+        assert isinstance(sink.error, errors.UpstreamOverloaded)
+    _, sink = world.ask(name)
+    assert sink.error is None
+
+
+def test_routes_of_one_name_keep_their_own_deadlines(world: World) -> None:
+    name = route(world, "oai/ok", timeouts=Timeouts(total_s=50.0), line=1)
+    other = Route(name=name, targets=("oai/ok",), when=When(tools=True), timeouts=Timeouts(total_s=5.0), line=9)
+    world.config = msgspec.structs.replace(world.config, conditional=(other,))
+    world.runtime.swap(Snapshot(world.config, world.runtime.snapshot.catalog))
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    spans: list[float] = []
+    for more in ({}, {"tools": tools}):
+        exchange, _ = world.ask(name, **more)
+        spans.append(exchange.deadline - exchange.started)
+    assert spans == [50.0, 5.0]
 
 
 def test_a_limit_is_kept_to_before_it_is_met(world: World, up: FakeUpstream) -> None:

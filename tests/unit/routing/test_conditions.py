@@ -12,6 +12,7 @@ from trivium import errors
 from trivium.catalog.rows import Endpoint, Price, Provider
 from trivium.routing import conditions as module
 from trivium.routing.conditions import BRIEF_S, Conditions
+from trivium.routing.health import tier_of
 from trivium.routing.plan import Plan
 from trivium.routing.preferences import Preferences
 from trivium.routing.route import Breaker, Order, Route
@@ -65,7 +66,10 @@ class Attempt:
         self, conditions: Conditions, clock: Clock, at: Endpoint, *, stream: bool = True, key: int = 0
     ) -> None:
         self.endpoint, self.stream, self.first, self.credential, self.health = at, stream, True, key, None
-        self.exchange = SimpleNamespace(plan=plan(at), input_tokens=100, operation="chat", session=None)
+        self.counted = False
+        self.exchange = SimpleNamespace(
+            plan=plan(at), input_tokens=100, operation="chat", session=None, timeout_s=None, deadline=1e9
+        )
         self._conditions, self._clock, self._sent = conditions, clock, clock.now()
         self._first: float | None = None
         conditions.sent(cast("Any", self))
@@ -113,7 +117,7 @@ def order(conditions: Conditions, made: Plan, id_: str = "gen-1", tokens: int = 
         (errors.UpstreamRejected("No."), ""),
         (errors.UpstreamContextLength("Long."), ""),
         (errors.UpstreamRefused("Never."), ""),
-        (errors.UpstreamTLSError("Expired."), ""),
+        (errors.UpstreamTLSError("Expired."), "breaker_open"),
         (errors.ClientGone("Left."), ""),
         (errors.LedgerUnavailable("Full."), ""),
         (errors.Draining("Bye."), ""),
@@ -416,3 +420,69 @@ def test_a_full_engine_is_gone_round_where_a_route_says_how_long_it_may_be_waite
     for one in running:
         one.end(errors.ClientGone("Left."))
     assert order(conditions, made) == ["l", "b"]
+
+
+def test_a_key_that_is_refused_for_ever_stays_benched_and_hurts_nobody(conditions: Conditions, clock: Clock) -> None:
+    for _ in range(1100):
+        Attempt(conditions, clock, A).end(errors.UpstreamAuthError("Who?"))
+    wait_s, reason, _ = conditions.put_off(A, conditions.now(), 1)
+    assert (reason, wait_s) == ("credential", pytest.approx(300.0))
+
+
+def test_a_callers_own_deadline_costs_an_endpoint_nothing(conditions: Conditions, clock: Clock) -> None:
+    for _ in range(10):
+        attempt = Attempt(conditions, clock, A)
+        attempt.exchange.timeout_s, attempt.exchange.deadline = 0.05, clock.now() + 0.05
+        clock.advance(0.05)
+        attempt.end(errors.UpstreamTimeout("Slow."))
+    assert conditions.put_off(A, conditions.now(), 1) == (0.0, "", "")
+
+
+@pytest.mark.parametrize("error", [errors.UpstreamRateLimited("x", retry_after_s=60.0), errors.UpstreamAuthError("x")])
+def test_an_answer_that_began_before_a_refusal_does_not_undo_it(
+    conditions: Conditions, clock: Clock, error: errors.TriviumError
+) -> None:
+    under_way = Attempt(conditions, clock, A)
+    clock.advance(1.0)
+    fail(conditions, clock, A, error, 1)
+    clock.advance(1.0)
+    under_way.end()
+    assert conditions.put_off(A, conditions.now(), 1)[0]
+
+
+def test_requests_in_flight_are_counted_once_each_way(conditions: Conditions, clock: Clock) -> None:
+    running = [Attempt(conditions, clock, A) for _ in range(5)]
+    told = {b"x-ratelimit-remaining-requests": b"9", b"x-ratelimit-reset-requests": b"30s"}
+    for attempt in running:
+        conditions.heard(cast("Any", attempt), told)
+        attempt.end()
+    assert conditions.allowances["a", 0, "a"].in_flight == 0
+
+
+def test_a_service_that_does_not_know_a_model_is_asked_again(conditions: Conditions, clock: Clock) -> None:
+    routed = msgspec.structs.replace(endpoint("r"), provider=Provider(id="r", access="routed"))
+    fail(conditions, clock, routed, errors.UpstreamNotFound("No endpoints found that support tool use"))
+    assert conditions.put_off(routed, conditions.now(), 1) == (0.0, "", "")
+    fail(conditions, clock, routed, errors.UpstreamQuotaExhausted("fewer max_tokens could be afforded"))
+    assert conditions.put_off(routed, conditions.now(), 1) == (0.0, "", "")
+
+
+def test_the_least_bad_is_asked_where_the_first_is_limited(conditions: Conditions, clock: Clock) -> None:
+    Attempt(conditions, clock, A).end(errors.UpstreamRateLimited("x", retry_after_s=60.0))
+    fail(conditions, clock, B, errors.UpstreamTimeout("Slow."))
+    assert conditions.allowed(plan(A, B), 0, 1, lambda _: False) == 1
+
+
+def test_who_often_failed_is_forgiven_in_time(conditions: Conditions, clock: Clock) -> None:
+    known = conditions.health(A).own
+    for number in range(200):
+        known.send(conditions.now())
+        if number % 10 == 0:
+            known.fail(conditions.now())
+    assert tier_of(conditions.health(A).measured(), conditions.now()) == 1
+    clock.advance(3600.0)
+    assert tier_of(conditions.health(A).measured(), conditions.now()) == 0
+    for _ in range(200):
+        known.send(conditions.now())
+        known.fail(conditions.now())
+    assert tier_of(conditions.health(A).measured(), conditions.now()) == 2
