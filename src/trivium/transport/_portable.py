@@ -105,10 +105,13 @@ async def connect_local(path: Path, *, limit: int = 1 << 20) -> tuple[asyncio.St
     """Connect to whoever serves `path`; raises OSError (no file, refused, not proven) when nobody does."""
     port, client_token, server_token = path.read_text(encoding="ascii").split()
     reader, writer = await asyncio.open_connection("127.0.0.1", int(port), limit=limit)
-    writer.write(client_token.encode() + b"\n")
-    if not hmac.compare_digest(await _line(reader), server_token.encode()):
+    try:
+        writer.write(client_token.encode() + b"\n")
+        if not hmac.compare_digest(await _line(reader), server_token.encode()):
+            raise ConnectionRefusedError(f"another program listens on the port that `{path}` names")
+    except BaseException:  # whoever waits may give up in the middle
         writer.close()
-        raise ConnectionRefusedError(f"another program listens on the port that `{path}` names")
+        raise
     return reader, writer
 
 

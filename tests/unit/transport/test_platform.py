@@ -257,6 +257,28 @@ def test_portable_client_unmasks_a_stranger(tmp_path: Path):
     asyncio.run(main())
 
 
+def test_a_portable_client_that_gives_up_lets_go(tmp_path: Path):
+    async def main() -> bytes:
+        heard = asyncio.get_running_loop().create_future()
+
+        async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heard.set_result(await reader.read())
+            writer.close()
+
+        server = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
+        path = tmp_path / "control.sock"
+        path.write_text(f"{server.sockets[0].getsockname()[1]} ours theirs")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await _portable.connect_local(path)
+        try:
+            return await asyncio.wait_for(heard, 5)  # all that it said, and that it has gone
+        finally:
+            server.close()
+
+    assert asyncio.run(main()) == b"ours\n"
+
+
 def test_lock_excludes(twin: ModuleType, tmp_path: Path):
     path = tmp_path / "run" / "owner.lock"
     first, second = twin.FileLock(path), twin.FileLock(path)
