@@ -85,8 +85,6 @@ class Attempt(msgspec.Struct, eq=False):
     number: int
     credential: int
     """Which of its provider's keys it uses."""
-    first: bool
-    """The first of its request at its endpoint."""
     stream: bool
     """What the upstream is asked for."""
     succeeded: Succeeded
@@ -578,5 +576,5 @@ def begun(
 ) -> Attempt:
     """The next attempt, at the endpoint of `leg`; exactly one of the two is called at its end."""
     stream = exchange.stream or leg.streams
-    number, first = exchange.attempts + 1, exchange.tries == 0
-    return Attempt(exchange, leg, leg.endpoint, binding, number, credential, first, stream, succeeded, failed)
+    number = exchange.attempts + 1
+    return Attempt(exchange, leg, leg.endpoint, binding, number, credential, stream, succeeded, failed)

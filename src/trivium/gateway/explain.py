@@ -118,7 +118,7 @@ def _planned(
     if not found.endpoints:
         return ()
     now = conditions.now()
-    board = conditions.board(found, now, size.input_tokens).board
+    board = conditions.board(found, now).board
     rows = {row.index: row for ranked in board.ranks for row in ranked}
     places = [found.endpoints.index(endpoint) for endpoint in view.endpoints]
     return tuple(

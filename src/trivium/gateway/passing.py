@@ -100,7 +100,6 @@ def _enter(exchange: Exchange, call: Call) -> None:
         leg.binding,
         1,
         0,
-        first=True,
         stream=False,
         succeeded=succeed,
         failed=recover,

@@ -93,7 +93,7 @@ class Snapshot:
         self._endpoints: dict[str, Candidate] = {}
         self._bindings: dict[tuple[str, str, int], Binding] = {}
         self._plans: dict[tuple[Any, ...], Plan] = {}
-        self._legs: dict[tuple[str, str, bool, str], Leg] = {}
+        self._legs: dict[tuple[str, int, str, bool, str], Leg] = {}
 
     # ---- names to endpoints
 
@@ -372,8 +372,9 @@ class Snapshot:
         """
         endpoint = plan.endpoints[position]
         alone = position + 1 == len(plan.endpoints)
-        route = f"{plan.route.name}:{plan.route.line}"  # several may have one name, and one for each of its conditions
-        place = (route, endpoint.id, alone, operation if caller is None else caller.name)
+        # A route's line too: several may have one name, each with its own deadlines.
+        route, asks = plan.route, operation if caller is None else caller.name
+        place = (route.name, route.line, endpoint.id, alone, asks)
         found = self._legs.get(place)
         if found is None:
             dialect = suited(endpoint.dialects, caller, operation if caller is None else caller.operation)

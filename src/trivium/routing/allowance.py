@@ -123,9 +123,6 @@ class Told(msgspec.Struct, frozen=True):
     tokens_reset_s: float | None = None
 
 
-_FORMS = (b"x-ratelimit-%b-%b", b"anthropic-ratelimit-%b-%b")
-
-
 def _names(what: bytes, of: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple(b"x-ratelimit-%b-%b" % (what, one) for one in of) + tuple(
         b"anthropic-ratelimit-%b-%b" % (one, what) for one in of

@@ -100,8 +100,6 @@ class Attempt(Protocol):
     @property
     def credential(self) -> int: ...
     @property
-    def first(self) -> bool: ...
-    @property
     def stream(self) -> bool: ...
     @property
     def written(self) -> bool: ...
@@ -162,7 +160,7 @@ class Conditions:
     ) -> Plan:
         """The plan with its endpoints in the order in which this request asks them; a session stays where it is."""
         now = self.now()
-        kept = self.board(plan, now, input_tokens)
+        kept = self.board(plan, now)
         made = kept.board
         places = made.plain
         if places is None:
@@ -217,12 +215,12 @@ class Conditions:
         expected = self.outputs.get(plan.route.name, OUTPUT_TOKENS_EXPECTED)
         return Size(input_tokens, min(expected, output_tokens_max) if output_tokens_max else expected)
 
-    def board(self, plan: Plan, now: float, input_tokens: int) -> _Kept:
+    def board(self, plan: Plan, now: float) -> _Kept:
         """The plan's board, made anew when it is old or something has moved."""
         kept = self._boards.get(id(plan))
         if kept is not None and kept.change == self.change and now < kept.until_s and kept.plan is plan:
             return kept
-        conditions, until_s = self._conditions(plan, now, input_tokens)
+        conditions, until_s = self._conditions(plan, now)
         made = board(plan, conditions, [self.healths.get(endpoint.id) for endpoint in plan.endpoints])
         if len(self._boards) >= BOARDS_MAX:
             self._boards.clear()
@@ -230,7 +228,7 @@ class Conditions:
         kept = self._boards[id(plan)] = _Kept(plan, made, until_s, self.change, views)
         return kept
 
-    def _conditions(self, plan: Plan, now: float, input_tokens: int) -> tuple[list[Condition], float]:
+    def _conditions(self, plan: Plan, now: float) -> tuple[list[Condition], float]:
         """How each endpoint is, drawn towards the pool's mean where little is known; and until when that holds."""
         healths = [self.healths.get(endpoint.id) for endpoint in plan.endpoints]
         measured = [health.means() if health is not None else None for health in healths]
@@ -244,7 +242,7 @@ class Conditions:
             if wait_s:
                 until_s = min(until_s, now + max(LOOK_AGAIN_S, wait_s))
                 blocked_s = wait_s if reason != "rate_limited" or wait_s > BRIEF_S else 0.0
-                condition = msgspec.structs.replace(condition, wait_s=blocked_s, reason=reason, why=why)
+                condition = msgspec.structs.replace(condition, wait_s=blocked_s, why=why)
             if endpoint.provider.id in self.limited:
                 condition = msgspec.structs.replace(condition, headroom=self._headroom(endpoint))
             found.append(condition)
@@ -372,7 +370,7 @@ class Conditions:
         endpoint, now = attempt.endpoint, self.clock() + self.offset_s
         health = attempt.health = self.healths.get(endpoint.id) or self.health(endpoint)
         if now - health.touched_s > 1.0:
-            _ = health.own  # what was sent before belongs to its own minute
+            health.fold()  # what was sent before belongs to its own minute
         health.touched_s = now
         health.sent += 1
         health.in_flight += 1
@@ -460,7 +458,7 @@ class Conditions:
                 itl_s = took_s / output_tokens
         health.samples.append((ended_s, size_of(exchange.input_tokens), ttft_s, itl_s))
         if len(health.samples) > SAMPLES_MAX:
-            _ = health.own
+            health.fold()
         plan = exchange.plan
         if plan is not None and len(plan.endpoints) > 1 and output_tokens:
             self._answer_took(plan.route.name, output_tokens)

@@ -42,13 +42,17 @@ class Health:
     @property
     def own(self) -> Statistics:
         """What this process has measured and not told the others yet."""
+        self.fold()
+        return self._own
+
+    def fold(self) -> None:
+        """Count what attempts have left here."""
         if self.sent != self._counted:
             self._own.send(self.touched_s, self.sent - self._counted)
             self._counted = self.sent
         if self.samples:
             self._own.answers(self.samples)
             self.samples.clear()
-        return self._own
 
     @property
     def quiet(self) -> bool:

@@ -39,7 +39,6 @@ class Condition(msgspec.Struct, frozen=True):
     samples: float
     tier: int = 0
     wait_s: float = 0.0
-    reason: str = ""
     why: str = ""
     headroom: float = 1.0
     measured_ttft_s: float | None = None

@@ -1,7 +1,7 @@
 """The retry budget of an endpoint: repetitions stay a fifth of what it is asked anyway, whatever fails.
 
-As Finagle's: each first attempt deposits, each repetition takes one, and deposits expire; a floor a second lets an
-endpoint with little traffic be repeated at all.
+As Finagle's: attempts deposit, each repetition takes one, and deposits expire; a floor a second lets an endpoint with
+little traffic be repeated at all.
 """
 
 from __future__ import annotations

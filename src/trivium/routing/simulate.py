@@ -72,7 +72,6 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
     exchange: Request
     answer: Answer
     credential: int
-    first: bool
     stream: bool
     health: Health | None = None
     counted: bool = False
@@ -198,7 +197,7 @@ class Simulation:
         answer = self._world.answer(request, endpoint, now)
         if answer.took_s > bounds.first_content_s or answer.took_s > request.deadline - now:
             answer = _bounded(answer, bounds, request.deadline - now, stream=stream)
-        attempt = Attempt(request, answer, credential, request.tries == 0, stream)
+        attempt = Attempt(request, answer, credential, stream)
         request.answers += (answer,)
         request.tries += 1
         conditions.sent(attempt)

@@ -65,7 +65,7 @@ class Attempt:
     def __init__(
         self, conditions: Conditions, clock: Clock, at: Endpoint, *, stream: bool = True, key: int = 0
     ) -> None:
-        self.endpoint, self.stream, self.first, self.credential, self.health = at, stream, True, key, None
+        self.endpoint, self.stream, self.credential, self.health = at, stream, key, None
         self.counted = False
         self.exchange = SimpleNamespace(
             plan=plan(at), input_tokens=100, operation="chat", session=None, timeout_s=None, deadline=1e9
@@ -237,7 +237,7 @@ def test_one_of_three_that_is_slow_goes_to_the_end(conditions: Conditions) -> No
     for at, ttft_s in ((A, 5.0), (B, 0.2), (C, 0.3)):
         measured(conditions, at, ttft_s)
     assert order(conditions, made) == ["b", "c", "a"]
-    assert conditions.board(made, conditions.now(), 100).board.notes[0] == ("slow beside the others",)
+    assert conditions.board(made, conditions.now()).board.notes[0] == ("slow beside the others",)
 
 
 def test_at_most_half_of_a_pool_is_put_off_for_being_slow(conditions: Conditions) -> None:
