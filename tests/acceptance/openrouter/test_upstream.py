@@ -54,15 +54,23 @@ def usage_of(model: str) -> dict[str, Any]:
     return USAGE | {"cost": 0.003, "cost_details": {"upstream_inference_cost": 0.003}}
 
 
+class Listening(ThreadingHTTPServer):
+    """Remembers every body and its headers."""
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self.seen: list[tuple[dict[str, Any], dict[str, str]]] = []
+
+
 class Service(BaseHTTPRequestHandler):
     """Answers as OpenRouter does; a model's name is the script."""
 
     protocol_version = "HTTP/1.1"
-    seen: list[tuple[dict[str, Any], dict[str, str]]]
+    server: Listening
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server.seen.append((body, {k.lower(): v for k, v in self.headers.items()}))  # type: ignore[attr-defined]
+        self.server.seen.append((body, {k.lower(): v for k, v in self.headers.items()}))
         if body["model"] == "gone":
             self._answer(403, {"error": {"code": 403, "message": "not here", "availability": GONE}})
             return
@@ -91,7 +99,7 @@ class Service(BaseHTTPRequestHandler):
 
 
 class World:
-    def __init__(self, served: Served, service: ThreadingHTTPServer) -> None:
+    def __init__(self, served: Served, service: Listening) -> None:
         self.served = served
         self.service = service
 
@@ -100,13 +108,12 @@ class World:
         return httpx.post(self.served.origin + path, json={"messages": ASK} | fields, headers=headers, timeout=30)
 
     def told(self) -> dict[str, Any]:
-        return self.service.seen[-1][0]  # type: ignore[attr-defined]
+        return self.service.seen[-1][0]
 
 
 @pytest.fixture(scope="module")
 def at(model_home: Path) -> Iterator[World]:
-    service = ThreadingHTTPServer(("127.0.0.1", 0), Service)
-    service.seen = []  # type: ignore[attr-defined]
+    service = Listening(Service)
     thread = threading.Thread(target=service.serve_forever, daemon=True)
     thread.start()
     text = CONFIGURATION.format(origin=f"http://127.0.0.1:{service.server_port}")
@@ -171,7 +178,7 @@ def test_nobodys_address_is_told(at: World) -> None:
     headers = {"authorization": "Bearer open", "http-referer": "https://app.example", "x-title": "App"}
     body = {"model": "svc/m", "messages": ASK}
     httpx.post(f"{at.served.origin}/api/v1/chat/completions", json=body, headers=headers, timeout=30)
-    assert not {"http-referer", "x-title", "x-openrouter-title"} & at.service.seen[-1][1].keys()  # type: ignore[attr-defined]
+    assert not {"http-referer", "x-title", "x-openrouter-title"} & at.service.seen[-1][1].keys()
 
 
 @pytest.mark.parametrize(("model", "usd"), [("m", 0.003), ("byok", 0.021)])

@@ -323,7 +323,9 @@ _TIGHTER = ("only", "ignore", "zdr", "data_collection", "require_parameters", "q
 
 
 @given(wishes, some_endpoints, sent, st.booleans())
-def test_planned_and_rejected_together_are_all_candidates(wish, some, parameters, alone) -> None:  # type: ignore[no-untyped-def]
+def test_planned_and_rejected_together_are_all_candidates(
+    wish: Preferences, some: list[Endpoint], parameters: frozenset[str], alone: bool
+) -> None:
     wish = msgspec.structs.replace(wish, allow_fallbacks=False) if alone else wish
     found = planned(wish, *some, parameters=parameters)
     assert sorted(ids(found) + [one.endpoint for one in found.rejected]) == sorted(one.id for one in some)
@@ -332,7 +334,9 @@ def test_planned_and_rejected_together_are_all_candidates(wish, some, parameters
 
 
 @given(wishes, wishes, some_endpoints, sent)
-def test_a_further_wish_adds_no_endpoint(wish, more, some, parameters) -> None:  # type: ignore[no-untyped-def]
+def test_a_further_wish_adds_no_endpoint(
+    wish: Preferences, more: Preferences, some: list[Endpoint], parameters: frozenset[str]
+) -> None:
     free = set(ids(planned(None, *some)))
     assert set(ids(planned(wish, *some, parameters=parameters))) <= free
     for name in _TIGHTER:
@@ -343,7 +347,9 @@ def test_a_further_wish_adds_no_endpoint(wish, more, some, parameters) -> None: 
 
 
 @given(wishes, some_endpoints, st.dictionaries(st.sampled_from([f"x/{n}" for n in range(6)]), st.integers(0, 2)))
-def test_an_order_is_a_permutation_and_the_same_twice(wish, some, models) -> None:  # type: ignore[no-untyped-def]
+def test_an_order_is_a_permutation_and_the_same_twice(
+    wish: Preferences, some: list[Endpoint], models: dict[str, int]
+) -> None:
     once = arranged(wish, some, models, Figures())
     assert sorted(one.id for one in once) == sorted(one.id for one in some)
     assert arranged(wish, once, models, Figures()) == once
